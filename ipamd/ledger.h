@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The ledger: requests become changes of the store. Knows records, pools, rest and history; knows
+ * nothing of sockets, locks, the kernel or processes. One thread.
+ *
+ * Every change happens between ledger_begin() and ledger_commit(): one write transaction for a
+ * whole batch (group commit). A change validates first and writes then, so that a refusal leaves
+ * the batch as it was. A store error poisons the batch: ledger_commit() aborts it and returns the
+ * error.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "ipamd/pool.h"
+#include "ipamd/proto/proto.h"
+
+struct ledger;
+
+/*
+ * Opens (or creates) the store in directory @state: flock first, then the environment. @boot_id is
+ * that of the running kernel. Errors (ERR_STORE): a second daemon, a foreign file, a newer schema,
+ * no permission, full or read-only disk.
+ */
+int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledger,
+		struct err *err);
+void ledger_close(struct ledger *ledger); /* NULL is fine */
+
+/*
+ * Makes @set (taken on success) the effective pools and keeps its source in the store. Refused,
+ * whole, if an attachment holds an address that would map to another index or pool. What is held
+ * outside the new pools stays held.
+ */
+int ledger_set_pools(struct ledger *ledger, struct pool_set *set, struct err *err);
+/* The pools kept in the store by the last ledger_set_pools(); -ENOENT if there are none yet. */
+int ledger_stored_pools(struct ledger *ledger, struct pool_set *ret_set, struct err *err);
+const struct pool_set *ledger_pools(const struct ledger *ledger);
+
+int ledger_begin(struct ledger *ledger, struct err *err);
+int ledger_commit(struct ledger *ledger, struct err *err); /* durable on success */
+void ledger_abort(struct ledger *ledger);
+
+/*
+ * Reads. Inside a batch they see its changes; outside they open a read transaction of their own.
+ * Not found: -ENOENT, no @err set. The caller frees *@ret_a with attachment_free().
+ */
+int ledger_find(struct ledger *ledger, const struct attachment_key *key, struct attachment *ret_a,
+		struct err *err);
+int ledger_find_id(struct ledger *ledger, uint64_t id, struct attachment *ret_a, struct err *err);
+int ledger_find_device(struct ledger *ledger, const char *device_key, struct attachment *ret_a,
+		       struct err *err);
+/* By pod UID + network + ifname. */
+int ledger_find_pod(struct ledger *ledger, const char *uid, const struct attachment_key *key,
+		    struct attachment *ret_a, struct err *err);
+/* The first record with an id greater than @after; -ENOENT at the end. */
+int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a, struct err *err);
+uint64_t ledger_count(struct ledger *ledger);
+
+/*
+ * Changes; only inside a batch.
+ *
+ * reserve: writes a record in state unfinished with the addresses chosen and @device (the observed
+ * baseline, or NULL for none) and returns it in *@ret_a. The caller has made sure that key and
+ * device are free (a taken one is -EEXIST, ERR_AGAIN). Refusals: no such pool or rail
+ * (ERR_VALUE), a static address outside the rail or excluded (ERR_VALUE), held by another or
+ * pool exhausted (ERR_AGAIN, with how many rest and until when).
+ */
+int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
+		   const struct baseline *device, struct attachment *ret_a, struct err *err);
+/* Writes the facts and state attached. Another generation or no record: -ESTALE. */
+int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
+		const struct facts *facts, struct err *err);
+/*
+ * left && restored (or no device): the record goes, its index rests, history says why.
+ * left && !restored: addresses rest, the record stays, dirty. !left: the record stays whole, dirty.
+ * No record, or another generation: success without effect (*@ret_gone tells whether the record has
+ * gone now).
+ */
+int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
+		   bool left, bool restored, const char *reason, bool *ret_gone, struct err *err);
+
+/* Figures for status and metrics, by rail of each pool: counted, not guessed. */
+struct rail_usage {
+	uint64_t capacity, held, resting;
+};
+int ledger_usage(struct ledger *ledger, const struct pool *pool, const struct rail *rail,
+		 struct rail_usage *ret_usage, struct err *err);
+
+/* Events, oldest first, from sequence @after on, at most @limit:
+ * {"seq","time","event","network",…}. */
+int ledger_history(struct ledger *ledger, uint64_t after, size_t limit, json_t **ret_array,
+		   struct err *err);

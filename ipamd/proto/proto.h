@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The words that plugin and daemon share: an attachment, its parts, and their JSON form, the same
+ * on the socket and in the store (docs/architecture.md, "Records" and "The socket").
+ *
+ * Decoding is strict about types and values and lenient about unknown members, so that an older
+ * program can read a newer record. Structs own what they point to; *_free() takes half-built ones.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/text.h"
+
+enum {
+	PROTO_LINE_MAX = 64 * 1024, /* one request or answer, with its newline */
+	PROTO_IPS_MAX = 16,         /* addresses of one attachment */
+	PROTO_ROUTES_MAX = 64,
+	PROTO_ALTNAMES_MAX = 16,
+	PROTO_KEY_MAX = 490,       /* network + containerID + ifname: LMDB keys end at 511 bytes */
+	PROTO_DEVICE_MAX = 128,    /* "net:NAME", "pci:ADDRESS", "aux:NAME" */
+	PROTO_POOL_MAX = 63,       /* a pool's or rail's name */
+	PROTO_WAIT_MS = 10 * 1000, /* how long a verb waits for its turn at the daemon */
+	PROTO_ADD_MS = 60 * 1000,  /* how long an ADD may take in all */
+	PROTO_CONNECT_MS = 1000,   /* after this the daemon counts as unreachable */
+};
+
+#define PROTO_SOCKET "/run/spur/ipamd.sock"
+
+/* Which attachment: the key of the CNI specification. Strings are borrowed. */
+struct attachment_key {
+	const char *network;
+	const char *container_id;
+	const char *ifname;
+};
+
+struct route {
+	struct cidr dst;
+	struct ip gw; /* family 0: on link */
+	int64_t mtu;  /* 0: not set; likewise below */
+	int64_t advmss;
+	int64_t priority;
+	int64_t table; /* 0: main */
+	int64_t scope; /* -1: not set */
+};
+
+struct address {
+	struct cidr cidr;
+	struct ip gateway; /* family 0: none */
+};
+
+/* What an IPAM gives: addresses and routes. Fixed arrays: an attachment is small. */
+struct ip_config {
+	struct address ips[PROTO_IPS_MAX];
+	size_t ip_count;
+	struct route routes[PROTO_ROUTES_MAX];
+	size_t route_count;
+};
+
+/* A network namespace. Path is "" when unknown, nsid -1 when the host has none for it. */
+struct netns_ref {
+	char *path;
+	uint64_t cookie; /* SO_NETNS_COOKIE; 0 = unknown */
+	int32_t nsid;
+};
+
+struct pod_ref {
+	char *namespace; /* "" where the runtime gave none */
+	char *name;
+	char *uid;
+};
+
+/* A device as it was while it was free: what DEL gives back. */
+struct baseline {
+	char key[PROTO_DEVICE_MAX]; /* "net:eth5"; "" = the attachment has no device (spur-ipam) */
+	int ifindex;
+	char name[IFNAME_MAX + 1];
+	char *altnames[PROTO_ALTNAMES_MAX];
+	size_t altname_count;
+	int64_t mtu;
+	struct mac mac;
+	struct mac perm_mac; /* len 0: the driver has none */
+	bool up;
+	char kind[32];   /* rtnl kind: "veth", "macvlan"…; "" = physical */
+	char parent[64]; /* "pci/0000:1a:00.1": IFLA_PARENT_DEV_BUS_NAME/_NAME; "" = none */
+};
+
+/* What ADD learnt on its way; DEL and CHECK use it. All optional. */
+struct facts {
+	int ifindex; /* in the pod */
+	struct mac mac;
+	int64_t mtu;
+	int64_t table;        /* routing table that holds our rules; 0 = none */
+	struct ip_config net; /* addresses and routes as applied (also a foreign IPAM's) */
+};
+
+enum attachment_state {
+	ATTACHMENT_UNFINISHED, /* reserved; `done` has not come */
+	ATTACHMENT_ATTACHED,
+	ATTACHMENT_DIRTY, /* DEL came; the device is not (fully) restored */
+};
+
+struct rail_ref {
+	char name[PROTO_POOL_MAX + 1]; /* "" = none */
+	int number;                    /* position in its pool, from 0 */
+};
+
+struct attachment {
+	uint64_t id;
+	uint64_t generation;
+	enum attachment_state state;
+	char *network, *container_id, *ifname;
+	struct pod_ref pod;
+	struct netns_ref netns;
+	char *boot_id;
+	char *program;   /* "spur" or "spur-ipam": what undoes it */
+	json_t *env;     /* the CNI_* variables of ADD, as strings */
+	json_t *netconf; /* as ADD got it, without prevResult */
+	struct baseline device;
+	char pool[PROTO_POOL_MAX + 1];
+	struct rail_ref rail;
+	struct ip_config net; /* from the pool */
+	struct facts facts;
+	int64_t reserved_at_ms; /* wall clock, for people */
+	int64_t boot_time_ms;   /* CLOCK_BOOTTIME, for comparisons within one boot */
+};
+
+void attachment_free(struct attachment *a);            /* empties *a; NULL is fine */
+json_t *attachment_encode(const struct attachment *a); /* new reference; NULL: out of memory */
+int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err);
+struct attachment_key attachment_key(const struct attachment *a);
+const char *attachment_state_name(enum attachment_state state);
+
+/* What ADD asks for. The daemon fills in the rest. Pointers are borrowed. */
+struct reserve_request {
+	struct attachment_key key;
+	struct pod_ref pod;
+	struct netns_ref netns;
+	const char *program;
+	json_t *env, *netconf;
+	const char *device;             /* device key or NULL */
+	const char *pool;               /* NULL: no addresses from the ledger */
+	const char *rail;               /* NULL: the pool's only rail */
+	struct cidr ips[PROTO_IPS_MAX]; /* static requests; the prefix length is not looked at */
+	size_t ip_count;
+	int64_t deadline_ms;
+};
+
+json_t *reserve_encode(const struct reserve_request *request);
+/* The result borrows its strings from @params: keep that alive. */
+int reserve_decode(json_t *params, struct reserve_request *ret_request, struct err *err);
+
+/* Parts, also used by the netconf and result readers. */
+json_t *facts_encode(const struct facts *facts);
+int facts_decode(json_t *json, struct facts *ret_facts, struct err *err);
+json_t *route_encode(const struct route *route);
+/* One route object {"dst","gw","mtu","advmss","priority","table","scope"}; @path for errors. */
+int route_decode(json_t *json, const char *path, struct route *ret_route, struct err *err);
+json_t *address_encode(const struct address *address);
+int address_decode(json_t *json, const char *path, struct address *ret_address, struct err *err);
+
+/* {"network","containerID","ifname"}: checks lengths and characters. Borrows from @params. */
+int key_decode(json_t *params, struct attachment_key *ret_key, struct err *err);
+json_t *key_encode(const struct attachment_key *key);
+
+/* {"code","message","data":{"cni","details"}} and back. */
+json_t *error_encode(const struct err *err);
+/* Always returns a negative errno: sets @err from a JSON-RPC error object. */
+int error_decode(json_t *error, struct err *err);

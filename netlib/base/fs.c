@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+enum { FS_CHUNK = 16384 }; /* a netconf fits in one read */
+
+ssize_t fs_read_small(int dirfd, const char *path, char *buf, size_t size)
+{
+	CLEANUP_CLOSE int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, size);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n == size)
+		return -EFBIG;
+	while (n > 0 && buf[n - 1] == '\n')
+		n--;
+	buf[n] = '\0';
+	return n;
+}
+
+int fs_write_small(int dirfd, const char *path, const char *text)
+{
+	CLEANUP_CLOSE int fd = openat(dirfd, path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, strlen(text)) < 0 ? -errno : 0;
+}
+
+int fs_write_all(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	while (len > 0) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -errno;
+		}
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int write_and_sync(int dirfd, const char *name, const void *data, size_t len, mode_t mode)
+{
+	CLEANUP_CLOSE int fd =
+		openat(dirfd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = fs_write_all(fd, data, len);
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
+	return r;
+}
+
+int fs_write_atomic(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
+		    struct err *err)
+{
+	char tmp[256];
+	int r;
+
+	if ((size_t)snprintf(tmp, sizeof(tmp), ".%s.%d", name, (int)getpid()) >= sizeof(tmp))
+		return err_set(err, ENAMETOOLONG, ERR_IO, "write %s: name too long", name);
+	r = write_and_sync(dirfd, tmp, data, len, mode);
+	if (r == 0 && renameat(dirfd, tmp, dirfd, name) < 0)
+		r = -errno;
+	if (r == 0 && fsync(dirfd) < 0)
+		return err_sys(err, errno, ERR_IO, "write %s: sync of its directory", name);
+	if (r < 0) {
+		(void)unlinkat(dirfd, tmp, 0);
+		return err_sys(err, -r, ERR_IO, "write %s", name);
+	}
+	return 0;
+}
+
+int fs_read_all(int fd, size_t max, char **ret_data, size_t *ret_len)
+{
+	CLEANUP_FREE char *data = malloc(FS_CHUNK + 1);
+	size_t len = 0, size = FS_CHUNK;
+
+	if (!data)
+		return -ENOMEM;
+	for (;;) {
+		ssize_t n = read(fd, data + len, size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > max)
+			return -EFBIG;
+		if (len == size) {
+			char *more = realloc(data, size * 2 + 1);
+
+			if (!more)
+				return -ENOMEM;
+			data = more;
+			size *= 2;
+		}
+	}
+	data[len] = '\0';
+	*ret_data = TAKE_PTR(data);
+	*ret_len = len;
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Small files: sysfs, /proc/sys, and files that must be whole or absent after a power cut. */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/*
+ * Reads all of @path (below @dirfd) into @buf, NUL-terminated, without its trailing newline.
+ * Returns the length, or -errno; -EFBIG if it does not fit. Sets no struct err: "absent" is
+ * usually an answer, not a failure.
+ */
+ssize_t fs_read_small(int dirfd, const char *path, char *buf, size_t size);
+
+/* Writes @text to an existing file (sysfs, /proc/sys) in one write. 0 or -errno. */
+int fs_write_small(int dirfd, const char *path, const char *text);
+
+/*
+ * Makes @name in @dirfd hold exactly @data, durably: temporary file, fsync, rename, fsync of the
+ * directory. After any failure the old file is untouched and no temporary file is left.
+ */
+int fs_write_atomic(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
+		    struct err *err);
+
+/*
+ * Reads @fd to its end into a new NUL-terminated buffer of at most @max bytes.
+ * Returns -EFBIG beyond that. The caller frees *@ret_data.
+ */
+int fs_read_all(int fd, size_t max, char **ret_data, size_t *ret_len);
+
+/* Writes all of @data, or returns -errno (-EPIPE needs SIGPIPE ignored). */
+int fs_write_all(int fd, const void *data, size_t len);

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+enum { JSON_VALUE_SHOWN = 60 }; /* as much of a bad value as an error shows */
+
+int json_parse(const char *text, size_t len, json_t **ret_obj, struct err *err)
+{
+	CLEANUP_JSON json_t *json = NULL;
+	json_error_t why;
+
+	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+	if (!json)
+		return err_set(err, EINVAL, ERR_JSON, "parse JSON: line %d column %d: %s", why.line,
+			       why.column, why.text);
+	if (!json_is_object(json))
+		return err_set(err, EINVAL, ERR_JSON, "parse JSON: must be an object");
+	*ret_obj = TAKE_PTR(json);
+	return 0;
+}
+
+void json_read(struct json_reader *r, json_t *obj, const char *path, struct err *err)
+{
+	*r = (struct json_reader) { .obj = obj, .err = err };
+	(void)snprintf(r->path, sizeof(r->path), "%s", path);
+	if (!json_is_object(obj))
+		r->r = err_set(err, EINVAL, ERR_VALUE, "key \"%s\": must be an object", path);
+}
+
+static json_t *reader_member(struct json_reader *r, const char *key)
+{
+	if (r->r < 0)
+		return NULL;
+	if (r->seen_count < JSON_SEEN_MAX)
+		r->seen[r->seen_count++] = key;
+	return json_object_get(r->obj, key);
+}
+
+static void format_value(json_t *value, char *buf, size_t size)
+{
+	CLEANUP_FREE char *text = NULL;
+
+	text = value ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+	(void)snprintf(buf, size, "%s", text ? text : "absent");
+	if (text && strlen(text) >= size)
+		memcpy(buf + size - 4, "...", 4);
+}
+
+void json_bad(struct json_reader *r, const char *key, const char *fmt, ...)
+{
+	char value[JSON_VALUE_SHOWN], why[ERR_MSG_MAX / 2];
+	va_list ap;
+
+	if (r->r < 0)
+		return;
+	format_value(json_object_get(r->obj, key), value, sizeof(value));
+	va_start(ap, fmt);
+	(void)vsnprintf(why, sizeof(why), fmt, ap);
+	va_end(ap);
+	r->r = err_set(r->err, EINVAL, ERR_VALUE, "key \"%s%s%s\": %s: %s", r->path,
+		       r->path[0] ? "." : "", key, value, why);
+}
+
+void json_missing(struct json_reader *r, const char *key)
+{
+	if (r->r < 0)
+		return;
+	r->r = err_set(r->err, EINVAL, ERR_VALUE, "key \"%s%s%s\": is required", r->path,
+		       r->path[0] ? "." : "", key);
+}
+
+bool json_str(struct json_reader *r, const char *key, const char **ret_text)
+{
+	json_t *value = reader_member(r, key);
+
+	if (!value)
+		return false;
+	if (!json_is_string(value)) {
+		json_bad(r, key, "must be a string");
+		return false;
+	}
+	*ret_text = json_string_value(value);
+	return true;
+}
+
+bool json_int(struct json_reader *r, const char *key, int64_t min, int64_t max, int64_t *ret_value)
+{
+	json_t *value = reader_member(r, key);
+
+	if (!value)
+		return false;
+	if (!json_is_integer(value) || json_integer_value(value) < min ||
+	    json_integer_value(value) > max) {
+		json_bad(r, key, "must be an integer %lld..%lld", (long long)min, (long long)max);
+		return false;
+	}
+	*ret_value = json_integer_value(value);
+	return true;
+}
+
+bool json_bool(struct json_reader *r, const char *key, bool *ret_value)
+{
+	json_t *value = reader_member(r, key);
+
+	if (!value)
+		return false;
+	if (!json_is_boolean(value)) {
+		json_bad(r, key, "must be true or false");
+		return false;
+	}
+	*ret_value = json_is_true(value);
+	return true;
+}
+
+bool json_obj(struct json_reader *r, const char *key, json_t **ret_obj)
+{
+	json_t *value = reader_member(r, key);
+
+	if (!value)
+		return false;
+	if (!json_is_object(value)) {
+		json_bad(r, key, "must be an object");
+		return false;
+	}
+	*ret_obj = value;
+	return true;
+}
+
+bool json_arr(struct json_reader *r, const char *key, json_t **ret_arr)
+{
+	json_t *value = reader_member(r, key);
+
+	if (!value)
+		return false;
+	if (!json_is_array(value)) {
+		json_bad(r, key, "must be an array");
+		return false;
+	}
+	*ret_arr = value;
+	return true;
+}
+
+bool json_any(struct json_reader *r, const char *key, json_t **ret_json)
+{
+	json_t *value = reader_member(r, key);
+
+	if (!value)
+		return false;
+	*ret_json = value;
+	return true;
+}
+
+static bool reader_knows(const struct json_reader *r, const char *key)
+{
+	for (size_t i = 0; i < r->seen_count; i++) {
+		if (strcmp(r->seen[i], key) == 0)
+			return true;
+	}
+	return false;
+}
+
+int json_finish(struct json_reader *r, enum read_mode mode)
+{
+	const char *key;
+	json_t *value;
+
+	if (r->r < 0 || mode == READ_LENIENT)
+		return r->r;
+	json_object_foreach (r->obj, key, value) {
+		if (strncmp(key, "x-", 2) == 0 || reader_knows(r, key))
+			continue;
+		r->r = err_set(r->err, EINVAL, ERR_KEY, "key \"%s%s%s\": is not known", r->path,
+			       r->path[0] ? "." : "", key);
+		err_details(r->err, "misspelt, or meant for another plugin; a key that begins "
+				    "with \"x-\" is ignored");
+		break;
+	}
+	return r->r;
+}
+
+char *json_line(const json_t *json)
+{
+	return json_dumps(json, JSON_COMPACT);
+}

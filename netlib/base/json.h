@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Strict JSON over jansson.
+ *
+ * A reader asks an object for its members by name and type; it remembers what was asked for, so
+ * that json_finish() can refuse what nobody knows. The first error sticks, later calls are
+ * harmless, and the caller checks once. Errors name the key with its path, the value, and what is
+ * allowed.
+ *
+ *	struct json_reader r;
+ *
+ *	json_read(&r, obj, "routing", err);
+ *	json_int(&r, "table", 1, UINT32_MAX, &table);
+ *	json_bool(&r, "rules", &rules);
+ *	return json_finish(&r, READ_STRICT);
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+enum { JSON_PATH_MAX = 128, JSON_SEEN_MAX = 56 /* more keys than any object of ours has */ };
+
+struct json_reader {
+	json_t *obj; /* borrowed */
+	char path[JSON_PATH_MAX];
+	const char *seen[JSON_SEEN_MAX];
+	size_t seen_count;
+	struct err *err;
+	int r; /* 0 or the first -errno */
+};
+
+/*
+ * Parses one object. Duplicate keys, NUL characters, invalid UTF-8 and trailing text are errors
+ * (ERR_JSON, with line and column). The caller owns *@ret_obj.
+ */
+int json_parse(const char *text, size_t len, json_t **ret_obj, struct err *err);
+
+/* Begins to read @obj, which errors call @path ("" at top level). Not an object: an error. */
+void json_read(struct json_reader *r, json_t *obj, const char *path, struct err *err);
+
+/* Optional members: false (and *ret untouched) if absent or after an error. */
+bool json_str(struct json_reader *r, const char *key, const char **ret_text);
+bool json_int(struct json_reader *r, const char *key, int64_t min, int64_t max, int64_t *ret_value);
+bool json_bool(struct json_reader *r, const char *key, bool *ret_value);
+bool json_obj(struct json_reader *r, const char *key, json_t **ret_obj);
+bool json_arr(struct json_reader *r, const char *key, json_t **ret_arr);
+bool json_any(struct json_reader *r, const char *key, json_t **ret_json);
+
+/* A member that must be there: call after the getter returned false. */
+void json_missing(struct json_reader *r, const char *key);
+
+/* Fails with ERR_VALUE: `key "path.key": VALUE: must be …`. Keeps an earlier error. */
+void json_bad(struct json_reader *r, const char *key, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+enum read_mode {
+	READ_LENIENT, /* members that nobody asked for are somebody else's */
+	READ_STRICT,  /* they are errors (ERR_KEY), unless they begin with "x-" */
+};
+
+/* Returns 0, or the first error; with READ_STRICT also -EINVAL for an unknown key. */
+int json_finish(struct json_reader *r, enum read_mode mode);
+
+/* One compact line, for the wire and the store. The caller frees it; NULL if out of memory. */
+char *json_line(const json_t *json);

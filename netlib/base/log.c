@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+
+enum { LOG_LINE_MAX = 2048 }; /* longer than any err.msg + details */
+
+static const char *const level_names[] = { "error", "warning", "info", "debug" };
+
+static struct {
+	int fd;
+	enum log_level level;
+	bool json;
+} sink = { STDERR_FILENO, LOG_LEVEL_INFO, false };
+
+void log_init(int fd, enum log_level level, bool json)
+{
+	sink.fd = fd;
+	sink.level = level;
+	sink.json = json;
+}
+
+int log_level_parse(const char *text, enum log_level *ret_level)
+{
+	if (strcmp(text, "panic") == 0) {
+		*ret_level = LOG_LEVEL_ERROR;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(level_names); i++) {
+		if (strcmp(text, level_names[i]) == 0) {
+			*ret_level = (enum log_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static char *line_as_json(enum log_level level, const char *msg)
+{
+	CLEANUP_JSON json_t *line = NULL;
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	line = json_pack("{s:f, s:s, s:s}", "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9,
+			 "level", level_names[level], "msg", msg);
+	return line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(16)) : NULL;
+}
+
+void log_line(enum log_level level, const char *fmt, ...)
+{
+	char msg[LOG_LINE_MAX];
+	CLEANUP_FREE char *json = NULL;
+	va_list ap;
+
+	if (level > sink.level)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(msg, sizeof(msg), fmt, ap);
+	va_end(ap);
+	if (sink.json)
+		json = line_as_json(level, msg);
+	/* One write a line, so that lines of two processes do not mix. A lost line is lost. */
+	if (json)
+		(void)dprintf(sink.fd, "%s\n", json);
+	else
+		(void)dprintf(sink.fd, "spur: %s: %s\n", level_names[level], msg);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Network namespaces: open one safely, tell which one it is, tell whether it still lives. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/*
+ * Opens @path as a network namespace (nsfs, checked with NS_GET_NSTYPE; linux/nsfs.h). Anything
+ * else: -EINVAL with ERR_ENV. Not there: -ENOENT. The caller owns *@ret_fd (CLOEXEC).
+ */
+int netns_open(const char *path, int *ret_fd, struct err *err);
+
+/* setns(2) of the calling thread. */
+int netns_enter(int netns_fd, struct err *err);
+
+/*
+ * The cookie of the namespace that a socket is bound to (SO_NETNS_COOKIE, since Linux 5.14):
+ * unique for the life of the kernel, never reused. Any socket family.
+ */
+int netns_socket_cookie(int socket_fd, uint64_t *ret_cookie, struct err *err);
+
+/*
+ * The cookie of the namespace at @path, looked at from a short-lived thread: the caller's
+ * namespace does not change and nothing stays open. -ENOENT if the path leads to none.
+ */
+int netns_path_cookie(const char *path, uint64_t *ret_cookie, struct err *err);

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses of one device. */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "rt/socket.h"
+
+enum { ADDR_LIST_MAX = 64 };
+
+struct addr_info {
+	struct cidr cidr;
+	uint8_t scope;  /* RT_SCOPE_* */
+	bool tentative; /* IFA_F_TENTATIVE: DAD is not over */
+	bool dadfailed;
+};
+
+struct addr_list {
+	struct addr_info addrs[ADDR_LIST_MAX];
+	int count;
+};
+
+/* Already there with the same prefix: success. @nodad: IFA_F_NODAD. v4 gets its broadcast address.
+ */
+int addr_add(struct rt_socket *rt, int ifindex, const struct cidr *cidr, bool nodad,
+	     struct err *err);
+/* Already gone (also the device): success. */
+int addr_del(struct rt_socket *rt, int ifindex, const struct cidr *cidr, struct err *err);
+int addr_dump(struct rt_socket *rt, int ifindex, struct addr_list *ret_list, struct err *err);

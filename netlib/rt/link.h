@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Network devices: look one up, change it, move it to another namespace. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "rt/socket.h"
+
+enum { LINK_ALTNAMES_MAX = 16 };
+
+struct link_info {
+	int ifindex;
+	char name[IFNAME_MAX + 1];
+	char altnames[LINK_ALTNAMES_MAX][ALTNAME_MAX + 1];
+	int altname_count;
+	uint32_t mtu;
+	struct mac mac, perm_mac;
+	uint32_t flags; /* IFF_* */
+	uint16_t type;  /* ARPHRD_* */
+	int master;     /* ifindex, 0 = none */
+	bool carrier;
+	char kind[32];
+	char parent[64]; /* "bus/name" of IFLA_PARENT_DEV_*, "" = none */
+};
+
+/*
+ * A get by name (also matches an altname, as the kernel does) or by ifindex. Never asks for the VF
+ * list. No such device: -ENODEV with ERR_DEVICE.
+ */
+int link_get(struct rt_socket *rt, const char *name, struct link_info *ret_link, struct err *err);
+int link_get_index(struct rt_socket *rt, int ifindex, struct link_info *ret_link, struct err *err);
+/* All devices, one callback each; the callback returns 0 to go on, >0 to stop well. */
+int link_list(struct rt_socket *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
+	      struct err *err);
+
+/*
+ * One RTM_NEWLINK. Zero-initialise, set what is wanted. The kernel applies the parts in a fixed
+ * order (netns, MAC, MTU, name, af_spec, flags: do_setlink() in net/core/rtnetlink.c) and keeps
+ * what it did before a failure.
+ */
+struct link_change {
+	int ifindex;      /* which device */
+	int netns_fd;     /* move there; 0 = stay (never a valid fd here) */
+	const char *name; /* new name */
+	const struct mac *mac;
+	uint32_t mtu; /* 0 = keep */
+	int up;       /* 1 up, -1 down, 0 keep */
+	/* IPv4 devconf, through IFLA_AF_SPEC; -1 never: 0 = keep, else value + 1 */
+	uint32_t arp_notify, arp_ignore, arp_announce, rp_filter;
+};
+int link_set(struct rt_socket *rt, const struct link_change *change, struct err *err);
+/* value + 1, so that zero-initialised means "keep" */
+#define LINK_CONF(value) ((uint32_t)(value) + 1)
+
+int link_altname_add(struct rt_socket *rt, int ifindex, const char *altname, struct err *err);
+int link_altname_del(struct rt_socket *rt, int ifindex, const char *altname, struct err *err);

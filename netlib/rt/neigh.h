@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Telling the neighbours: a gratuitous ARP (RFC 5227 section 3) or an unsolicited NA (RFC 4861
+ * section 7.2.6), sent from the calling thread's network namespace.
+ * Closing the packet socket waits for an RCU grace period: only for a carrier that came late.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/text.h"
+
+int neigh_announce(int ifindex, const struct mac *mac, const struct ip *ip, struct err *err);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Routes. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "rt/socket.h"
+
+/*
+ * rtm_protocol / FRA_PROTOCOL of what we add, so that it can be told from the pod's own. Not in the
+ * kernel's list (linux/rtnetlink.h RTPROT_*) nor in iproute2's rt_protos of Debian 12.
+ */
+enum { RT_PROTOCOL_SPUR = 115 };
+
+struct route_spec {
+	struct cidr dst;
+	struct ip gw;  /* family 0 = on link */
+	struct ip src; /* preferred source, family 0 = none */
+	int ifindex;
+	uint32_t table;                 /* 0 = main */
+	uint32_t priority, mtu, advmss; /* 0 = not set */
+	int scope;                      /* RT_SCOPE_*; -1 = universe with a gateway, link without */
+};
+
+/* Already there: success. */
+int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *err);
+/* Already gone: success. */
+int route_del(struct rt_socket *rt, const struct route_spec *route, struct err *err);
+/* Is there a route with this destination, gateway, device and table? */
+int route_exists(struct rt_socket *rt, const struct route_spec *route, bool *ret_exists,
+		 struct err *err);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Policy rules "from ADDRESS lookup TABLE", marked with RT_PROTOCOL_SPUR. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "rt/socket.h"
+
+struct rule_spec {
+	struct ip from; /* a whole address: /32 or /128 */
+	uint32_t table;
+	uint32_t priority;
+};
+
+enum { RULE_LIST_MAX = 64 };
+
+struct rule_list {
+	struct rule_spec rules[RULE_LIST_MAX];
+	int count;
+};
+
+int rule_add(struct rt_socket *rt, const struct rule_spec *rule,
+	     struct err *err); /* there: success */
+int rule_del(struct rt_socket *rt, const struct rule_spec *rule,
+	     struct err *err); /* gone: success */
+/* All rules of RT_PROTOCOL_SPUR, both families. */
+int rule_dump(struct rt_socket *rt, struct rule_list *ret_list, struct err *err);
