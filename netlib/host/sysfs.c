@@ -1,2 +1,246 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Every path is looked up below the root fd; links are read, not followed, where only their end
+ * matters. */
 #include "host/sysfs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/hook.h"
+
+enum {
+	SYSFS_PATH = 256,
+	SYSFS_VFS_MAX = 1024 /* no device has more (PCIe SR-IOV: 16 bits; mlx5: 127) */
+};
+
+static void cleanup_dirp(DIR **dir)
+{
+	if (*dir)
+		(void)closedir(*dir);
+}
+
+static DIR *open_dir(int at_fd, const char *path)
+{
+	int fd = openat(at_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+	if (fd >= 0 && !dir)
+		(void)close(fd);
+	return dir;
+}
+
+int sysfs_open(int *ret_fd, struct err *err)
+{
+	int fd = open(hook_sysfs_root(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, errno, ERR_IO, "open %s", hook_sysfs_root());
+	*ret_fd = fd;
+	return 0;
+}
+
+/* The last component of what the link @path points to. 0, or -errno (-ENOENT: no such link). */
+static int link_end(int dirfd, const char *path, char *ret_end, size_t size)
+{
+	char target[SYSFS_PATH];
+	ssize_t n = readlinkat(dirfd, path, target, sizeof(target) - 1);
+	const char *end;
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	end = strrchr(target, '/');
+	end = end ? end + 1 : target;
+	if (strlen(end) >= size)
+		return -ENAMETOOLONG;
+	memcpy(ret_end, end, strlen(end) + 1);
+	return 0;
+}
+
+static int link_pci(int dirfd, const char *path, struct pci_addr *ret_addr)
+{
+	char end[SYSFS_NAME_MAX];
+	int r = link_end(dirfd, path, end, sizeof(end));
+
+	return r < 0 ? r : pci_parse(end, ret_addr);
+}
+
+/*
+ * The entries of a class directory below a device ("net", "infiniband"): how many, and the first
+ * by name. No such directory: none.
+ */
+static int class_entries(int dev_fd, const char *path, char *ret_first, size_t size)
+{
+	CLEANUP(cleanup_dirp) DIR *dir = open_dir(dev_fd, path);
+	struct dirent *entry;
+	int count = 0;
+
+	ret_first[0] = '\0';
+	while (dir && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name);
+
+		if (entry->d_name[0] == '.' || len >= size)
+			continue;
+		if (count++ == 0 || strcmp(entry->d_name, ret_first) < 0)
+			memcpy(ret_first, entry->d_name, len + 1);
+	}
+	return count;
+}
+
+/* A PF in switchdev mode also lists its VFs' representors here: theirs have a phys_port_name
+ * "pf0vf3". */
+static bool is_representor(int net_fd, const char *netdev)
+{
+	char path[SYSFS_PATH], port[SYSFS_NAME_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/phys_port_name", netdev);
+	return fs_read_small(net_fd, path, port, sizeof(port)) > 0 && strstr(port, "vf");
+}
+
+/* The one netdev of a function that is not a representor. 0 with "" = none; -ENOTUNIQ. */
+static int own_netdev(int dev_fd, char ret_netdev[IFNAME_MAX + 1], const char *of, struct err *err)
+{
+	CLEANUP(cleanup_dirp) DIR *dir = open_dir(dev_fd, "net");
+	char found[IFNAME_MAX + 1] = "";
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		if (!ifname_is_valid(entry->d_name) || is_representor(dirfd(dir), entry->d_name))
+			continue;
+		if (found[0])
+			return err_set(err, ENOTUNIQ, ERR_DEVICE,
+				       "find netdev of %s: it has two, %s and %s", of, found,
+				       entry->d_name);
+		memcpy(found, entry->d_name, strlen(entry->d_name) + 1);
+	}
+	memcpy(ret_netdev, found, sizeof(found));
+	return 0;
+}
+
+/* Which virtfnN of the PF leads back to @vf. */
+static int find_vf_index(int pf_fd, const struct pci_addr *vf)
+{
+	struct pci_addr addr;
+	char name[24], vf_text[PCI_TEXT + 4], text[PCI_TEXT + 4];
+
+	(void)pci_format(vf, vf_text);
+	for (int i = 0; i < SYSFS_VFS_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "virtfn%d", i);
+		if (link_pci(pf_fd, name, &addr) < 0)
+			return -ENOENT;
+		if (strcmp(pci_format(&addr, text), vf_text) == 0)
+			return i;
+	}
+	return -ENOENT;
+}
+
+static int read_pf(int root_fd, int dev_fd, struct pci_function *fn, const char *text,
+		   struct err *err)
+{
+	CLEANUP_CLOSE int pf_fd = -1;
+	char path[SYSFS_PATH], pf[PCI_TEXT + 4];
+	int r = link_pci(dev_fd, "physfn", &fn->pf_addr);
+
+	if (r == -ENOENT)
+		return 0; /* not a VF */
+	if (r < 0)
+		return err_sys(err, -r, ERR_DEVICE, "find PF of %s", text);
+	fn->is_vf = true;
+	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s", pci_format(&fn->pf_addr, pf));
+	pf_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (pf_fd < 0)
+		return err_sys(err, errno, ERR_DEVICE, "open PF %s of %s", pf, text);
+	fn->vf_index = find_vf_index(pf_fd, &fn->addr);
+	if (fn->vf_index < 0)
+		return err_set(err, ENODEV, ERR_DEVICE,
+			       "find VF index of %s: PF %s has no virtfn for it", text, pf);
+	return own_netdev(pf_fd, fn->pf_netdev, pf, err);
+}
+
+static void read_numa_node(int dev_fd, struct pci_function *fn)
+{
+	char text[16], *end;
+	long node;
+
+	fn->numa_node = -1;
+	if (fs_read_small(dev_fd, "numa_node", text, sizeof(text)) <= 0)
+		return;
+	node = strtol(text, &end, 10);
+	if (*end == '\0' && node >= 0 && node < 1 << 16)
+		fn->numa_node = (int)node;
+}
+
+int sysfs_pci_function(int root_fd, const struct pci_addr *addr, struct pci_function *ret_function,
+		       struct err *err)
+{
+	struct pci_function fn = { .addr = *addr };
+	char path[SYSFS_PATH], text[PCI_TEXT + 4];
+	CLEANUP_CLOSE int dev_fd = -1;
+	int r;
+
+	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s", pci_format(addr, text));
+	dev_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dev_fd < 0)
+		return err_set(err, ENODEV, ERR_DEVICE, "find PCI function %s: no such function",
+			       text);
+	r = read_pf(root_fd, dev_fd, &fn, text, err);
+	if (r == 0)
+		r = own_netdev(dev_fd, fn.netdev, text, err);
+	if (r < 0)
+		return r;
+	if (link_end(dev_fd, "driver", fn.driver, sizeof(fn.driver)) < 0)
+		fn.driver[0] = '\0';
+	fn.rdma_count = class_entries(dev_fd, "infiniband", fn.rdma, sizeof(fn.rdma));
+	read_numa_node(dev_fd, &fn);
+	*ret_function = fn;
+	return 0;
+}
+
+/* The PCI function that an auxiliary device hangs below: a component of its real path. */
+static int aux_parent(int root_fd, const char *path, struct pci_addr *ret_addr)
+{
+	char target[SYSFS_PATH];
+	ssize_t n = readlinkat(root_fd, path, target, sizeof(target) - 1);
+	char *save = NULL;
+	int r = -ENODEV;
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	for (char *part = strtok_r(target, "/", &save); part; part = strtok_r(NULL, "/", &save)) {
+		if (pci_parse(part, ret_addr) == 0)
+			r = 0; /* the last one is the nearest */
+	}
+	return r;
+}
+
+int sysfs_aux_device(int root_fd, const char *name, struct aux_device *ret_device, struct err *err)
+{
+	struct aux_device aux = { 0 };
+	CLEANUP_CLOSE int dev_fd = -1;
+	char path[SYSFS_PATH];
+	int r;
+
+	if (!id_is_valid(name) || strlen(name) >= sizeof(aux.name))
+		return err_set(err, EINVAL, ERR_VALUE,
+			       "find auxiliary device \"%s\": not a device name", name);
+	memcpy(aux.name, name, strlen(name) + 1);
+	(void)snprintf(path, sizeof(path), "bus/auxiliary/devices/%s", name);
+	dev_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dev_fd < 0)
+		return err_set(err, ENODEV, ERR_DEVICE, "find auxiliary device %s: no such device",
+			       name);
+	r = aux_parent(root_fd, path, &aux.pci);
+	if (r < 0)
+		return err_sys(err, -r, ERR_DEVICE, "find PCI function of auxiliary device %s",
+			       name);
+	r = own_netdev(dev_fd, aux.netdev, name, err);
+	if (r == 0)
+		*ret_device = aux;
+	return r;
+}

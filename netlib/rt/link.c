@@ -1,2 +1,249 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Links. A get never carries RTEXT_FILTER_VF: with it the kernel walks every VF of a PF under the
+ * RTNL lock, at 1-2 ms each; RTEXT_FILTER_SKIP_STATS spares the counters.
+ */
 #include "rt/link.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/ip.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+
+#include "base/cleanup.h"
+
+static void copy_text(char *to, size_t size, struct nlattr *attr)
+{
+	if (attr)
+		(void)nla_strlcpy(to, attr, size);
+}
+
+static void copy_mac(struct mac *mac, struct nlattr *attr)
+{
+	if (!attr || nla_len(attr) > MAC_MAX)
+		return;
+	mac->len = (uint8_t)nla_len(attr);
+	memcpy(mac->bytes, nla_data(attr), mac->len);
+}
+
+static void parse_altnames(struct link_info *link, struct nlattr *list)
+{
+	struct nlattr *attr;
+	int rest;
+
+	nla_for_each_nested(attr, list, rest)
+	{
+		if (nla_type(attr) == IFLA_ALT_IFNAME && link->altname_count < LINK_ALTNAMES_MAX)
+			copy_text(link->altnames[link->altname_count++], ALTNAME_MAX + 1, attr);
+	}
+}
+
+static void parse_identity(struct link_info *link, struct nlattr *attrs[])
+{
+	struct nlattr *info[IFLA_INFO_MAX + 1];
+	char bus[16] = "", name[48] = "";
+
+	if (attrs[IFLA_LINKINFO] &&
+	    nla_parse_nested(info, IFLA_INFO_MAX, attrs[IFLA_LINKINFO], NULL) == 0)
+		copy_text(link->kind, sizeof(link->kind), info[IFLA_INFO_KIND]);
+	copy_text(bus, sizeof(bus), attrs[IFLA_PARENT_DEV_BUS_NAME]);
+	copy_text(name, sizeof(name), attrs[IFLA_PARENT_DEV_NAME]);
+	if (name[0])
+		(void)snprintf(link->parent, sizeof(link->parent), "%s/%s", bus, name);
+}
+
+static int parse_link(struct nlmsghdr *header, struct link_info *ret_link, struct err *err)
+{
+	struct nlattr *attrs[IFLA_MAX + 1];
+	struct link_info link = { 0 };
+	struct ifinfomsg *info = nlmsg_data(header);
+
+	if (header->nlmsg_type != RTM_NEWLINK ||
+	    nlmsg_parse(header, sizeof(*info), attrs, IFLA_MAX, NULL) < 0 || !attrs[IFLA_IFNAME])
+		return err_set(err, EBADMSG, ERR_KERNEL, "read link: malformed answer");
+	link.ifindex = info->ifi_index;
+	link.flags = info->ifi_flags;
+	link.type = info->ifi_type;
+	link.carrier = info->ifi_flags & IFF_LOWER_UP;
+	copy_text(link.name, sizeof(link.name), attrs[IFLA_IFNAME]);
+	link.mtu = attrs[IFLA_MTU] ? nla_get_u32(attrs[IFLA_MTU]) : 0;
+	link.master = attrs[IFLA_MASTER] ? (int)nla_get_u32(attrs[IFLA_MASTER]) : 0;
+	copy_mac(&link.mac, attrs[IFLA_ADDRESS]);
+	copy_mac(&link.perm_mac, attrs[IFLA_PERM_ADDRESS]);
+	if (attrs[IFLA_PROP_LIST])
+		parse_altnames(&link, attrs[IFLA_PROP_LIST]);
+	parse_identity(&link, attrs);
+	*ret_link = link;
+	return 0;
+}
+
+static int take_one(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	int r = parse_link(header, arg, err);
+
+	return r < 0 ? r : 1; /* a get that was answered with a link has no ack to wait for */
+}
+
+static int get_link(struct rt_socket *rt, int ifindex, const char *name, struct link_info *ret_link,
+		    struct err *err)
+{
+	struct ifinfomsg info = { .ifi_index = ifindex };
+	struct nl_msg *msg = rt_message(RTM_GETLINK, 0, &info, sizeof(info));
+	int attr = name && strlen(name) > IFNAME_MAX ? IFLA_ALT_IFNAME : IFLA_IFNAME;
+	char number[16];
+	int r;
+
+	if (!msg || (name && nla_put_string(msg, attr, name) < 0) ||
+	    nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	(void)snprintf(number, sizeof(number), "%d", ifindex);
+	r = rt_query(rt, msg, take_one, ret_link, NULL, err, "find device %s",
+		     name ? name : number);
+	if (r == -ENODEV)
+		err->code = ERR_DEVICE;
+	return r;
+}
+
+int link_get(struct rt_socket *rt, const char *name, struct link_info *ret_link, struct err *err)
+{
+	return get_link(rt, 0, name, ret_link, err);
+}
+
+int link_get_index(struct rt_socket *rt, int ifindex, struct link_info *ret_link, struct err *err)
+{
+	return get_link(rt, ifindex, NULL, ret_link, err);
+}
+
+struct link_walk {
+	int (*each)(const struct link_info *link, void *arg);
+	void *arg;
+	bool stopped;
+};
+
+static int walk_one(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	struct link_walk *walk = arg;
+	struct link_info link;
+	int r = parse_link(header, &link, err);
+
+	/* After a stop the rest of the dump is read, so that the socket can be used again. */
+	if (r < 0 || walk->stopped)
+		return r;
+	r = walk->each(&link, walk->arg);
+	walk->stopped = r > 0;
+	return r < 0 ? r : 0;
+}
+
+int link_list(struct rt_socket *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
+	      struct err *err)
+{
+	struct ifinfomsg info = { 0 };
+	struct nl_msg *msg = rt_message(RTM_GETLINK, NLM_F_DUMP, &info, sizeof(info));
+	struct link_walk walk = { .each = each, .arg = arg };
+
+	if (!msg || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	return rt_query(rt, msg, walk_one, &walk, NULL, err, "list devices");
+}
+
+/* IFLA_AF_SPEC { AF_INET { IFLA_INET_CONF { … } } }: what net/ipv4/devinet.c inet_set_link_af()
+ * takes. */
+static int put_inet_conf(struct nl_msg *msg, const struct link_change *change)
+{
+	const struct {
+		int key;
+		uint32_t value;
+	} conf[] = {
+		{ IPV4_DEVCONF_ARP_NOTIFY, change->arp_notify },
+		{ IPV4_DEVCONF_ARP_IGNORE, change->arp_ignore },
+		{ IPV4_DEVCONF_ARP_ANNOUNCE, change->arp_announce },
+		{ IPV4_DEVCONF_RP_FILTER, change->rp_filter },
+	};
+	struct nlattr *spec = NULL, *inet = NULL, *list = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(conf); i++) {
+		if (!conf[i].value)
+			continue;
+		if (!spec) {
+			spec = nla_nest_start(msg, IFLA_AF_SPEC);
+			inet = spec ? nla_nest_start(msg, AF_INET) : NULL;
+			list = inet ? nla_nest_start(msg, IFLA_INET_CONF) : NULL;
+			if (!list)
+				return -ENOMEM;
+		}
+		if (nla_put_u32(msg, conf[i].key, conf[i].value - 1) < 0)
+			return -ENOMEM;
+	}
+	if (spec) {
+		(void)nla_nest_end(msg, list);
+		(void)nla_nest_end(msg, inet);
+		(void)nla_nest_end(msg, spec);
+	}
+	return 0;
+}
+
+static int put_change(struct nl_msg *msg, const struct link_change *change)
+{
+	if (change->netns_fd && nla_put_u32(msg, IFLA_NET_NS_FD, (uint32_t)change->netns_fd) < 0)
+		return -ENOMEM;
+	if (change->mac && nla_put(msg, IFLA_ADDRESS, change->mac->len, change->mac->bytes) < 0)
+		return -ENOMEM;
+	if (change->mtu && nla_put_u32(msg, IFLA_MTU, change->mtu) < 0)
+		return -ENOMEM;
+	if (change->name && nla_put_string(msg, IFLA_IFNAME, change->name) < 0)
+		return -ENOMEM;
+	return put_inet_conf(msg, change);
+}
+
+int link_set(struct rt_socket *rt, const struct link_change *change, struct err *err)
+{
+	struct ifinfomsg info = {
+		.ifi_index = change->ifindex,
+		.ifi_flags = change->up > 0 ? IFF_UP : 0,
+		.ifi_change = change->up ? IFF_UP : 0,
+	};
+	struct nl_msg *msg = rt_message(RTM_NEWLINK, NLM_F_ACK, &info, sizeof(info));
+
+	if (!msg || put_change(msg, change) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	return rt_request(rt, msg, err, "change device %d%s%s", change->ifindex,
+			  change->name ? " to " : "", change->name ? change->name : "");
+}
+
+static int change_altname(struct rt_socket *rt, int type, int flags, int ifindex,
+			  const char *altname, struct err *err)
+{
+	struct ifinfomsg info = { .ifi_index = ifindex };
+	struct nl_msg *msg = rt_message(type, NLM_F_ACK | flags, &info, sizeof(info));
+	struct nlattr *list = msg ? nla_nest_start(msg, IFLA_PROP_LIST) : NULL;
+
+	if (!list || nla_put_string(msg, IFLA_ALT_IFNAME, altname) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	(void)nla_nest_end(msg, list);
+	return rt_request(rt, msg, err, "%s altname %s of device %d",
+			  type == RTM_NEWLINKPROP ? "add" : "delete", altname, ifindex);
+}
+
+int link_altname_add(struct rt_socket *rt, int ifindex, const char *altname, struct err *err)
+{
+	return change_altname(rt, RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_APPEND | NLM_F_EXCL,
+			      ifindex, altname, err);
+}
+
+int link_altname_del(struct rt_socket *rt, int ifindex, const char *altname, struct err *err)
+{
+	return change_altname(rt, RTM_DELLINKPROP, 0, ifindex, altname, err);
+}

@@ -1,2 +1,164 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rt/nsid.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <linux/net_namespace.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+
+#include "base/cleanup.h"
+
+static struct nl_msg *nsid_message(int type, int flags, int attr, uint32_t value)
+{
+	struct rtgenmsg body = { .rtgen_family = AF_UNSPEC };
+	struct nl_msg *msg = rt_message(type, flags, &body, sizeof(body));
+
+	if (msg && attr && nla_put_u32(msg, attr, value) < 0) {
+		nlmsg_free(msg);
+		msg = NULL;
+	}
+	return msg;
+}
+
+static int parse_nsid(struct nlmsghdr *header, int32_t *ret_nsid, struct err *err)
+{
+	struct nlattr *attrs[NETNSA_MAX + 1];
+
+	if (nlmsg_parse(header, NLMSG_ALIGN(sizeof(struct rtgenmsg)), attrs, NETNSA_MAX, NULL) <
+		    0 ||
+	    !attrs[NETNSA_NSID])
+		return err_set(err, EBADMSG, ERR_KERNEL, "read nsid: malformed answer");
+	*ret_nsid = (int32_t)nla_get_u32(attrs[NETNSA_NSID]);
+	return 0;
+}
+
+static int take_nsid(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	int r = parse_nsid(header, arg, err);
+
+	return r < 0 ? r : 1;
+}
+
+static int nsid_get(struct rt_socket *rt, int netns_fd, int32_t *ret_nsid, struct err *err)
+{
+	struct nl_msg *msg = nsid_message(RTM_GETNSID, 0, NETNSA_FD, (uint32_t)netns_fd);
+
+	if (!msg)
+		return err_nomem(err);
+	return rt_query(rt, msg, take_nsid, ret_nsid, NULL, err, "get id of network namespace");
+}
+
+int nsid_ensure(struct rt_socket *rt, int netns_fd, int32_t *ret_nsid, struct err *err)
+{
+	struct nl_msg *msg = nsid_message(RTM_NEWNSID, NLM_F_ACK, NETNSA_FD, (uint32_t)netns_fd);
+	int32_t nsid;
+	int r;
+
+	if (!msg || nla_put_u32(msg, NETNSA_NSID, (uint32_t)NETNSA_NSID_NOT_ASSIGNED) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	r = rt_request(rt, msg, err, "assign id to network namespace");
+	if (r < 0 && r != -EEXIST)
+		return r;
+	r = nsid_get(rt, netns_fd, &nsid, err);
+	if (r < 0)
+		return r;
+	if (nsid < 0)
+		return err_set(err, EIO, ERR_KERNEL, "assign id to network namespace: has none");
+	*ret_nsid = nsid;
+	return 0;
+}
+
+struct nsid_walk {
+	void (*each)(int32_t nsid, void *arg);
+	void *arg;
+};
+
+static int walk_nsid(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	struct nsid_walk *walk = arg;
+	int32_t nsid;
+	int r = parse_nsid(header, &nsid, err);
+
+	if (r == 0)
+		walk->each(nsid, walk->arg);
+	return r;
+}
+
+int nsid_list(struct rt_socket *rt, void (*each)(int32_t nsid, void *arg), void *arg,
+	      struct err *err)
+{
+	struct nsid_walk walk = { each, arg };
+	struct nl_msg *msg = nsid_message(RTM_GETNSID, NLM_F_DUMP, 0, 0);
+
+	if (!msg)
+		return err_nomem(err);
+	return rt_query(rt, msg, walk_nsid, &walk, NULL, err, "list ids of network namespaces");
+}
+
+struct nsid_search {
+	int32_t want;
+	bool found;
+};
+
+static void match_nsid(int32_t nsid, void *arg)
+{
+	struct nsid_search *search = arg;
+
+	search->found |= nsid == search->want;
+}
+
+int nsid_exists(struct rt_socket *rt, int32_t nsid, bool *ret_exists, struct err *err)
+{
+	/* No get by nsid that answers for a dead one alone: the dump is short, one entry a pod. */
+	struct nsid_search search = { .want = nsid };
+	int r = nsid_list(rt, match_nsid, &search, err);
+
+	if (r == 0)
+		*ret_exists = search.found;
+	return r;
+}
+
+int nsid_watch(int *ret_fd, struct err *err)
+{
+	CLEANUP_CLOSE int fd =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
+	int group = RTNLGRP_NSID;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
+	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		return err_sys(err, errno, ERR_KERNEL, "watch network namespace ids");
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int nsid_watch_read(int fd, void (*each)(int32_t nsid, void *arg), void *arg, struct err *err)
+{
+	union {
+		struct nlmsghdr header;
+		char bytes[8192]; /* an event is one small message */
+	} buf;
+	ssize_t n;
+
+	while ((n = recv(fd, &buf, sizeof(buf), 0)) > 0) {
+		struct nlmsghdr *header = &buf.header;
+
+		for (int left = (int)n; nlmsg_ok(header, left);
+		     header = nlmsg_next(header, &left)) {
+			int32_t nsid;
+
+			if (header->nlmsg_type == RTM_DELNSID &&
+			    parse_nsid(header, &nsid, err) == 0)
+				each(nsid, arg);
+		}
+	}
+	if (n < 0 && errno != EAGAIN)
+		return err_sys(err, errno, ERR_KERNEL, "read network namespace events");
+	return 0;
+}

@@ -1,2 +1,103 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rt/rule.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+
+#include "rt/route.h"
+
+static struct nl_msg *rule_message(int type, int flags, const struct rule_spec *rule)
+{
+	struct fib_rule_hdr body = {
+		.family = (uint8_t)rule->from.family,
+		.src_len = (uint8_t)ip_bits(&rule->from),
+		.action = FR_ACT_TO_TBL,
+	};
+	struct nl_msg *msg = rt_message(type, NLM_F_ACK | flags, &body, sizeof(body));
+
+	if (!msg || nla_put(msg, FRA_SRC, body.src_len / 8, rule->from.bytes) < 0 ||
+	    nla_put_u32(msg, FRA_TABLE, rule->table) < 0 ||
+	    nla_put_u32(msg, FRA_PRIORITY, rule->priority) < 0 ||
+	    nla_put_u8(msg, FRA_PROTOCOL, RT_PROTOCOL_SPUR) < 0) {
+		nlmsg_free(msg);
+		return NULL;
+	}
+	return msg;
+}
+
+static int change_rule(struct rt_socket *rt, int type, int flags, const struct rule_spec *rule,
+		       struct err *err)
+{
+	struct nl_msg *msg = rule_message(type, flags, rule);
+	char from[IP_TEXT];
+
+	if (!msg)
+		return err_nomem(err);
+	return rt_request(rt, msg, err, "%s rule from %s lookup %u",
+			  type == RTM_NEWRULE ? "add" : "delete", ip_format(&rule->from, from),
+			  rule->table);
+}
+
+int rule_add(struct rt_socket *rt, const struct rule_spec *rule, struct err *err)
+{
+	int r = change_rule(rt, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule, err);
+
+	return r == -EEXIST ? 0 : r;
+}
+
+int rule_del(struct rt_socket *rt, const struct rule_spec *rule, struct err *err)
+{
+	int r = change_rule(rt, RTM_DELRULE, 0, rule, err);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+static int take_rule(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	struct fib_rule_hdr *body = nlmsg_data(header);
+	struct nlattr *attrs[FRA_MAX + 1];
+	struct rule_list *list = arg;
+	struct rule_spec rule = { 0 };
+
+	if (header->nlmsg_type != RTM_NEWRULE ||
+	    nlmsg_parse(header, sizeof(*body), attrs, FRA_MAX, NULL) < 0)
+		return err_set(err, EBADMSG, ERR_KERNEL, "read rule: malformed answer");
+	rule.from.family = body->family;
+	if (!attrs[FRA_PROTOCOL] || nla_get_u8(attrs[FRA_PROTOCOL]) != RT_PROTOCOL_SPUR ||
+	    !attrs[FRA_SRC] || nla_len(attrs[FRA_SRC]) != ip_bits(&rule.from) / 8 ||
+	    list->count == RULE_LIST_MAX)
+		return 0;
+	memcpy(rule.from.bytes, nla_data(attrs[FRA_SRC]), (size_t)nla_len(attrs[FRA_SRC]));
+	rule.table = attrs[FRA_TABLE] ? nla_get_u32(attrs[FRA_TABLE]) : body->table;
+	rule.priority = attrs[FRA_PRIORITY] ? nla_get_u32(attrs[FRA_PRIORITY]) : 0;
+	list->rules[list->count++] = rule;
+	return 0;
+}
+
+static void forget_rules(void *arg)
+{
+	struct rule_list *list = arg;
+
+	list->count = 0;
+}
+
+int rule_dump(struct rt_socket *rt, struct rule_list *ret_list, struct err *err)
+{
+	/* AF_UNSPEC dumps every family that has rules, IPv4 and IPv6 among them. */
+	struct fib_rule_hdr body = { .family = AF_UNSPEC };
+	struct nl_msg *msg = rt_message(RTM_GETRULE, NLM_F_DUMP, &body, sizeof(body));
+	struct rule_list list = { 0 };
+	int r;
+
+	if (!msg)
+		return err_nomem(err);
+	r = rt_query(rt, msg, take_rule, &list, forget_rules, err, "list rules");
+	if (r == 0)
+		*ret_list = list;
+	return r;
+}

@@ -25,6 +25,12 @@ int rt_fd(const struct rt_socket *rt);
 unsigned int rt_sent(const struct rt_socket *rt);
 
 /*
+ * A request with its fixed header, ready for attributes; NULL if out of memory. NLM_F_REQUEST is
+ * always set; ask for NLM_F_ACK or NLM_F_DUMP in @flags.
+ */
+struct nl_msg *rt_message(int type, int flags, const void *body, size_t len);
+
+/*
  * Sends @msg (taken, freed also on failure) and waits for its ack. On refusal returns -errno with
  * ERR_KERNEL and "<what>: <strerror> (<extended ack>)", where @what is the caller's "operation
  * object".
