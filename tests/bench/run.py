@@ -1,0 +1,250 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of docs/performance.md.
+
+    run.py [GROUP…] [--write]      GROUP: peers floor start exact (default: all)
+
+Times are ratios: the two sides run in turns (A B A B …) on the same device and the same pod, a round
+gives the ratio of their medians, and the figure is the median of 7 rounds. CPU is that of the
+program, of all it waited for, and of its daemon. --write puts the table into docs/performance.md.
+Exit 1: a figure of the group "exact" misses its target (those do not depend on the machine's mood).
+"""
+
+import contextlib
+import datetime
+import os
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "netns")]
+import lab
+import strace
+
+ROUNDS = 7
+GROUPS = ("peers", "floor", "start", "exact")
+DOCUMENT = os.path.join(lab.ROOT, "docs", "performance.md")
+MARKS = ("<!-- figures: written by ./dev bench --write -->\n", "<!-- end of figures -->\n")
+PEERS = os.path.join(lab.ROOT, "tests", "runtime", "peers")
+DEVICE = "rail0"
+POOL = {"name": "train", "rails": [{"name": "rail0", "cidr": "10.64.0.0/16", "gatewayIndex": 1,
+                                    "routes": [{"dst": "0.0.0.0/0"}]}]}
+
+
+def bench_program(name):
+    return os.path.join(lab.BIN, "bench", name)
+
+
+class Figure:
+    """One row: a figure that must not be above its target."""
+
+    def __init__(self, what, target, measured, unit="", note=""):
+        self.what, self.target, self.measured, self.unit, self.note = what, target, measured, unit, note
+
+    @property
+    def reached(self):
+        return self.measured <= self.target
+
+    def row(self):
+        number = f"{self.measured:.2f}" if isinstance(self.measured, float) else str(self.measured)
+        return (self.what, f"≤ {self.target}{self.unit}", f"{number}{self.unit}",
+                "reached" if self.reached else "**missed**", self.note)
+
+
+class Step:
+    """What the driver runs: a program with its environment and stdin, beside a daemon."""
+
+    def __init__(self, parent, name, argv, env=None, stdin="", daemon=None):
+        self.dir = os.path.join(parent, name)
+        os.mkdir(self.dir)
+        texts = {
+            "argv": "".join(f"{a}\0" for a in argv),
+            "env": "".join(f"{k}={v}\0" for k, v in (env or {}).items()),
+            "stdin": stdin,
+            "daemon": str(daemon.pid) if daemon else "",
+        }
+        for file, text in texts.items():
+            with open(os.path.join(self.dir, file), "w", encoding="utf-8") as f:
+                f.write(text)
+        self.runs = []
+
+
+def drive(node, count, steps):
+    """Runs the steps in turns, count times; returns for each step its list of costs."""
+    out = node.net.sh(bench_program("driver"), str(count), *(s.dir for s in steps))
+    costs = [[] for _ in steps]
+    for line in out.splitlines():
+        step, wall, cpu, daemon, rss = map(int, line.split())
+        costs[step].append({"wall": wall, "cpu": cpu + daemon, "daemon": daemon, "rss": rss})
+    for step, runs in zip(steps, costs):
+        step.runs += runs
+    return costs
+
+
+def middle(runs, what):
+    return statistics.median(r[what] for r in runs)
+
+
+class Match:
+    """Two lists of steps that run in turns; ratio(i, what) compares the i-th of each."""
+
+    def __init__(self, node, ours, theirs, count):
+        self.ours, self.theirs, self.rounds = ours, theirs, []
+        drive(node, 3, [*ours, *theirs])  # warm
+        for step in (*ours, *theirs):
+            step.runs.clear()
+        for _ in range(ROUNDS):
+            costs = drive(node, count, [*ours, *theirs])
+            self.rounds.append((costs[: len(ours)], costs[len(ours):]))
+
+    def ratio(self, i, what):
+        return statistics.median(middle(a[i], what) / middle(b[i], what) for a, b in self.rounds)
+
+    def spread(self, i, what):
+        """The lowest and highest round, and what the two sides took, in words."""
+        ratios = [middle(a[i], what) / middle(b[i], what) for a, b in self.rounds]
+        ours, theirs = middle(self.ours[i].runs, what) / 1e6, middle(self.theirs[i].runs, what) / 1e6
+        return f"{ours:.2f} against {theirs:.2f} ms; rounds {min(ratios):.2f}–{max(ratios):.2f}"
+
+
+# -- the sides
+
+
+class Bench(lab.Node):
+    """A node with one device to give away and one pod to give it to."""
+
+    def __init__(self):
+        super().__init__("bench")
+        self.rail(DEVICE)
+        self.target = self.pod("pod", container="bench" + "0" * 59)
+        self.steps = os.path.join(self.dir, "steps")
+        os.mkdir(self.steps)
+
+    def cni_steps(self, name, program, conf, daemon=None, **env):
+        text = lab.json.dumps(conf)
+        return [Step(self.steps, f"{name}-{verb}", [program], self.env(verb, self.target, **env), text, daemon)
+                for verb in ("ADD", "DEL")]
+
+    def spur_conf(self):
+        return {**lab.netconf(device=DEVICE, pool="train"), "socket": self.socket}
+
+    def spur(self, name):
+        if not self.ipamd:
+            self.daemon(pools=[POOL])
+        return self.cni_steps(name, lab.program("spur"), self.spur_conf(), self.ipamd)
+
+    def host_device(self):
+        lab.run(PEERS, "get", "debian")
+        plugins = os.path.join(lab.run(PEERS, "root", "debian").strip(), "usr/lib/cni")
+        conf = {
+            "cniVersion": "1.0.0", "name": "peer", "type": "host-device", "device": DEVICE,
+            "ipam": {"type": "host-local", "dataDir": os.path.join(self.dir, "host-local"),
+                     "ranges": [[{"subnet": "10.64.0.0/16", "gateway": "10.64.0.1"}]],
+                     "routes": [{"dst": "0.0.0.0/0"}]},
+        }
+        return self.cni_steps("peer", os.path.join(plugins, "host-device"), conf, CNI_PATH=plugins)
+
+    def floor(self):
+        path, store = os.path.join(self.dir, "floor.sock"), os.path.join(self.dir, "floor")
+        os.mkdir(store)
+        server = subprocess.Popen([bench_program("floor_server"), path, store])
+        self.processes.append(server)
+        lab.wait_for(lambda: os.path.exists(path), what="floor_server listens")
+        verbs = {"ADD": [self.target.path, DEVICE, "net1", "10.64.0.2", "16", "10.64.0.1", path],
+                 "DEL": [self.target.path, DEVICE, "net1", path]}
+        return [Step(self.steps, f"floor-{verb}", [bench_program("floor"), verb, *args],
+                     self.env(verb, self.target), lab.json.dumps(self.spur_conf()), server)
+                for verb, args in verbs.items()]
+
+
+# -- the groups of figures
+
+
+def peers(node):
+    match = Match(node, node.spur("spur-peer"), node.host_device(), 20)
+    for i, verb in enumerate(("ADD", "DEL")):
+        yield Figure(f"CPU of {verb} against host-device + host-local", 0.2, match.ratio(i, "cpu"), " ×",
+                     match.spread(i, "cpu"))
+
+
+def floor(node):
+    match = Match(node, node.spur("spur-floor"), node.floor(), 40)
+    for what, name, target in (("cpu", "CPU", 1.6), ("wall", "wall", 1.2)):
+        yield Figure(f"{name} of ADD against the floor", target, match.ratio(0, what), " ×",
+                     match.spread(0, what))
+    rss = max(run["rss"] for run in match.ours[0].runs)
+    yield Figure("peak memory of ADD", 3.0, rss / 1024, " MB")
+
+
+def start(node):
+    env = {"CNI_COMMAND": "VERSION"}
+    ours = Step(node.steps, "version", [lab.program("spur")], env, '{"cniVersion":"1.0.0"}')
+    theirs = Step(node.steps, "empty", [bench_program("empty")], env, '{"cniVersion":"1.0.0"}')
+    match = Match(node, [ours], [theirs], 200)
+    yield Figure("CPU of `spur VERSION` against an empty program", 1.4, match.ratio(0, "cpu"), " ×",
+                 match.spread(0, "cpu"))
+
+
+def exact(node):
+    """What is counted: the same on every machine."""
+    stripped = os.path.join(node.dir, "stripped")
+    lab.run("strip", "-o", stripped, lab.program("spur"))
+    yield Figure("size of stripped `spur`", 1.7, os.path.getsize(stripped) / 1e6, " MB")
+    if not node.ipamd:
+        node.daemon(pools=[POOL])
+    conf = lab.json.dumps(node.spur_conf())
+    add = strace.Trace(node, lab.program("spur"), node.env("ADD", node.target), conf)
+    delete = strace.Trace(node, lab.program("spur"), node.env("DEL", node.target), conf)
+    yield Figure("system calls of ADD", 100, add.system_calls(), note=add.busiest())
+    yield Figure("requests with RTEXT_FILTER_VF in ADD and DEL", 0,
+                 add.vf_requests() + delete.vf_requests(),
+                 note=f"of {add.netlink_requests()} + {delete.netlink_requests()} rtnetlink requests")
+    yield Figure("answers awaited from the daemon in ADD", 1, add.answers())
+    yield Figure("durable commits before the result of ADD", 1, add.commits_before_result())
+
+
+# -- the table
+
+
+def markdown(figures):
+    rows = [("figure", "target", "measured", "verdict", "")] + [("---",) * 5] + [f.row() for f in figures]
+    return "".join("| " + " | ".join(row) + " |\n" for row in rows)
+
+
+def circumstances():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        cpu = next((l.split(":", 1)[1].strip() for l in f if l.startswith("model name")), os.uname().machine)
+    revision = lab.run("git", "-C", lab.ROOT, "describe", "--always", "--dirty", check=False).strip()
+    return (f"{datetime.date.today()}, {os.cpu_count()} × {cpu}, Linux {os.uname().release}, "
+            f"revision {revision or 'unknown'}, load {os.getloadavg()[0]:.1f}.\n\n")
+
+
+def write(text):
+    with open(DOCUMENT, encoding="utf-8") as f:
+        before, _, rest = f.read().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    with open(DOCUMENT, "w", encoding="utf-8") as f:
+        f.write(before + MARKS[0] + text + MARKS[1] + after)
+
+
+def main(argv):
+    groups = [a for a in argv if a != "--write"] or GROUPS
+    if any(g not in GROUPS for g in groups):
+        sys.exit(__doc__)
+    lab.need()
+    if not os.path.exists(bench_program("driver")):
+        lab.skip(bench_program("driver"))
+    figures = []
+    for group in groups:
+        with Bench() as node:
+            figures += globals()[group](node)
+    text = circumstances() + markdown(figures)
+    print(text, end="")
+    if "--write" in argv:
+        write(text)
+    return 0 if all(f.reached for f in figures) or "exact" not in groups else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
