@@ -1,2 +1,234 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Structs to JSON. What is empty, zero or unset is left out, and decode.c reads it back as such.
+ *
+ * An object under construction is handed on by pointer; it turns NULL when memory runs out, and
+ * later puts do nothing: the caller looks once, at the end.
+ */
 #include "ipamd/proto/proto.h"
+
+/* Takes @value, also on failure. */
+static void put(json_t **obj, const char *key, json_t *value)
+{
+	if (!*obj) {
+		json_decref(value);
+		return;
+	}
+	if (json_object_set_new(*obj, key, value) < 0) {
+		json_decref(*obj);
+		*obj = NULL;
+	}
+}
+
+static void put_text(json_t **obj, const char *key, const char *text)
+{
+	if (text && text[0])
+		put(obj, key, json_string(text));
+}
+
+static void put_number(json_t **obj, const char *key, int64_t value)
+{
+	if (value)
+		put(obj, key, json_integer(value));
+}
+
+static void put_mac(json_t **obj, const char *key, const struct mac *mac)
+{
+	char text[MAC_TEXT];
+
+	put_text(obj, key, mac_format(mac, text));
+}
+
+static void put_ip(json_t **obj, const char *key, const struct ip *ip)
+{
+	char text[IP_TEXT];
+
+	if (ip->family)
+		put(obj, key, json_string(ip_format(ip, text)));
+}
+
+static void put_cidr(json_t **obj, const char *key, const struct cidr *cidr)
+{
+	char text[CIDR_TEXT];
+
+	put(obj, key, json_string(cidr_format(cidr, text)));
+}
+
+/* Takes @value, also on failure. */
+static void append(json_t **array, json_t *value)
+{
+	if (!*array) {
+		json_decref(value);
+		return;
+	}
+	if (json_array_append_new(*array, value) < 0) {
+		json_decref(*array);
+		*array = NULL;
+	}
+}
+
+json_t *address_encode(const struct address *address)
+{
+	json_t *obj = json_object();
+
+	put_cidr(&obj, "address", &address->cidr);
+	put_ip(&obj, "gateway", &address->gateway);
+	return obj;
+}
+
+json_t *route_encode(const struct route *route)
+{
+	json_t *obj = json_object();
+
+	put_cidr(&obj, "dst", &route->dst);
+	put_ip(&obj, "gw", &route->gw);
+	put_number(&obj, "mtu", route->mtu);
+	put_number(&obj, "advmss", route->advmss);
+	put_number(&obj, "priority", route->priority);
+	put_number(&obj, "table", route->table);
+	if (route->scope >= 0)
+		put(&obj, "scope", json_integer(route->scope));
+	return obj;
+}
+
+static void put_ip_config(json_t **obj, const struct ip_config *net)
+{
+	json_t *ips = json_array(), *routes = json_array();
+
+	for (size_t i = 0; i < net->ip_count; i++)
+		append(&ips, address_encode(&net->ips[i]));
+	for (size_t i = 0; i < net->route_count; i++)
+		append(&routes, route_encode(&net->routes[i]));
+	put(obj, "ips", ips);
+	put(obj, "routes", routes);
+}
+
+static void put_key(json_t **obj, const struct attachment_key *key)
+{
+	put(obj, "network", json_string(key->network));
+	put(obj, "containerID", json_string(key->container_id));
+	put(obj, "ifname", json_string(key->ifname));
+}
+
+json_t *key_encode(const struct attachment_key *key)
+{
+	json_t *obj = json_object();
+
+	put_key(&obj, key);
+	return obj;
+}
+
+static json_t *pod_encode(const struct pod_ref *pod)
+{
+	json_t *obj = json_object();
+
+	put_text(&obj, "namespace", pod->namespace);
+	put_text(&obj, "name", pod->name);
+	put_text(&obj, "uid", pod->uid);
+	return obj;
+}
+
+static json_t *netns_encode(const struct netns_ref *netns)
+{
+	json_t *obj = json_object();
+
+	put_text(&obj, "path", netns->path);
+	put_number(&obj, "cookie", (int64_t)netns->cookie);
+	put(&obj, "nsid", json_integer(netns->nsid));
+	return obj;
+}
+
+static json_t *request_encode(const char *program, json_t *env, json_t *netconf)
+{
+	json_t *obj = json_object();
+
+	put(&obj, "program", json_string(program));
+	put(&obj, "env", json_incref(env));
+	put(&obj, "netconf", json_incref(netconf));
+	return obj;
+}
+
+static json_t *baseline_encode(const struct baseline *device)
+{
+	json_t *obj = json_object(), *altnames = json_array();
+
+	for (size_t i = 0; i < device->altname_count; i++)
+		append(&altnames, json_string(device->altnames[i]));
+	put(&obj, "key", json_string(device->key));
+	put_number(&obj, "ifindex", device->ifindex);
+	put_text(&obj, "name", device->name);
+	put(&obj, "altnames", altnames);
+	put_number(&obj, "mtu", device->mtu);
+	put_mac(&obj, "mac", &device->mac);
+	put_mac(&obj, "permMAC", &device->perm_mac);
+	put(&obj, "up", json_boolean(device->up));
+	put_text(&obj, "kind", device->kind);
+	put_text(&obj, "parent", device->parent);
+	return obj;
+}
+
+json_t *facts_encode(const struct facts *facts)
+{
+	json_t *obj = json_object();
+
+	put_number(&obj, "ifindex", facts->ifindex);
+	put_mac(&obj, "mac", &facts->mac);
+	put_number(&obj, "mtu", facts->mtu);
+	put_number(&obj, "table", facts->table);
+	put_ip_config(&obj, &facts->net);
+	return obj;
+}
+
+static json_t *rail_encode(const struct rail_ref *rail)
+{
+	json_t *obj = json_object();
+
+	put(&obj, "name", json_string(rail->name));
+	put(&obj, "number", json_integer(rail->number));
+	return obj;
+}
+
+json_t *attachment_encode(const struct attachment *a)
+{
+	struct attachment_key key = attachment_key(a);
+	json_t *obj = json_object();
+
+	put(&obj, "id", json_integer((json_int_t)a->id));
+	put(&obj, "generation", json_integer((json_int_t)a->generation));
+	put(&obj, "state", json_string(attachment_state_name(a->state)));
+	put_key(&obj, &key);
+	put(&obj, "pod", pod_encode(&a->pod));
+	put(&obj, "netns", netns_encode(&a->netns));
+	put_text(&obj, "bootID", a->boot_id);
+	put(&obj, "request", request_encode(a->program, a->env, a->netconf));
+	if (a->device.key[0])
+		put(&obj, "device", baseline_encode(&a->device));
+	if (a->pool[0]) {
+		put(&obj, "pool", json_string(a->pool));
+		put(&obj, "rail", rail_encode(&a->rail));
+	}
+	put_ip_config(&obj, &a->net);
+	put(&obj, "facts", facts_encode(&a->facts));
+	put_number(&obj, "reservedAt", a->reserved_at_ms);
+	put_number(&obj, "bootTime", a->boot_time_ms);
+	return obj;
+}
+
+json_t *reserve_encode(const struct reserve_request *request)
+{
+	json_t *obj = json_object(), *ips = json_array();
+	char text[CIDR_TEXT];
+
+	for (size_t i = 0; i < request->ip_count; i++)
+		append(&ips, json_string(cidr_format(&request->ips[i], text)));
+	put_key(&obj, &request->key);
+	put(&obj, "pod", pod_encode(&request->pod));
+	put(&obj, "netns", netns_encode(&request->netns));
+	put(&obj, "request", request_encode(request->program, request->env, request->netconf));
+	put_text(&obj, "device", request->device);
+	put_text(&obj, "pool", request->pool);
+	put_text(&obj, "rail", request->rail);
+	put(&obj, "ips", ips);
+	put(&obj, "deadline", json_integer(request->deadline_ms));
+	return obj;
+}

@@ -1,2 +1,94 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the words have in common: their names, who frees them, and errors on the wire. The forms
+ * themselves are in encode.c and decode.c.
+ */
 #include "ipamd/proto/proto.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+
+enum { JSONRPC_SERVER_ERROR = -32000 };
+
+const char *attachment_state_name(enum attachment_state state)
+{
+	static const char *const names[] = {
+		[ATTACHMENT_UNFINISHED] = "unfinished",
+		[ATTACHMENT_ATTACHED] = "attached",
+		[ATTACHMENT_DIRTY] = "dirty",
+	};
+
+	return names[state];
+}
+
+struct attachment_key attachment_key(const struct attachment *a)
+{
+	return (struct attachment_key) { a->network, a->container_id, a->ifname };
+}
+
+void baseline_free(struct baseline *device)
+{
+	for (size_t i = 0; i < device->altname_count; i++)
+		free(device->altnames[i]);
+	*device = (struct baseline) { 0 };
+}
+
+void attachment_free(struct attachment *a)
+{
+	if (!a)
+		return;
+	free(a->network);
+	free(a->container_id);
+	free(a->ifname);
+	free(a->pod.namespace);
+	free(a->pod.name);
+	free(a->pod.uid);
+	free(a->netns.path);
+	free(a->boot_id);
+	free(a->program);
+	json_decref(a->env);
+	json_decref(a->netconf);
+	baseline_free(&a->device);
+	*a = (struct attachment) { 0 };
+}
+
+/* Errors quote what they were given: bytes that are not UTF-8 must not lose the whole answer. */
+static json_t *error_text(const char *text)
+{
+	char plain[ERR_MSG_MAX];
+	json_t *json = json_string(text);
+	size_t i;
+
+	if (json)
+		return json;
+	for (i = 0; text[i] && i < sizeof(plain) - 1; i++)
+		plain[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+	plain[i] = '\0';
+	return json_string(plain);
+}
+
+json_t *error_encode(const struct err *err)
+{
+	return json_pack("{s:i, s:o, s:{s:i, s:o}}", "code", JSONRPC_SERVER_ERROR, "message",
+			 error_text(err->msg), "data", "cni", err->code, "details",
+			 error_text(err->details));
+}
+
+int error_decode(json_t *error, struct err *err)
+{
+	json_t *data = json_object_get(error, "data");
+	json_t *cni = json_object_get(data, "cni");
+	const char *message = json_string_value(json_object_get(error, "message"));
+	const char *details = json_string_value(json_object_get(data, "details"));
+	int code = json_is_integer(cni) ? (int)json_integer_value(cni) : ERR_INTERNAL;
+
+	(void)err_set(err, EREMOTEIO, code, "%s",
+		      message ? message : "the daemon answered with an error without a message");
+	if (details)
+		err_details(err, "%s", details);
+	return -EREMOTEIO;
+}

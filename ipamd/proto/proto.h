@@ -129,8 +129,13 @@ struct attachment {
 	int64_t boot_time_ms;   /* CLOCK_BOOTTIME, for comparisons within one boot */
 };
 
-void attachment_free(struct attachment *a);            /* empties *a; NULL is fine */
-json_t *attachment_encode(const struct attachment *a); /* new reference; NULL: out of memory */
+/*
+ * Every encoder returns a new reference, or NULL: out of memory, or a text that is not UTF-8.
+ * Every decoder writes its result only on success.
+ */
+void baseline_free(struct baseline *device); /* empties *device */
+void attachment_free(struct attachment *a);  /* empties *a; NULL is fine */
+json_t *attachment_encode(const struct attachment *a);
 int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err);
 struct attachment_key attachment_key(const struct attachment *a);
 const char *attachment_state_name(enum attachment_state state);
@@ -163,7 +168,10 @@ int route_decode(json_t *json, const char *path, struct route *ret_route, struct
 json_t *address_encode(const struct address *address);
 int address_decode(json_t *json, const char *path, struct address *ret_address, struct err *err);
 
-/* {"network","containerID","ifname"}: checks lengths and characters. Borrows from @params. */
+/*
+ * The members "network", "containerID", "ifname" of the params of every attachment.* method:
+ * checks lengths and characters. Borrows from @params.
+ */
 int key_decode(json_t *params, struct attachment_key *ret_key, struct err *err);
 json_t *key_encode(const struct attachment_key *key);
 

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * JSON to structs: the inverse of encode.c. Every value is checked here, once, so that the rest of
+ * the daemon may trust what it holds.
+ *
+ * The read_* functions borrow their strings from the JSON; attachment_decode() then takes copies.
+ */
+#include "ipamd/proto/proto.h"
+
+#include <limits.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+
+static void read_join(const struct json_reader *r, const char *key, char path[JSON_PATH_MAX])
+{
+	int len = snprintf(path, JSON_PATH_MAX, "%s%s%s", r->path, r->path[0] ? "." : "", key);
+
+	if (len >= JSON_PATH_MAX)
+		memcpy(path + JSON_PATH_MAX - 4, "...", 4);
+}
+
+/* Begins to read an optional object inside another; the caller ends it with read_end(). */
+static bool read_begin(struct json_reader *r, const char *key, struct json_reader *ret_part)
+{
+	char path[JSON_PATH_MAX];
+	json_t *obj;
+
+	if (!json_obj(r, key, &obj))
+		return false;
+	read_join(r, key, path);
+	json_read(ret_part, obj, path, r->err);
+	return true;
+}
+
+static void read_end(struct json_reader *r, struct json_reader *part)
+{
+	r->r = json_finish(part, READ_LENIENT);
+}
+
+/* "" if absent. */
+static char *read_text(struct json_reader *r, const char *key)
+{
+	const char *text = "";
+
+	(void)json_str(r, key, &text);
+	return (char *)text;
+}
+
+static const char *read_required(struct json_reader *r, const char *key)
+{
+	const char *text = "";
+
+	if (!json_str(r, key, &text))
+		json_missing(r, key);
+	return text;
+}
+
+static void read_array_text(struct json_reader *r, const char *key, char *buf, size_t size)
+{
+	const char *text = "";
+
+	if (json_str(r, key, &text) && strlen(text) >= size)
+		json_bad(r, key, "must be at most %zu bytes long", size - 1);
+	if (r->r == 0)
+		(void)snprintf(buf, size, "%s", text);
+}
+
+static int64_t read_number(struct json_reader *r, const char *key, int64_t min, int64_t max,
+			   int64_t absent)
+{
+	int64_t value = absent;
+
+	(void)json_int(r, key, min, max, &value);
+	return value;
+}
+
+static void read_mac(struct json_reader *r, const char *key, struct mac *mac)
+{
+	const char *text;
+
+	if (json_str(r, key, &text) && mac_parse(text, mac) < 0)
+		json_bad(r, key, "must be a hardware address");
+}
+
+static void read_ip(struct json_reader *r, const char *key, struct ip *ip)
+{
+	const char *text;
+
+	if (json_str(r, key, &text) && ip_parse(text, ip) < 0)
+		json_bad(r, key, "must be an IP address");
+}
+
+static void read_cidr(struct json_reader *r, const char *key, struct cidr *cidr)
+{
+	const char *text = read_required(r, key);
+
+	if (r->r == 0 && cidr_parse(text, cidr) < 0)
+		json_bad(r, key, "must be an IP address with a prefix length");
+}
+
+int address_decode(json_t *json, const char *path, struct address *ret_address, struct err *err)
+{
+	struct address address = { 0 };
+	struct json_reader r;
+
+	json_read(&r, json, path, err);
+	read_cidr(&r, "address", &address.cidr);
+	read_ip(&r, "gateway", &address.gateway);
+	if (r.r == 0 && address.gateway.family && address.gateway.family != address.cidr.ip.family)
+		json_bad(&r, "gateway", "must be of the family of the address");
+	if (json_finish(&r, READ_LENIENT) == 0)
+		*ret_address = address;
+	return r.r;
+}
+
+int route_decode(json_t *json, const char *path, struct route *ret_route, struct err *err)
+{
+	struct route route = { 0 };
+	struct json_reader r;
+
+	json_read(&r, json, path, err);
+	read_cidr(&r, "dst", &route.dst);
+	read_ip(&r, "gw", &route.gw);
+	route.mtu = read_number(&r, "mtu", 0, UINT32_MAX, 0);
+	route.advmss = read_number(&r, "advmss", 0, UINT32_MAX, 0);
+	route.priority = read_number(&r, "priority", 0, UINT32_MAX, 0);
+	route.table = read_number(&r, "table", 0, UINT32_MAX, 0);
+	route.scope = read_number(&r, "scope", 0, UINT8_MAX, -1);
+	if (r.r == 0 && route.gw.family && route.gw.family != route.dst.ip.family)
+		json_bad(&r, "gw", "must be of the family of \"dst\"");
+	if (json_finish(&r, READ_LENIENT) == 0)
+		*ret_route = route;
+	return r.r;
+}
+
+/* Reads an optional array; false if there is nothing to walk. */
+static bool read_array(struct json_reader *r, const char *key, size_t max, json_t **ret_array)
+{
+	if (!json_arr(r, key, ret_array))
+		return false;
+	if (json_array_size(*ret_array) > max)
+		json_bad(r, key, "must have at most %zu elements", max);
+	return r->r == 0;
+}
+
+static void read_element(const struct json_reader *r, const char *key, size_t i,
+			 char path[JSON_PATH_MAX])
+{
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "%s[%zu]", key, i);
+	read_join(r, name, path);
+}
+
+static void read_ip_config(struct json_reader *r, struct ip_config *net)
+{
+	char path[JSON_PATH_MAX];
+	json_t *array, *element;
+	size_t i;
+
+	if (read_array(r, "ips", PROTO_IPS_MAX, &array)) {
+		json_array_foreach (array, i, element) {
+			read_element(r, "ips", i, path);
+			if (r->r == 0)
+				r->r = address_decode(element, path, &net->ips[i], r->err);
+		}
+		net->ip_count = i;
+	}
+	if (read_array(r, "routes", PROTO_ROUTES_MAX, &array)) {
+		json_array_foreach (array, i, element) {
+			read_element(r, "routes", i, path);
+			if (r->r == 0)
+				r->r = route_decode(element, path, &net->routes[i], r->err);
+		}
+		net->route_count = i;
+	}
+}
+
+/* The store keys on these texts: they must fit into one of its keys. */
+static void read_key(struct json_reader *r, struct attachment_key *key)
+{
+	key->network = read_required(r, "network");
+	if (r->r == 0 && !id_is_valid(key->network))
+		json_bad(r, "network", "must be letters, digits, '_', '.', '-'");
+	key->container_id = read_required(r, "containerID");
+	if (r->r == 0 && !id_is_valid(key->container_id))
+		json_bad(r, "containerID", "must be letters, digits, '_', '.', '-'");
+	key->ifname = read_required(r, "ifname");
+	if (r->r == 0 && !ifname_is_valid(key->ifname))
+		json_bad(r, "ifname", "must be an interface name");
+	if (r->r == 0 &&
+	    strlen(key->network) + strlen(key->container_id) + strlen(key->ifname) > PROTO_KEY_MAX)
+		r->r = err_set(r->err, ENAMETOOLONG, ERR_ENV,
+			       "attachment key: network, container ID and interface name are "
+			       "together longer than %d bytes",
+			       PROTO_KEY_MAX);
+}
+
+int key_decode(json_t *params, struct attachment_key *ret_key, struct err *err)
+{
+	struct attachment_key key = { 0 };
+	struct json_reader r;
+
+	json_read(&r, params, "", err);
+	read_key(&r, &key);
+	if (json_finish(&r, READ_LENIENT) == 0)
+		*ret_key = key;
+	return r.r;
+}
+
+/* @key: read before; the store also keys on UID, network and interface name. */
+static void read_pod(struct json_reader *r, const struct attachment_key *key, struct pod_ref *pod)
+{
+	struct json_reader part;
+
+	*pod = (struct pod_ref) { (char *)"", (char *)"", (char *)"" };
+	if (!read_begin(r, "pod", &part))
+		return;
+	pod->namespace = read_text(&part, "namespace");
+	pod->name = read_text(&part, "name");
+	pod->uid = read_text(&part, "uid");
+	if (part.r == 0 &&
+	    strlen(pod->uid) + strlen(key->network) + strlen(key->ifname) > PROTO_KEY_MAX)
+		json_bad(&part, "uid", "must be at most %d bytes long with network and ifname",
+			 PROTO_KEY_MAX);
+	read_end(r, &part);
+}
+
+static void read_netns(struct json_reader *r, struct netns_ref *netns)
+{
+	struct json_reader part;
+
+	*netns = (struct netns_ref) { .path = (char *)"", .nsid = -1 };
+	if (!read_begin(r, "netns", &part))
+		return;
+	netns->path = read_text(&part, "path");
+	netns->cookie = (uint64_t)read_number(&part, "cookie", 0, INT64_MAX, 0);
+	netns->nsid = (int32_t)read_number(&part, "nsid", -1, INT32_MAX, -1);
+	read_end(r, &part);
+}
+
+/* The daemon starts a program with this environment: CNI's variables and nothing else. */
+static void read_env(struct json_reader *r, json_t **env)
+{
+	const char *name;
+	json_t *value;
+
+	if (!json_obj(r, "env", env)) {
+		json_missing(r, "env");
+		return;
+	}
+	json_object_foreach (*env, name, value) {
+		if (strncmp(name, "CNI_", 4) != 0 || strchr(name, '=') || !json_is_string(value))
+			json_bad(r, "env", "must hold CNI_ variables, as strings");
+	}
+}
+
+static void read_request(struct json_reader *r, const char **program, json_t **env,
+			 json_t **netconf)
+{
+	struct json_reader part;
+
+	if (!read_begin(r, "request", &part)) {
+		json_missing(r, "request");
+		return;
+	}
+	*program = read_required(&part, "program");
+	if (part.r == 0 && strcmp(*program, "spur") != 0 && strcmp(*program, "spur-ipam") != 0)
+		json_bad(&part, "program", "must be \"spur\" or \"spur-ipam\"");
+	read_env(&part, env);
+	if (!json_obj(&part, "netconf", netconf))
+		json_missing(&part, "netconf");
+	read_end(r, &part);
+}
+
+static void read_altnames(struct json_reader *r, struct baseline *device)
+{
+	json_t *array, *element;
+	size_t i;
+
+	if (!read_array(r, "altnames", PROTO_ALTNAMES_MAX, &array))
+		return;
+	json_array_foreach (array, i, element) {
+		if (!json_is_string(element)) {
+			json_bad(r, "altnames", "must be strings");
+			return;
+		}
+		device->altnames[i] = (char *)json_string_value(element);
+	}
+	device->altname_count = i;
+}
+
+static void read_baseline(struct json_reader *r, struct baseline *device)
+{
+	struct json_reader part;
+
+	if (!read_begin(r, "device", &part))
+		return;
+	read_array_text(&part, "key", device->key, sizeof(device->key));
+	device->ifindex = (int)read_number(&part, "ifindex", 0, INT_MAX, 0);
+	read_array_text(&part, "name", device->name, sizeof(device->name));
+	read_altnames(&part, device);
+	device->mtu = read_number(&part, "mtu", 0, UINT32_MAX, 0);
+	read_mac(&part, "mac", &device->mac);
+	read_mac(&part, "permMAC", &device->perm_mac);
+	(void)json_bool(&part, "up", &device->up);
+	read_array_text(&part, "kind", device->kind, sizeof(device->kind));
+	read_array_text(&part, "parent", device->parent, sizeof(device->parent));
+	read_end(r, &part);
+}
+
+static void read_facts(struct json_reader *r, struct facts *facts)
+{
+	facts->ifindex = (int)read_number(r, "ifindex", 0, INT_MAX, 0);
+	read_mac(r, "mac", &facts->mac);
+	facts->mtu = read_number(r, "mtu", 0, UINT32_MAX, 0);
+	facts->table = read_number(r, "table", 0, UINT32_MAX, 0);
+	read_ip_config(r, &facts->net);
+}
+
+int facts_decode(json_t *json, struct facts *ret_facts, struct err *err)
+{
+	struct facts facts = { 0 };
+	struct json_reader r;
+
+	json_read(&r, json, "facts", err);
+	read_facts(&r, &facts);
+	if (json_finish(&r, READ_LENIENT) == 0)
+		*ret_facts = facts;
+	return r.r;
+}
+
+static void read_rail(struct json_reader *r, struct rail_ref *rail)
+{
+	struct json_reader part;
+
+	if (!read_begin(r, "rail", &part))
+		return;
+	read_array_text(&part, "name", rail->name, sizeof(rail->name));
+	rail->number = (int)read_number(&part, "number", 0, INT_MAX, 0);
+	read_end(r, &part);
+}
+
+static void read_state(struct json_reader *r, enum attachment_state *state)
+{
+	const char *text = read_required(r, "state");
+
+	for (int i = ATTACHMENT_UNFINISHED; i <= ATTACHMENT_DIRTY; i++) {
+		if (strcmp(text, attachment_state_name((enum attachment_state)i)) == 0) {
+			*state = (enum attachment_state)i;
+			return;
+		}
+	}
+	json_bad(r, "state", "must be \"unfinished\", \"attached\" or \"dirty\"");
+}
+
+static int attachment_read(json_t *json, struct attachment *a, struct err *err)
+{
+	struct attachment_key key = { "", "", "" };
+	struct json_reader r, part;
+
+	json_read(&r, json, "", err);
+	a->id = (uint64_t)read_number(&r, "id", 1, INT64_MAX, 0);
+	if (a->id == 0)
+		json_missing(&r, "id");
+	a->generation = (uint64_t)read_number(&r, "generation", 1, INT64_MAX, 0);
+	read_state(&r, &a->state);
+	read_key(&r, &key);
+	a->network = (char *)key.network;
+	a->container_id = (char *)key.container_id;
+	a->ifname = (char *)key.ifname;
+	read_pod(&r, &key, &a->pod);
+	read_netns(&r, &a->netns);
+	a->boot_id = read_text(&r, "bootID");
+	read_request(&r, (const char **)&a->program, &a->env, &a->netconf);
+	read_baseline(&r, &a->device);
+	read_array_text(&r, "pool", a->pool, sizeof(a->pool));
+	read_rail(&r, &a->rail);
+	read_ip_config(&r, &a->net);
+	if (read_begin(&r, "facts", &part)) {
+		read_facts(&part, &a->facts);
+		read_end(&r, &part);
+	}
+	a->reserved_at_ms = read_number(&r, "reservedAt", 0, INT64_MAX, 0);
+	a->boot_time_ms = read_number(&r, "bootTime", 0, INT64_MAX, 0);
+	return json_finish(&r, READ_LENIENT);
+}
+
+/* Turns borrowed strings into copies. All of them, so that attachment_free() may take any half. */
+static int attachment_own(struct attachment *a)
+{
+	char **const texts[] = { &a->network,  &a->container_id, &a->ifname,
+				 &a->pod.name, &a->pod.uid,      &a->pod.namespace,
+				 &a->boot_id,  &a->netns.path,   &a->program };
+	bool ok = true;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		*texts[i] = strdup(*texts[i]);
+		ok = ok && *texts[i];
+	}
+	for (size_t i = 0; i < a->device.altname_count; i++) {
+		a->device.altnames[i] = strdup(a->device.altnames[i]);
+		ok = ok && a->device.altnames[i];
+	}
+	json_incref(a->env);
+	json_incref(a->netconf);
+	return ok ? 0 : -ENOMEM;
+}
+
+int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err)
+{
+	struct attachment a = { 0 };
+	int r;
+
+	r = attachment_read(json, &a, err);
+	if (r < 0)
+		return r;
+	if (attachment_own(&a) < 0) {
+		attachment_free(&a);
+		return err_nomem(err);
+	}
+	*ret_a = a;
+	return 0;
+}
+
+/* An optional name; NULL if absent. */
+static const char *read_name(struct json_reader *r, const char *key, size_t max)
+{
+	const char *text = NULL;
+
+	if (json_str(r, key, &text) && (text[0] == '\0' || strlen(text) > max))
+		json_bad(r, key, "must be 1..%zu bytes long", max);
+	return text;
+}
+
+static void read_ips(struct json_reader *r, struct reserve_request *request)
+{
+	json_t *array, *element;
+	size_t i;
+
+	if (!read_array(r, "ips", PROTO_IPS_MAX, &array))
+		return;
+	json_array_foreach (array, i, element) {
+		if (!json_is_string(element) ||
+		    cidr_parse(json_string_value(element), &request->ips[i]) < 0) {
+			json_bad(r, "ips", "must be IP addresses, with or without prefix length");
+			return;
+		}
+	}
+	request->ip_count = i;
+}
+
+int reserve_decode(json_t *params, struct reserve_request *ret_request, struct err *err)
+{
+	struct reserve_request request = { 0 };
+	struct json_reader r;
+
+	json_read(&r, params, "", err);
+	read_key(&r, &request.key);
+	read_pod(&r, &request.key, &request.pod);
+	read_netns(&r, &request.netns);
+	read_request(&r, &request.program, &request.env, &request.netconf);
+	request.device = read_name(&r, "device", PROTO_DEVICE_MAX - 1);
+	request.pool = read_name(&r, "pool", PROTO_POOL_MAX);
+	request.rail = read_name(&r, "rail", PROTO_POOL_MAX);
+	read_ips(&r, &request);
+	if (!json_int(&r, "deadline", 0, INT64_MAX, &request.deadline_ms))
+		json_missing(&r, "deadline");
+	if (json_finish(&r, READ_LENIENT) == 0)
+		*ret_request = request;
+	return r.r;
+}
