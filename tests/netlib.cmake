@@ -1,1 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+spur_unit_test(base_test base)
+spur_unit_test(host_sysfs_test host)
+
+# The real kernel, in namespaces of the test's own.
+add_executable(rt_test netns/rt_test.c)
+target_link_libraries(rt_test PRIVATE rt host cmocka)
+add_test(NAME netns/rt COMMAND rt_test)
+set_tests_properties(netns/rt PROPERTIES LABELS netns SKIP_RETURN_CODE 77 TIMEOUT 120)

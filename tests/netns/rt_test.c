@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * netlib/rt against the real kernel, in two network namespaces of the test's own: "here" with the
+ * veth pair a0-a1, and "there", where devices are moved to.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <linux/if.h>
+#include <linux/rtnetlink.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "host/netns.h"
+#include "host/sysctl.h"
+#include "rt/addr.h"
+#include "rt/link.h"
+#include "rt/neigh.h"
+#include "rt/nsid.h"
+#include "rt/route.h"
+#include "rt/rule.h"
+
+static struct err err;
+static int here_fd, there_fd;
+static struct rt_socket *here, *there;
+
+#define assert_ok(call)                                            \
+	do {                                                       \
+		int r_ = (call);                                   \
+		if (r_ != 0)                                       \
+			fail_msg("%s: %d %s", #call, r_, err.msg); \
+	} while (0)
+
+static void run(const char *command)
+{
+	if (system(command) != 0) /* NOLINT: a fixed string of this file */
+		fail_msg("%s failed", command);
+}
+
+static int open_self(void)
+{
+	return open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	if (unshare(CLONE_NEWNET) < 0)
+		return -1;
+	there_fd = open_self();
+	if (rt_open(&there, &err) < 0 || unshare(CLONE_NEWNET) < 0)
+		return -1;
+	here_fd = open_self();
+	if (rt_open(&here, &err) < 0)
+		return -1;
+	run("ip link add a0 type veth peer name a1 && ip link set lo up && ip link set a1 up");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	rt_close(here);
+	rt_close(there);
+	(void)close(here_fd);
+	(void)close(there_fd);
+	here = there = NULL;
+	return 0;
+}
+
+static struct cidr cidr(const char *text)
+{
+	struct cidr c;
+
+	assert_int_equal(cidr_parse(text, &c), 0);
+	return c;
+}
+
+static void test_link_get(void **state)
+{
+	struct link_info link;
+
+	(void)state;
+	run("ip link property add dev a0 altname rail-zero-with-a-long-name && ip link set a0 mtu "
+	    "1400");
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_string_equal(link.name, "a0");
+	assert_string_equal(link.kind, "veth");
+	assert_int_equal(link.mtu, 1400);
+	assert_int_equal(link.mac.len, 6);
+	assert_int_equal(link.altname_count, 1);
+	assert_string_equal(link.altnames[0], "rail-zero-with-a-long-name");
+	assert_int_equal(link.master, 0);
+	assert_int_equal(link.flags & IFF_UP, 0);
+	assert_ok(link_get(here, "rail-zero-with-a-long-name", &link, &err));
+	assert_string_equal(link.name, "a0");
+	assert_ok(link_get_index(here, link.ifindex, &link, &err));
+	assert_string_equal(link.name, "a0");
+	assert_int_equal(link_get(here, "nosuch", &link, &err), -ENODEV);
+	assert_int_equal(err.code, ERR_DEVICE);
+	assert_non_null(strstr(err.msg, "find device nosuch: "));
+	/* The socket is in step: the next answer belongs to the next question. */
+	assert_ok(link_get(here, "a1", &link, &err));
+	assert_string_equal(link.name, "a1");
+}
+
+static void test_link_master(void **state)
+{
+	struct link_info link, bridge;
+
+	(void)state;
+	run("ip link add br0 type bridge && ip link set a0 master br0");
+	assert_ok(link_get(here, "br0", &bridge, &err));
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_int_equal(link.master, bridge.ifindex);
+}
+
+static void test_link_move_in_one_message(void **state)
+{
+	struct link_change change = { .name = "net1", .mtu = 1300 };
+	struct link_info link;
+	unsigned int sent;
+	char text[16];
+
+	(void)state;
+	assert_ok(link_get(here, "a0", &link, &err));
+	change.ifindex = link.ifindex;
+	change.netns_fd = there_fd;
+	change.arp_notify = change.arp_ignore = LINK_CONF(1);
+	change.arp_announce = change.rp_filter = LINK_CONF(2);
+	sent = rt_sent(here);
+	assert_ok(link_set(here, &change, &err));
+	assert_int_equal(rt_sent(here), sent + 1);
+	assert_int_equal(link_get(here, "a0", &link, &err), -ENODEV);
+	assert_ok(link_get(there, "net1", &link, &err));
+	assert_int_equal(link.mtu, 1300);
+	assert_int_equal(link.flags & IFF_UP, 0);
+	assert_ok(netns_enter(there_fd, &err));
+	assert_true(fs_read_small(AT_FDCWD, "/proc/sys/net/ipv4/conf/net1/arp_announce", text,
+				  sizeof(text)) == 1);
+	assert_string_equal(text, "2");
+	assert_true(fs_read_small(AT_FDCWD, "/proc/sys/net/ipv4/conf/net1/arp_notify", text,
+				  sizeof(text)) == 1);
+	assert_string_equal(text, "1");
+	assert_ok(netns_enter(here_fd, &err));
+}
+
+/*
+ * The name is taken in the target: refused, but not atomically. The device is left in the target
+ * under its old name: what revert has to expect.
+ */
+static void test_link_move_name_taken(void **state)
+{
+	struct link_change change = { .name = "lo" };
+	struct link_info link;
+
+	(void)state;
+	assert_ok(link_get(here, "a0", &link, &err));
+	change.ifindex = link.ifindex;
+	change.netns_fd = there_fd;
+	assert_int_equal(link_set(here, &change, &err), -EEXIST);
+	assert_int_equal(err.code, ERR_KERNEL);
+	assert_int_equal(link_get(here, "a0", &link, &err), -ENODEV);
+	assert_ok(link_get(there, "a0", &link, &err));
+	assert_string_equal(link.name, "a0");
+}
+
+static void test_link_mac_up_altname(void **state)
+{
+	struct link_change change = { .up = 1 };
+	struct link_info link;
+	struct mac mac;
+
+	(void)state;
+	assert_int_equal(mac_parse("02:11:22:33:44:55", &mac), 0);
+	assert_ok(link_get(here, "a0", &link, &err));
+	change.ifindex = link.ifindex;
+	change.mac = &mac;
+	assert_ok(link_set(here, &change, &err));
+	assert_ok(link_altname_add(here, link.ifindex, "other", &err));
+	assert_int_equal(link_altname_add(here, link.ifindex, "other", &err), -EEXIST);
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_true(mac_equal(&link.mac, &mac));
+	assert_true(link.flags & IFF_UP);
+	assert_true(link.carrier);
+	assert_string_equal(link.altnames[0], "other");
+	assert_ok(link_altname_del(here, link.ifindex, "other", &err));
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_int_equal(link.altname_count, 0);
+}
+
+static int count_links(const struct link_info *link, void *arg)
+{
+	int *count = arg;
+
+	(void)link;
+	(*count)++;
+	return 0;
+}
+
+static int stop_at_once(const struct link_info *link, void *arg)
+{
+	(void)count_links(link, arg);
+	return 1;
+}
+
+static void test_link_list_of_many_pages(void **state)
+{
+	struct link_info link;
+	int count = 0;
+
+	(void)state;
+	run("for i in $(seq 150); do echo link add v$i type veth peer name w$i; done | ip -b -");
+	assert_ok(link_list(here, count_links, &count, &err));
+	assert_int_equal(count, 303);
+	count = 0;
+	assert_ok(link_list(here, stop_at_once, &count, &err));
+	assert_int_equal(count, 1);
+	assert_ok(link_get(here, "w150", &link, &err));
+}
+
+static void test_addresses(void **state)
+{
+	struct cidr v4 = cidr("10.1.2.3/24"), v6 = cidr("fd00::3/64");
+	struct addr_list list;
+	struct link_info link;
+	bool v6_usable = false;
+
+	(void)state;
+	assert_ok(link_get(here, "a1", &link, &err));
+	assert_ok(addr_add(here, link.ifindex, &v4, true, &err));
+	assert_ok(addr_add(here, link.ifindex, &v4, true, &err)); /* already there */
+	assert_ok(addr_add(here, link.ifindex, &v6, true, &err));
+	assert_ok(addr_dump(here, link.ifindex, &list, &err));
+	for (int i = 0; i < list.count; i++) {
+		if (ip_compare(&list.addrs[i].cidr.ip, &v6.ip) == 0)
+			v6_usable = !list.addrs[i].tentative && list.addrs[i].cidr.plen == 64;
+	}
+	assert_true(v6_usable);
+	assert_ok(addr_del(here, link.ifindex, &v4, &err));
+	assert_ok(addr_del(here, link.ifindex, &v4, &err)); /* already gone */
+	assert_ok(addr_del(here, 4242, &v4, &err));         /* device gone */
+	assert_int_equal(addr_add(here, 4242, &v4, true, &err), -ENODEV);
+	assert_non_null(strstr(err.msg, "add address 10.1.2.3/24: No such device"));
+}
+
+static void test_address_dump_is_of_one_device(void **state)
+{
+	struct addr_list list;
+	struct link_info link;
+
+	(void)state;
+	run("for i in $(seq 200); do echo addr add 10.9.0.$i/16 dev a1; done | ip -b -");
+	run("ip addr add 10.8.0.1/16 dev a0");
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_ok(addr_dump(here, link.ifindex, &list, &err));
+	assert_int_equal(list.count, 1);
+	assert_int_equal(list.addrs[0].cidr.plen, 16);
+	assert_int_equal(list.addrs[0].scope, RT_SCOPE_UNIVERSE);
+}
+
+/* The global address and the link-local, which comes with the carrier, both usable. */
+static bool both_usable(int ifindex)
+{
+	struct addr_list list;
+	int usable = 0;
+
+	assert_ok(addr_dump(here, ifindex, &list, &err));
+	for (int i = 0; i < list.count; i++)
+		usable += !list.addrs[i].tentative;
+	return usable == 2;
+}
+
+/*
+ * What ADD relies on: with accept_dad=0 before up even the link-local is usable as soon as the
+ * kernel's worker has run; DAD would take a second or more.
+ */
+static void test_no_tentative_address(void **state)
+{
+	struct link_change up = { .up = 1 };
+	struct cidr v6 = cidr("fd00:1::3/64");
+	struct link_info link;
+	int tries = 0;
+
+	(void)state;
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_ok(sysctl_write_if("ipv6", "a0", "accept_dad", "0", &err));
+	assert_ok(addr_add(here, link.ifindex, &v6, true, &err));
+	up.ifindex = link.ifindex;
+	assert_ok(link_set(here, &up, &err));
+	while (!both_usable(link.ifindex) && tries++ < 50)
+		(void)usleep(10000);
+	assert_true(tries < 50);
+	assert_int_equal(sysctl_write_if("ipv6", "nosuch", "accept_dad", "0", &err), -ENOENT);
+}
+
+static struct route_spec route_to(const char *dst, const char *gw, int ifindex, uint32_t table)
+{
+	struct route_spec route = {
+		.dst = cidr(dst), .ifindex = ifindex, .table = table, .scope = -1
+	};
+
+	if (gw)
+		assert_int_equal(ip_parse(gw, &route.gw), 0);
+	return route;
+}
+
+static void check_route(const struct route_spec *route)
+{
+	bool exists;
+
+	assert_ok(route_exists(here, route, &exists, &err));
+	assert_false(exists);
+	assert_ok(route_add(here, route, &err));
+	assert_ok(route_add(here, route, &err));
+	assert_ok(route_exists(here, route, &exists, &err));
+	assert_true(exists);
+	assert_ok(route_del(here, route, &err));
+	assert_ok(route_del(here, route, &err));
+	assert_ok(route_exists(here, route, &exists, &err));
+	assert_false(exists);
+}
+
+static void test_routes(void **state)
+{
+	struct route_spec route;
+	struct link_info link;
+
+	(void)state;
+	run("ip link set a0 up && ip addr add 10.1.0.2/24 dev a1 && ip addr add fd00:2::2/64 dev "
+	    "a1 nodad");
+	assert_ok(link_get(here, "a1", &link, &err));
+	route = route_to("10.0.0.0/8", "10.1.0.1", link.ifindex, 0);
+	route.mtu = 1400;
+	route.priority = 50;
+	check_route(&route);
+	route = route_to("0.0.0.0/0", "10.1.0.1", link.ifindex, 103);
+	check_route(&route);
+	route = route_to("192.168.0.0/16", NULL, link.ifindex, 0);
+	check_route(&route);
+	route = route_to("::/0", "fd00:2::1", link.ifindex, 1000000);
+	check_route(&route);
+	route = route_to("10.0.0.0/8", "172.16.0.1", link.ifindex, 0);
+	assert_int_equal(route_add(here, &route, &err), -ENETUNREACH);
+	assert_non_null(strstr(err.msg, "(")); /* the kernel's extended ack */
+}
+
+static void test_rules(void **state)
+{
+	struct rule_spec v4 = { .table = 100, .priority = 1000 },
+			 v6 = { .table = 101, .priority = 1000 };
+	struct rule_list list;
+
+	(void)state;
+	assert_int_equal(ip_parse("10.1.0.2", &v4.from), 0);
+	assert_int_equal(ip_parse("fd00::2", &v6.from), 0);
+	run("ip rule add from 10.7.0.1 lookup 7");
+	assert_ok(rule_add(here, &v4, &err));
+	assert_ok(rule_add(here, &v4, &err));
+	assert_ok(rule_add(here, &v6, &err));
+	assert_ok(rule_dump(here, &list, &err));
+	assert_int_equal(list.count, 2); /* not the one of somebody else */
+	assert_int_equal(list.rules[0].table + list.rules[1].table, 201);
+	assert_ok(rule_del(here, &v4, &err));
+	assert_ok(rule_del(here, &v4, &err));
+	assert_ok(rule_del(here, &v6, &err));
+	assert_ok(rule_dump(here, &list, &err));
+	assert_int_equal(list.count, 0);
+}
+
+static void remember_nsid(int32_t nsid, void *arg)
+{
+	int32_t *seen = arg;
+
+	*seen = nsid;
+}
+
+static void test_nsid(void **state)
+{
+	int32_t nsid = -1, again = -1, gone = -1;
+	bool exists;
+	int watch, victim;
+
+	(void)state;
+	assert_ok(unshare(CLONE_NEWNET));
+	victim = open_self();
+	assert_ok(netns_enter(here_fd, &err));
+	assert_ok(nsid_watch(&watch, &err));
+	assert_ok(nsid_ensure(here, victim, &nsid, &err));
+	assert_ok(nsid_ensure(here, victim, &again, &err));
+	assert_true(nsid >= 0);
+	assert_int_equal(nsid, again);
+	assert_ok(nsid_exists(here, nsid, &exists, &err));
+	assert_true(exists);
+	(void)close(victim);
+	for (int i = 0; i < 500 && gone != nsid; i++) {
+		(void)usleep(10000);
+		assert_ok(nsid_watch_read(watch, remember_nsid, &gone, &err));
+	}
+	assert_int_equal(gone, nsid);
+	assert_ok(nsid_exists(here, nsid, &exists, &err));
+	assert_false(exists);
+	(void)close(watch);
+}
+
+static void test_cookies(void **state)
+{
+	uint64_t mine, its, by_path;
+	char path[64];
+	int fd;
+
+	(void)state;
+	assert_ok(netns_socket_cookie(rt_fd(here), &mine, &err));
+	assert_ok(netns_socket_cookie(rt_fd(there), &its, &err));
+	assert_true(mine != its && mine && its);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", there_fd);
+	assert_ok(netns_path_cookie(path, &by_path, &err));
+	assert_true(by_path == its);
+	assert_int_equal(netns_path_cookie("/run/netns/no such", &by_path, &err), -ENOENT);
+	assert_int_equal(netns_open("/etc/hostname", &fd, &err), -EINVAL);
+	assert_int_equal(netns_open("/proc/self/ns/mnt", &fd, &err), -EINVAL);
+	assert_int_equal(netns_open("/", &fd, &err), -EINVAL);
+	assert_int_equal(err.code, ERR_ENV);
+}
+
+static void test_announce(void **state)
+{
+	struct link_info link;
+	struct cidr v4 = cidr("10.1.0.9/24"), v6 = cidr("fd00:9::9/64");
+
+	(void)state;
+	run("ip link set a0 up && ip addr add 10.1.0.9/24 dev a0 && ip addr add fd00:9::9/64 dev "
+	    "a0 nodad");
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_ok(neigh_announce(link.ifindex, &link.mac, &v4.ip, &err));
+	assert_ok(neigh_announce(link.ifindex, &link.mac, &v6.ip, &err));
+	assert_int_equal(neigh_announce(4242, &link.mac, &v4.ip, &err), -ENXIO);
+}
+
+#define NETNS_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		NETNS_TEST(test_link_get),
+		NETNS_TEST(test_link_master),
+		NETNS_TEST(test_link_move_in_one_message),
+		NETNS_TEST(test_link_move_name_taken),
+		NETNS_TEST(test_link_mac_up_altname),
+		NETNS_TEST(test_link_list_of_many_pages),
+		NETNS_TEST(test_addresses),
+		NETNS_TEST(test_address_dump_is_of_one_device),
+		NETNS_TEST(test_no_tentative_address),
+		NETNS_TEST(test_routes),
+		NETNS_TEST(test_rules),
+		NETNS_TEST(test_nsid),
+		NETNS_TEST(test_cookies),
+		NETNS_TEST(test_announce),
+	};
+
+	if (geteuid() != 0) {
+		puts("SKIP: needs root");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* netlib/base: text, json, err, fs, clock. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/text.h"
+
+static struct err err;
+
+static void test_mac(void **state)
+{
+	static const char *const good[] = { "02:00:00:aa:bb:cc", "02:00:00:AA:BB:CC" };
+	static const char *const bad[] = { "",
+					   "02:00:00:aa:bb",
+					   "02:00:00:aa:bb:c",
+					   "02:00:00:aa:bb:cc:",
+					   "02-00-00-aa-bb-cc",
+					   " 2:00:00:aa:bb:cc",
+					   "02:00:00:aa:bb:cc:dd",
+					   "0g:00:00:00:00:00" };
+	char text[MAC_TEXT];
+	struct mac mac;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(mac_parse(good[i], &mac), 0);
+		assert_string_equal(mac_format(&mac, text), "02:00:00:aa:bb:cc");
+		assert_true(mac_is_usable(&mac));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(mac_parse(bad[i], &mac), -EINVAL);
+	assert_int_equal(mac_parse("01:00:00:00:00:00", &mac), 0);
+	assert_false(mac_is_usable(&mac)); /* multicast */
+	assert_int_equal(mac_parse("00:00:00:00:00:00", &mac), 0);
+	assert_false(mac_is_usable(&mac));
+	assert_int_equal(
+		mac_parse("00:00:02:80:fe:80:00:00:00:00:00:00:11:22:33:00:00:00:01:01", &mac), 0);
+	assert_int_equal(mac.len, 20);
+	assert_int_equal(strlen(mac_format(&mac, text)), 59);
+}
+
+static void test_cidr(void **state)
+{
+	static const struct {
+		const char *text, *canonical, *network;
+	} good[] = {
+		{ "10.0.0.5/24", "10.0.0.5/24", "10.0.0.0" },
+		{ "10.0.0.5", "10.0.0.5/32", "10.0.0.5" },
+		{ "10.1.2.3/0", "10.1.2.3/0", "0.0.0.0" },
+		{ "10.1.2.255/31", "10.1.2.255/31", "10.1.2.254" },
+		{ "FD00::5/64", "fd00::5/64", "fd00::" },
+		{ "fd00::ffff/127", "fd00::ffff/127", "fd00::fffe" },
+	};
+	static const char *const bad[] = { "",
+					   "/24",
+					   "10.0.0.5/33",
+					   "10.0.0.5/",
+					   "10.0.0.5/-1",
+					   "10.0.0.5/024",
+					   "10.0.0/24",
+					   "fd00::/129",
+					   "::g/64",
+					   "10.0.0.5/24x",
+					   "10.0.0.5 /24",
+					   "10.0.0.005/24",
+					   "1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa/64" };
+	char text[CIDR_TEXT], ip[IP_TEXT];
+	struct cidr cidr;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct ip network;
+
+		assert_int_equal(cidr_parse(good[i].text, &cidr), 0);
+		assert_string_equal(cidr_format(&cidr, text), good[i].canonical);
+		network = cidr_network(&cidr);
+		assert_string_equal(ip_format(&network, ip), good[i].network);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(cidr_parse(bad[i], &cidr), -EINVAL);
+}
+
+static void test_cidr_relations(void **state)
+{
+	struct cidr a, b, c, six;
+
+	(void)state;
+	(void)cidr_parse("10.0.0.0/8", &a);
+	(void)cidr_parse("10.200.0.0/16", &b);
+	(void)cidr_parse("11.0.0.0/8", &c);
+	(void)cidr_parse("::/0", &six);
+	assert_true(cidr_contains(&a, &b.ip));
+	assert_false(cidr_contains(&a, &c.ip));
+	assert_false(cidr_contains(&six, &a.ip));
+	assert_true(cidr_overlaps(&a, &b) && cidr_overlaps(&b, &a));
+	assert_false(cidr_overlaps(&a, &c) || cidr_overlaps(&six, &a));
+}
+
+static void test_ip_arithmetic(void **state)
+{
+	struct ip base, ip;
+	char text[IP_TEXT];
+	uint64_t index;
+
+	(void)state;
+	assert_int_equal(ip_parse("10.0.0.250", &base), 0);
+	ip = ip_offset(&base, 10);
+	assert_string_equal(ip_format(&ip, text), "10.0.1.4");
+	assert_true(ip_index(&base, &ip, &index));
+	assert_int_equal(index, 10);
+	assert_false(ip_index(&ip, &base, &index)); /* below */
+	assert_int_equal(ip_parse("fd00::ffff:ffff:ffff:ffff", &base), 0);
+	ip = ip_offset(&base, 1);
+	assert_string_equal(ip_format(&ip, text), "fd00:0:0:1::");
+	assert_int_equal(ip_parse("fd00::", &base), 0);
+	assert_false(ip_index(&base, &ip, &index)); /* 2^64: too far */
+	ip = ip_offset(&base, UINT64_MAX);
+	assert_true(ip_index(&base, &ip, &index) && index == UINT64_MAX);
+}
+
+static void test_pci_and_guid(void **state)
+{
+	static const char *const bad_pci[] = { "",
+					       "1a:00.1",
+					       "0000:1a:00",
+					       "0000:1a:20.0",
+					       "0000:1a:00.8",
+					       "0000:1a:00.1 ",
+					       "0:1a:0.1",
+					       "0000:1a:00.1/..",
+					       " 000:1a:00.1" };
+	static const char *const bad_guid[] = { "", "00:00:00:00:00:00:00:00",
+						"ff:ff:ff:ff:ff:ff:ff:ff", "02:00:00:00:00:00:00",
+						"0200000000000001" };
+	char text[GUID_TEXT];
+	struct pci_addr pci;
+	uint64_t guid;
+
+	(void)state;
+	assert_int_equal(pci_parse("0000:1A:1f.7", &pci), 0);
+	assert_string_equal(pci_format(&pci, text), "0000:1a:1f.7");
+	assert_int_equal(pci_parse("10000:e1:00.0", &pci), 0); /* VMD domains are longer */
+	assert_string_equal(pci_format(&pci, text), "10000:e1:00.0");
+	for (size_t i = 0; i < ARRAY_SIZE(bad_pci); i++)
+		assert_int_equal(pci_parse(bad_pci[i], &pci), -EINVAL);
+	assert_int_equal(guid_parse("02:00:00:00:00:00:AB:01", &guid), 0);
+	assert_true(guid == 0x020000000000ab01);
+	assert_string_equal(guid_format(guid, text), "02:00:00:00:00:00:ab:01");
+	for (size_t i = 0; i < ARRAY_SIZE(bad_guid); i++)
+		assert_int_equal(guid_parse(bad_guid[i], &guid), -EINVAL);
+}
+
+static void test_names(void **state)
+{
+	static const char *const bad_ifname[] = { "",    ".",   "..",   "a/b",
+						  "a:b", "a b", "a\tb", "sixteen-bytes-xx" };
+	static const char *const bad_id[] = {
+		"", "-a", ".a", "_a", "a/b", "a b", "\xc3\xa4", "a\n"
+	};
+
+	(void)state;
+	assert_true(ifname_is_valid("net1") && ifname_is_valid("fifteen-bytes-x"));
+	for (size_t i = 0; i < ARRAY_SIZE(bad_ifname); i++)
+		assert_false(ifname_is_valid(bad_ifname[i]));
+	assert_true(id_is_valid("a") && id_is_valid("0-A_b.c"));
+	for (size_t i = 0; i < ARRAY_SIZE(bad_id); i++)
+		assert_false(id_is_valid(bad_id[i]));
+}
+
+static json_t *parse(const char *text)
+{
+	json_t *json = NULL;
+
+	assert_int_equal(json_parse(text, strlen(text), &json, &err), 0);
+	return json;
+}
+
+static void test_json_parse(void **state)
+{
+	static const char *const bad[] = { "",
+					   "[]",
+					   "1",
+					   "{",
+					   "{\"a\":1,\"a\":2}",
+					   "{\"a\":1}x",
+					   "{\"a\":\"\\u0000\"}",
+					   "{\"a\":\"\xff\"}" };
+	json_t *json;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_int_equal(json_parse(bad[i], strlen(bad[i]), &json, &err), -EINVAL);
+		assert_int_equal(err.code, ERR_JSON);
+	}
+}
+
+static void test_json_reader(void **state)
+{
+	CLEANUP_JSON json_t *json =
+		parse("{\"s\":\"x\",\"i\":7,\"b\":true,\"o\":{},\"a\":[],\"x-mine\":1}");
+	struct json_reader r;
+	const char *text = "unset";
+	json_t *member;
+	int64_t i = 0;
+	bool b = false;
+
+	(void)state;
+	json_read(&r, json, "", &err);
+	assert_true(json_str(&r, "s", &text) && json_int(&r, "i", 0, 9, &i) &&
+		    json_bool(&r, "b", &b) && json_obj(&r, "o", &member) &&
+		    json_arr(&r, "a", &member));
+	assert_false(json_str(&r, "absent", &text));
+	assert_string_equal(text, "x");
+	assert_true(i == 7 && b);
+	assert_int_equal(json_finish(&r, READ_STRICT), 0);
+}
+
+/* The first error sticks and names path, value and what is allowed. */
+static void test_json_reader_errors(void **state)
+{
+	CLEANUP_JSON json_t *json = parse("{\"mtu\":\"big\",\"tabel\":1}");
+	struct json_reader r;
+	const char *text;
+	int64_t value = 42;
+
+	(void)state;
+	json_read(&r, json, "routing", &err);
+	assert_false(json_int(&r, "mtu", 68, 65535, &value));
+	assert_false(json_str(&r, "mtu", &text));
+	json_missing(&r, "table");
+	assert_int_equal(json_finish(&r, READ_STRICT), -EINVAL);
+	assert_int_equal(value, 42);
+	assert_int_equal(err.code, ERR_VALUE);
+	assert_string_equal(err.msg, "key \"routing.mtu\": \"big\": must be an integer 68..65535");
+
+	json_read(&r, json, "routing", &err);
+	assert_true(json_str(&r, "mtu", &text));
+	assert_int_equal(json_finish(&r, READ_LENIENT), 0);
+	assert_int_equal(json_finish(&r, READ_STRICT), -EINVAL);
+	assert_int_equal(err.code, ERR_KEY);
+	assert_string_equal(err.msg, "key \"routing.tabel\": is not known");
+
+	json_read(&r, json_object_get(json, "mtu"), "routing", &err);
+	assert_int_equal(json_finish(&r, READ_LENIENT), -EINVAL);
+}
+
+static void test_err(void **state)
+{
+	char longer[2 * ERR_MSG_MAX];
+
+	(void)state;
+	assert_int_equal(err_sys(&err, ENODEV, ERR_DEVICE, "find device %s", "eth5"), -ENODEV);
+	err_prefix(&err, "ADD");
+	assert_string_equal(err.msg, "ADD: find device eth5: No such device");
+	memset(longer, 'x', sizeof(longer));
+	longer[sizeof(longer) - 1] = '\0';
+	assert_int_equal(err_sys(&err, EIO, ERR_IO, "%s", longer), -EIO);
+	assert_int_equal(strlen(err.msg), ERR_MSG_MAX - 1);
+	err_prefix(&err, "%s", longer);
+	assert_int_equal(strlen(err.msg), ERR_MSG_MAX - 1);
+}
+
+static char tmp[] = "/tmp/spur-base-XXXXXX";
+
+static int make_tmp(void **state)
+{
+	(void)state;
+	return mkdtemp(tmp) ? 0 : -1;
+}
+
+static int drop_tmp(void **state)
+{
+	(void)state;
+	return rmdir(tmp);
+}
+
+static void test_fs(void **state)
+{
+	CLEANUP_CLOSE int dir = open(tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CLEANUP_FREE char *all = NULL;
+	CLEANUP_CLOSE int fd = -1;
+	char buf[8];
+	size_t len;
+
+	(void)state;
+	assert_int_equal(fs_write_atomic(dir, "f", "one\n", 4, 0600, &err), 0);
+	assert_int_equal(fs_write_atomic(dir, "f", "three\n", 6, 0600, &err), 0);
+	assert_int_equal(fs_read_small(dir, "f", buf, sizeof(buf)), 5);
+	assert_string_equal(buf, "three");
+	assert_int_equal(fs_read_small(dir, "f", buf, 6), -EFBIG);
+	assert_int_equal(fs_read_small(dir, "nosuch", buf, sizeof(buf)), -ENOENT);
+	assert_int_equal(fs_write_small(dir, "nosuch", "1"), -ENOENT);
+	fd = openat(dir, "f", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(fs_read_all(fd, 5, &all, &len), -EFBIG);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(fs_read_all(fd, 6, &all, &len), 0);
+	assert_string_equal(all, "three\n");
+	assert_int_equal(unlinkat(dir, "f", 0), 0);
+	/* After a failure nothing is left: the directory can be removed. */
+	assert_int_equal(mkdirat(dir, "d", 0700), 0);
+	assert_true(fs_write_atomic(dir, "d", "x", 1, 0600, &err) < 0);
+	assert_int_equal(unlinkat(dir, "d", AT_REMOVEDIR), 0);
+}
+
+static void test_clock_and_log(void **state)
+{
+	enum log_level level;
+	int64_t now = clock_boot_ms();
+
+	(void)state;
+	assert_true(now > 0 && clock_boot_ms() >= now && clock_wall_ms() > 1600000000000);
+	assert_int_equal(clock_left_ms(now - 1), 0);
+	assert_true(clock_left_ms(now + 60000) > 50000);
+	assert_int_equal(clock_left_ms(INT64_MAX), INT_MAX);
+	assert_int_equal(log_level_parse("debug", &level), 0);
+	assert_int_equal(level, LOG_LEVEL_DEBUG);
+	assert_int_equal(log_level_parse("loud", &level), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mac),
+		cmocka_unit_test(test_cidr),
+		cmocka_unit_test(test_cidr_relations),
+		cmocka_unit_test(test_ip_arithmetic),
+		cmocka_unit_test(test_pci_and_guid),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_json_parse),
+		cmocka_unit_test(test_json_reader),
+		cmocka_unit_test(test_json_reader_errors),
+		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_fs),
+		cmocka_unit_test(test_clock_and_log),
+	};
+
+	return cmocka_run_group_tests(tests, make_tmp, drop_tmp);
+}
