@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The verbs: one file each. They print their result; main.c prints their error. */
+#pragma once
+
+#include "base/err.h"
+#include "cni/request.h"
+
+int cmd_add(const struct request *request, struct err *err);
+int cmd_del(const struct request *request, struct err *err);
+int cmd_check(const struct request *request, struct err *err);
+int cmd_status(const struct request *request, struct err *err);
+int cmd_gc(const struct request *request, struct err *err);
+int cmd_version(const struct request *request, struct err *err);

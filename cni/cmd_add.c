@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ADD: the staircase of docs/architecture.md. Everything after the reservation is undone if
+ * anything fails, up to and including the result that nobody reads.
+ */
+#include "cni/cmd.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/hook.h"
+#include "base/log.h"
+#include "cni/apply.h"
+#include "cni/check.h"
+#include "cni/plan.h"
+#include "cni/recorded.h"
+#include "cni/reserve.h"
+#include "cni/result.h"
+#include "cni/site.h"
+#include "cni/undo.h"
+#include "cni/view.h"
+#include "ipamd/client/client.h"
+
+struct add {
+	const struct request *request;
+	struct client client;
+	struct site site;
+	struct attachment record;
+	struct plan plan;
+	size_t done; /* steps of the plan that may have left something */
+	bool asked;  /* a foreign IPAM was called, whatever came of it */
+	struct facts facts;
+	json_t *dns; /* of a foreign IPAM, or NULL */
+};
+
+/* In a chain that has made CNI_IFNAME already there is no device left to attach. */
+static int refuse_chained(const struct request *request, struct err *err)
+{
+	size_t ignored;
+
+	if (request->ipam_only || !result_interface(request->conf.prev_result, request->env.ifname,
+						    request->env.netns, &ignored))
+		return 0;
+	err_set(err, EEXIST, ERR_VALUE,
+		"key \"prevResult\": has %s in this pod already: this version does not move RDMA "
+		"devices yet",
+		request->env.ifname);
+	err_details(err, "put spur first in the chain, or give it an interface name of its own");
+	return -EEXIST;
+}
+
+static int get_addresses(struct add *add, struct err *err)
+{
+	const struct request *request = add->request;
+	CLEANUP_JSON json_t *answer = NULL;
+	int r;
+
+	add->facts.net = add->record.net;
+	if (request->conf.ipam != IPAM_FOREIGN)
+		return 0;
+	add->asked = true;
+	r = ipam_delegate(&request->conf, &request->env, "ADD", NULL, add->site.host_fd,
+			  add->site.deadline_ms, &answer, err);
+	if (r == 0)
+		r = result_read(answer, request->conf.ipam_type, &add->facts.net, err);
+	if (r == 0)
+		add->dns = json_incref(json_object_get(answer, "dns"));
+	return r;
+}
+
+static int configure_device(struct add *add, struct err *err)
+{
+	struct view view;
+	int r;
+
+	if (add->request->ipam_only)
+		return 0;
+	r = view_read(&add->site, &view, err);
+	if (r == 0)
+		r = plan_make(&add->request->conf, &add->record, &add->facts.net, &view, &add->plan,
+			      err);
+	if (r == 0)
+		r = plan_apply(&add->plan, &add->site, &add->done, err);
+	if (r < 0)
+		return r;
+	add->facts.ifindex = add->site.link.ifindex;
+	add->facts.mac = add->site.link.mac;
+	add->facts.mtu = add->site.link.mtu;
+	add->facts.table = add->plan.table;
+	return 0;
+}
+
+static int tell_result(struct add *add, struct err *err)
+{
+	CLEANUP_JSON json_t *result = NULL;
+	struct err ignored;
+	int r;
+
+	r = result_build(add->request, &add->record, &add->facts, add->dns, &result, err);
+	if (r < 0)
+		return r;
+	(void)hook_step("done", 1);
+	/* Undeliverable: the daemon is restarting, and will CHECK this record itself. */
+	(void)client_done(&add->client, &add->record, &add->facts, &ignored);
+	(void)hook_step("print", 1);
+	return result_print(result, err);
+}
+
+static void walk_back(struct add *add, struct err *cause)
+{
+	struct recorded recorded = { .record = &add->record, .env = add->request->env };
+	struct undo how = {
+		.client = &add->client,
+		.reason = "ADD failed",
+		.deadline_ms = clock_boot_ms() + PROTO_WAIT_MS,
+	};
+	struct err err;
+	int r;
+
+	recorded.conf = add->request->conf;
+	if (!add->asked)
+		recorded.conf.ipam = IPAM_NONE;
+	r = undo_add(&how, &recorded, &add->site, &add->plan, add->done, &err);
+	if (r < 0 || !add->site.outcome.restored)
+		err_details(cause, "not all could be undone; spur-ipamd goes on with it%s%.200s",
+			    r < 0 ? ": " : "", r < 0 ? err.msg : "");
+}
+
+static int attach(struct add *add, struct err *err)
+{
+	int r = get_addresses(add, err);
+
+	if (r == 0)
+		r = configure_device(add, err);
+	if (r == 0)
+		r = tell_result(add, err);
+	if (r < 0)
+		walk_back(add, err);
+	return r;
+}
+
+/* The runtime repeats itself: this very attachment stands. It is looked at, and told again. */
+static int repeat(struct add *add, struct err *err)
+{
+	struct recorded recorded;
+	CLEANUP_JSON json_t *result = NULL;
+	int r;
+
+	r = recorded_read(&add->record, &recorded, err);
+	if (r == 0 && !add->request->ipam_only)
+		r = check_attachment(&recorded, &add->site, NULL, err);
+	recorded_free(&recorded);
+	if (r < 0) {
+		err->code = ERR_DRIFT;
+		err_prefix(err, "ADD of an attachment that stands, but not as recorded");
+		err_details(err, "DEL it first");
+		return r;
+	}
+	r = result_build(add->request, &add->record, &add->record.facts, NULL, &result, err);
+	return r < 0 ? r : result_print(result, err);
+}
+
+static int reserve_and_attach(struct add *add, struct err *err)
+{
+	const struct request *request = add->request;
+	int r;
+
+	r = refuse_chained(request, err);
+	if (r == 0)
+		r = client_open(&add->client, request->conf.socket, err);
+	if (r == 0)
+		r = site_enter(&add->site, request->env.netns, err);
+	if (r == 0)
+		r = reserve(&add->client, request, &add->site, &add->record, err);
+	if (r < 0)
+		return r;
+	add->site.record = &add->record;
+	add->site.conf = &request->conf;
+	return add->record.state == ATTACHMENT_ATTACHED ? repeat(add, err) : attach(add, err);
+}
+
+int cmd_add(const struct request *request, struct err *err)
+{
+	struct add add = { .request = request, .client = { .fd = -1 } };
+	int r;
+
+	r = site_open(&add.site, clock_boot_ms() + PROTO_ADD_MS, err);
+	if (r == 0)
+		r = reserve_and_attach(&add, err);
+	site_close(&add.site);
+	client_close(&add.client);
+	attachment_free(&add.record);
+	json_decref(add.dns);
+	return r;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/cmd.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "cni/check.h"
+#include "cni/recorded.h"
+#include "cni/site.h"
+#include "cni/undo.h"
+#include "ipamd/client/client.h"
+
+static int check_device(const struct request *request, const struct recorded *recorded,
+			struct site *site, struct err *err)
+{
+	int r;
+
+	site->record = recorded->record;
+	site->conf = &recorded->conf;
+	r = site_enter_recorded(site, request->env.netns, err);
+	if (r == 0)
+		r = check_attachment(recorded, site, request->conf.prev_result, err);
+	if (r == 0)
+		r = ipam_delegate(&recorded->conf, &request->env, "CHECK",
+				  request->conf.prev_result, site->host_fd, site->deadline_ms, NULL,
+				  err);
+	return r;
+}
+
+static int check_record(const struct request *request, const struct attachment *record,
+			int64_t deadline_ms, struct err *err)
+{
+	struct recorded recorded;
+	struct site site;
+	int r;
+
+	if (record->state == ATTACHMENT_DIRTY)
+		return err_set(err, ESTALE, ERR_DRIFT,
+			       "%s: was deleted, and its device is not restored", record->ifname);
+	if (request->ipam_only) /* what the main plugin did with the addresses is its own affair */
+		return 0;
+	r = recorded_read(record, &recorded, err);
+	if (r == 0) {
+		r = site_open(&site, deadline_ms, err);
+		if (r == 0)
+			r = check_device(request, &recorded, &site, err);
+		site_close(&site);
+	}
+	recorded_free(&recorded);
+	return r;
+}
+
+int cmd_check(const struct request *request, struct err *err)
+{
+	const struct attachment_key key = request_key(request);
+	struct client client = { .fd = -1 };
+	struct attachment record = { 0 };
+	int64_t deadline_ms = clock_boot_ms() + PROTO_ADD_MS;
+	bool found;
+	int r;
+
+	r = client_open(&client, request->conf.socket, err);
+	if (r == 0)
+		r = client_get(&client, &key, clock_boot_ms() + PROTO_WAIT_MS, &record, &found,
+			       err);
+	if (r == 0)
+		r = found ? check_record(request, &record, deadline_ms, err)
+			  : err_set(err, ENOENT, ERR_DRIFT, "%s: the ledger has no such attachment",
+				    key.ifname);
+	client_close(&client);
+	attachment_free(&record);
+	return r;
+}

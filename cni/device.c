@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/device.h"
+
+#include <errno.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+enum {
+	HOMECOMING_MS = 2000, /* how long the kernel may take to empty a dead namespace */
+	LOOK_AGAIN_MS = 50,
+	MENDS_MAX = 2,
+};
+
+bool device_is(const struct link_info *link, const struct attachment *record,
+	       const struct mac *wished, int ifindex)
+{
+	const struct baseline *was = &record->device;
+
+	if (strcmp(link->kind, was->kind) != 0 || strcmp(link->parent, was->parent) != 0)
+		return false;
+	if (was->perm_mac.len)
+		return mac_equal(&link->perm_mac, &was->perm_mac);
+	return was->parent[0] || mac_equal(&link->mac, &was->mac) ||
+	       (wished->len && mac_equal(&link->mac, wished)) ||
+	       (ifindex && link->ifindex == ifindex);
+}
+
+/* Such a device survives its namespace: the kernel sends it back to the host. */
+static bool comes_back(const struct baseline *was)
+{
+	return !was->kind[0] || strcmp(was->kind, "ipoib") == 0;
+}
+
+/* The finders return 1 found, 0 not there, or -errno. */
+
+struct search {
+	const struct site *site;
+	struct rt_socket *rt;
+	int ifindex; /* that this device has in the namespace, if it is sure; else 0 */
+	struct link_info *link;
+};
+
+static bool matches(const struct search *search, const struct link_info *link)
+{
+	return device_is(link, search->site->record, &search->site->conf->mac, search->ifindex);
+}
+
+static int find_by_name(const struct search *search, const char *name, struct err *err)
+{
+	int r = link_get(search->rt, name, search->link, err);
+
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+	return matches(search, search->link);
+}
+
+static int find_by_index(const struct search *search, int ifindex, struct err *err)
+{
+	char name[IFNAME_MAX + 1];
+	int r;
+
+	if (ifindex <= 0)
+		return 0;
+	r = link_get_index(search->rt, ifindex, search->link, err);
+	if (r == 0 && matches(search, search->link))
+		return 1;
+	if (r < 0 && r != -ENODEV)
+		return r;
+	(void)snprintf(name, sizeof(name), "dev%d", ifindex); /* see evict() */
+	return find_by_name(search, name, err);
+}
+
+static int compare_one(const struct link_info *link, void *arg)
+{
+	struct search *search = arg;
+
+	if (!matches(search, link))
+		return 0;
+	*search->link = *link;
+	return 1;
+}
+
+/*
+ * Whatever it is called. Only for a device with an identity of its own: virtual ones share
+ * addresses (VLANs with their parent).
+ */
+static int find_among_all(struct search *search, struct err *err)
+{
+	if (!comes_back(&search->site->record->device))
+		return 0;
+	return link_list(search->rt, compare_one, search, err);
+}
+
+static int find_in(struct search *search, struct err *err)
+{
+	const struct attachment *record = search->site->record;
+	const bool host = search->rt == search->site->host;
+	int r;
+
+	/* The likely name first; the other one is left by a move that stopped halfway. */
+	r = find_by_name(search, host ? record->device.name : record->ifname, err);
+	if (r == 0)
+		r = find_by_name(search, host ? record->ifname : record->device.name, err);
+	if (r == 0)
+		r = find_by_index(search, record->facts.ifindex, err);
+	if (r == 0)
+		r = find_by_index(search, record->device.ifindex, err);
+	if (r == 0)
+		r = find_among_all(search, err);
+	return r;
+}
+
+static int find_in_pod(const struct site *site, struct link_info *ret_link, struct err *err)
+{
+	struct search search = { site, site->pod, site->record->facts.ifindex, ret_link };
+
+	return site->pod ? find_in(&search, err) : 0;
+}
+
+static int find_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
+{
+	struct search search = { site, site->host, 0, ret_link };
+
+	return find_in(&search, err);
+}
+
+/* A namespace dies asynchronously, and a physical device comes back when it does. */
+static int await_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
+{
+	int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
+	int r;
+
+	for (;;) {
+		r = find_in_host(site, ret_link, err);
+		if (r != 0 || !site->pod_dead || !comes_back(&site->record->device) ||
+		    clock_left_ms(deadline_ms) == 0)
+			return r;
+		(void)poll(NULL, 0, LOOK_AGAIN_MS);
+	}
+}
+
+static bool has_altname(const struct link_info *link, const char *altname)
+{
+	for (int i = 0; i < link->altname_count; i++) {
+		if (strcmp(link->altnames[i], altname) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool had_altname(const struct baseline *was, const char *altname)
+{
+	for (size_t i = 0; i < was->altname_count; i++) {
+		if (strcmp(was->altnames[i], altname) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool is_as_before(const struct link_info *link, const struct baseline *was)
+{
+	for (size_t i = 0; i < was->altname_count; i++) {
+		if (!has_altname(link, was->altnames[i]))
+			return false;
+	}
+	return strcmp(link->name, was->name) == 0 && link->mtu == (uint32_t)was->mtu &&
+	       (!was->mac.len || mac_equal(&link->mac, &was->mac)) &&
+	       !!(link->flags & IFF_UP) == was->up;
+}
+
+/* What has to change so that @link is as before: name, MTU, address, up. */
+static struct link_change change_back(const struct link_info *link, const struct baseline *was)
+{
+	struct link_change change = { .ifindex = link->ifindex };
+
+	if (strcmp(link->name, was->name) != 0)
+		change.name = was->name;
+	if (link->mtu != (uint32_t)was->mtu)
+		change.mtu = (uint32_t)was->mtu;
+	if (was->mac.len && !mac_equal(&link->mac, &was->mac))
+		change.mac = &was->mac;
+	if (!!(link->flags & IFF_UP) != was->up)
+		change.up = was->up ? 1 : -1;
+	return change;
+}
+
+/* Names that the pod gave it would clash in the host, or stay. */
+static int drop_strange_altnames(const struct site *site, const struct link_info *link,
+				 struct err *err)
+{
+	for (int i = 0; i < link->altname_count; i++) {
+		int r;
+
+		if (had_altname(&site->record->device, link->altnames[i]))
+			continue;
+		r = link_altname_del(site->pod, link->ifindex, link->altnames[i], err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* One message moves it and makes it what it was: the move closes it, so all of that is allowed. */
+static int bring_home(const struct site *site, const struct link_info *link, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	struct link_change change = change_back(link, was);
+	int r;
+
+	r = drop_strange_altnames(site, link, err);
+	if (r < 0)
+		return r;
+	change.netns_fd = site->host_fd;
+	change.name = was->name;
+	change.up = was->up;
+	return link_set(site->pod, &change, err);
+}
+
+/* Its own name is taken in the host: it leaves the pod all the same, as the kernel would name it.
+ */
+static int evict(const struct site *site, const struct link_info *link, struct err *err)
+{
+	char name[IFNAME_MAX + 1];
+	struct link_change change = { .ifindex = link->ifindex, .netns_fd = site->host_fd };
+
+	(void)snprintf(name, sizeof(name), "dev%d", link->ifindex);
+	change.name = name;
+	return link_set(site->pod, &change, err);
+}
+
+static int leave_pod(struct site *site, struct err *err)
+{
+	struct link_info link;
+	struct err why;
+	int r;
+
+	r = find_in_pod(site, &link, err);
+	if (r <= 0)
+		return r;
+	r = bring_home(site, &link, err);
+	if (r == 0)
+		return 0;
+	/* Parts of a refused message may have been done: ask again. */
+	if (find_in_pod(site, &link, &why) > 0)
+		return evict(site, &link, &why) < 0 ? r : 0;
+	return 0;
+}
+
+static int mend(const struct site *site, const struct link_info *link, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	struct link_change change = change_back(link, was);
+	bool up = link->flags & IFF_UP;
+	int r = 0;
+
+	if (up && (change.name || change.mac)) { /* many drivers refuse either while it is up */
+		r = link_set(site->host,
+			     &(struct link_change) { .ifindex = link->ifindex, .up = -1 }, err);
+		change.up = was->up;
+	}
+	if (r == 0 && (change.name || change.mac || change.mtu || change.up))
+		r = link_set(site->host, &change, err);
+	for (size_t i = 0; r == 0 && i < was->altname_count; i++) {
+		if (!has_altname(link, was->altnames[i]))
+			r = link_altname_add(site->host, link->ifindex, was->altnames[i], err);
+	}
+	return r;
+}
+
+/* It is in the host, or nowhere. */
+static int settle_in_host(struct site *site, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	struct link_info link;
+	int r;
+
+	for (int i = 0;; i++) {
+		r = await_in_host(site, &link, err);
+		if (r <= 0)
+			return r;
+		site->outcome.left = true;
+		if (is_as_before(&link, was))
+			return 1;
+		if (i == MENDS_MAX)
+			return err_set(err, EIO, ERR_DEVICE,
+				       "restore %s: it does not stay as it was", was->name);
+		r = mend(site, &link, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int judge_absence(struct site *site, struct err *err)
+{
+	const char *name = site->record->device.name;
+
+	if (!site->pod && !site->pod_dead)
+		return err_set(err, ENODEV, ERR_DEVICE,
+			       "find %s: the pod's namespace lives, but no path leads to it", name);
+	site->outcome.left = true;
+	if (comes_back(&site->record->device))
+		return err_set(err, ENODEV, ERR_DEVICE,
+			       "find %s: neither in the pod nor in the host", name);
+	site->outcome.restored = true; /* it died with its namespace, or its peer did */
+	return 0;
+}
+
+int device_return(struct site *site, struct err *err)
+{
+	int r;
+
+	if (site->outcome.restored)
+		return 0;
+	site->outcome = (struct outcome) { false, false };
+	if (!site->record->device.key[0]) {
+		site->outcome = (struct outcome) { true, true };
+		return 0;
+	}
+	r = leave_pod(site, err);
+	if (r == 0)
+		r = settle_in_host(site, err);
+	if (r < 0)
+		return r;
+	if (r == 0)
+		return judge_absence(site, err);
+	site->outcome.restored = true;
+	return 0;
+}

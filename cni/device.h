@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Giving a device back: finding it, wherever it is by now and whatever it is called, and making it
+ * again what its baseline says. Every way out of an attachment ends here; it can be called any
+ * number of times.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "cni/site.h"
+#include "ipamd/proto/proto.h"
+#include "rt/link.h"
+
+/*
+ * Is @link the device that @record owns? By kind, parent and permanent address; where it has none
+ * of its own, by address (its old one or the @wished), or because it is number @ifindex (0: not
+ * known).
+ */
+bool device_is(const struct link_info *link, const struct attachment *record,
+	       const struct mac *wished, int ifindex);
+
+/*
+ * The device of site->record comes home. Sets site->outcome in any case; returns 0 only if it is
+ * restored, or gone for good.
+ */
+int device_return(struct site *site, struct err *err);

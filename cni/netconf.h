@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The network configuration: what stdin says, checked, with the rules of precedence applied.
+ * docs/netconf.md is its reference. No host access.
+ *
+ * Two readings. netconf_read() is ADD's: every value is checked, an unknown key is an error, and
+ * what this version cannot do is refused rather than ignored. netconf_skim() is for all other
+ * verbs: it takes what it needs where that is well formed and never fails for a key, so that an
+ * edited configuration can always be deleted.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "cni/args.h"
+#include "ipamd/proto/proto.h"
+
+enum cni_version { CNI_0_3_0, CNI_0_3_1, CNI_0_4_0, CNI_1_0_0, CNI_1_1_0, CNI_VERSIONS };
+
+extern const char *const cni_version_names[CNI_VERSIONS];
+/* -EINVAL if we do not speak it. */
+int cni_version_parse(const char *text, enum cni_version *ret_version);
+
+enum ipam_kind {
+	IPAM_NONE,
+	IPAM_OURS,    /* the daemon's pools: "spur-ipam" */
+	IPAM_FOREIGN, /* another binary, by delegation */
+};
+
+enum {
+	READY_DEFAULT_MS = 200, /* how long ADD waits for a carrier when nobody says */
+	AUTO_TABLE_BASE = 100,  /* routing.table "auto": this + the number of the rail */
+};
+
+struct netconf {
+	json_t *json; /* borrowed: the whole */
+	enum cni_version version;
+	const char *network;
+	const char *socket;
+
+	char device[PROTO_DEVICE_MAX]; /* key for the daemon: "net:…", "pci:…", "aux:…"; "" = none
+					*/
+	struct mac mac;                /* len 0: keep */
+	int64_t mtu;                   /* 0: keep */
+	bool dad;
+	bool ready_required;
+	int64_t ready_ms;
+	struct {
+		bool asked;
+		int64_t table; /* 0: "auto" */
+		bool rules;
+	} routing;
+
+	enum ipam_kind ipam;
+	const char *ipam_type;
+	const char *pool, *rail; /* IPAM_OURS; rail NULL: the only one of the pool */
+	struct cidr ips[PROTO_IPS_MAX];
+	size_t ip_count; /* addresses asked for by name */
+
+	const char *devinfo_file; /* runtimeConfig.CNIDeviceInfoFile */
+	json_t *prev_result, *dns, *valid_attachments;
+	enum log_level log_level;
+	const char *log_file; /* NULL: stderr */
+};
+
+/*
+ * An unknown version is the newest here: request.c has refused it where it matters.
+ *
+ * ADD's reading. @ipam_only: we run as spur-ipam, where all keys but `ipam` belong to another
+ * plugin. All of *@ret_conf borrows from @json.
+ */
+int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct netconf *ret_conf,
+		 struct err *err);
+/* Fails only without a usable name (ERR_VALUE). */
+int netconf_skim(json_t *json, struct netconf *ret_conf, struct err *err);

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What has to be done, in which order. Pure: the same wishes, record and view give the same plan,
+ * in ADD, in DEL (which walks it backwards) and in CHECK (which compares it with the kernel).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "cni/netconf.h"
+#include "cni/view.h"
+#include "ipamd/proto/proto.h"
+
+/* The closed list. step.c has one row a kind. */
+enum step_kind {
+	STEP_DOWN,    /* in the host: the device goes down, so that its address can be set */
+	STEP_ALTNAME, /* in the host: its own altname, equal to the pod's name, goes */
+	STEP_MAC, /* in the host: before the move, for the kernel keeps what it did before a failure
+		   */
+	STEP_MOVE,  /* into the pod, under its new name, with its MTU and IPv4 settings */
+	STEP_CONF6, /* in the pod: one IPv6 setting */
+	STEP_ADDRESS,
+	STEP_UP,
+	STEP_CARRIER, /* wait for it; if it came late, tell the neighbours */
+	STEP_ROUTE,
+	STEP_RULE,
+	STEP_DAD,     /* wait until no address is tentative */
+	STEP_DEVINFO, /* the device-info file */
+	STEP_KINDS,
+};
+
+enum {
+	PLAN_MAX = 8 + PROTO_ROUTES_MAX + 4 * PROTO_IPS_MAX + 2 * PROTO_IPS_MAX,
+	RULE_PRIORITY = 1000, /* of all our rules: each has an address of its own */
+};
+
+struct step {
+	enum step_kind kind;
+	union {
+		const char *altname;
+		struct mac mac;
+		struct {
+			const char *name;
+			uint32_t mtu;        /* 0: keep */
+			bool source_routing; /* arp_ignore, arp_announce, rp_filter */
+		} move;
+		struct {
+			const char *name; /* below /proc/sys/net/ipv6/conf/DEVICE */
+			const char *value;
+			bool needed; /* false: a kernel without IPv6 will do */
+		} conf6;
+		struct {
+			struct cidr cidr;
+			bool nodad;
+		} address;
+		struct {
+			int64_t wait_ms;
+			bool required;
+		} carrier;
+		struct route route;
+		struct {
+			struct ip from;
+			uint32_t table;
+		} rule;
+		const char *path;
+	};
+};
+
+struct plan {
+	struct step steps[PLAN_MAX];
+	size_t count;
+	uint32_t table; /* of `routing`; 0: none */
+};
+
+/*
+ * @net: the addresses and routes, from the pool or from another IPAM. @view NULL: plan what has
+ * been done, refuse nothing. Borrows from @conf and @record.
+ */
+int plan_make(const struct netconf *conf, const struct attachment *record,
+	      const struct ip_config *net, const struct view *view, struct plan *ret_plan,
+	      struct err *err);

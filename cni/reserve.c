@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/reserve.h"
+
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "rt/nsid.h"
+
+int reserve(struct client *client, const struct request *request, const struct site *site,
+	    struct attachment *ret_record, struct err *err)
+{
+	const struct netconf *conf = &request->conf;
+	CLEANUP_JSON json_t *env = request_env_encode(request);
+	CLEANUP_JSON json_t *netconf = request_netconf(request);
+	struct reserve_request ask = {
+		.key = request_key(request),
+		.pod = request->args.pod,
+		.netns = { .path = (char *)request->env.netns, .cookie = site->pod_cookie },
+		.program = request_program(request),
+		.env = env,
+		.netconf = netconf,
+		.device = conf->device[0] ? conf->device : NULL,
+		.pool = conf->pool,
+		.rail = conf->rail,
+		.deadline_ms = clock_boot_ms() + PROTO_WAIT_MS,
+	};
+	int r;
+
+	if (!env || !netconf)
+		return err_nomem(err);
+	if (conf->ipam == IPAM_OURS) { /* another IPAM reads them itself */
+		memcpy(ask.ips, conf->ips, sizeof(ask.ips));
+		ask.ip_count = conf->ip_count;
+	}
+	r = nsid_ensure(site->host, site->pod_fd, &ask.netns.nsid, err);
+	if (r < 0)
+		return r;
+	return client_reserve(client, &ask, ret_record, err);
+}

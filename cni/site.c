@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/site.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "host/netns.h"
+#include "host/node.h"
+#include "rt/nsid.h"
+
+int site_open(struct site *site, int64_t deadline_ms, struct err *err)
+{
+	*site = (struct site) { .host_fd = -1, .pod_fd = -1, .deadline_ms = deadline_ms };
+	site->host_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (site->host_fd < 0)
+		return err_sys(err, errno, ERR_IO, "open /proc/self/ns/net");
+	return rt_open(&site->host, err);
+}
+
+/* Steps in, opens the socket, asks who this is. On failure steps out again. */
+static int enter(struct site *site, int pod_fd, struct err *err)
+{
+	struct err ignored;
+	int r;
+
+	r = netns_enter(pod_fd, err);
+	if (r < 0)
+		return r;
+	r = rt_open(&site->pod, err);
+	if (r == 0)
+		r = netns_socket_cookie(rt_fd(site->pod), &site->pod_cookie, err);
+	if (r < 0)
+		(void)netns_enter(site->host_fd, &ignored);
+	return r;
+}
+
+static void leave(struct site *site)
+{
+	struct err ignored;
+
+	rt_close(site->pod);
+	site->pod = NULL;
+	(void)netns_enter(site->host_fd, &ignored); /* we have just come from there */
+}
+
+int site_enter(struct site *site, const char *path, struct err *err)
+{
+	CLEANUP_CLOSE int pod_fd = -1;
+	uint64_t host_cookie;
+	int r;
+
+	r = netns_open(path, &pod_fd, err);
+	if (r < 0) {
+		err->code = ERR_ENV;
+		err_prefix(err, "CNI_NETNS");
+		return r;
+	}
+	r = netns_socket_cookie(rt_fd(site->host), &host_cookie, err);
+	if (r == 0)
+		r = enter(site, pod_fd, err);
+	if (r < 0)
+		return r;
+	if (site->pod_cookie == host_cookie) {
+		leave(site);
+		return err_set(err, EINVAL, ERR_ENV,
+			       "CNI_NETNS: %s: is the namespace of the host itself", path);
+	}
+	site->pod_fd = TAKE_FD(pod_fd);
+	return 0;
+}
+
+/* Is the record's namespace behind @path? Then we are in it. */
+static bool enter_if_recorded(struct site *site, const char *path)
+{
+	CLEANUP_CLOSE int pod_fd = -1;
+	struct err ignored; /* whatever is there, it is not the pod */
+
+	if (!path || !path[0] || netns_open(path, &pod_fd, &ignored) < 0 ||
+	    enter(site, pod_fd, &ignored) < 0)
+		return false;
+	if (site->pod_cookie != site->record->netns.cookie) {
+		leave(site);
+		return false;
+	}
+	site->pod_fd = TAKE_FD(pod_fd);
+	return true;
+}
+
+/* docs/architecture.md, "Who is dead" */
+static int ask_whether_dead(struct site *site, struct err *err)
+{
+	bool exists = true;
+	int r = 0;
+
+	if (site->record->netns.nsid >= 0)
+		r = nsid_exists(site->host, site->record->netns.nsid, &exists, err);
+	site->pod_dead = !exists;
+	return r;
+}
+
+int site_enter_recorded(struct site *site, const char *path, struct err *err)
+{
+	const char *recorded = site->record->netns.path;
+	char boot_id[BOOT_ID_TEXT];
+	int r;
+
+	r = node_boot_id(boot_id, err);
+	if (r < 0)
+		return r;
+	site->other_boot = strcmp(boot_id, site->record->boot_id) != 0;
+	site->pod_dead = site->other_boot;
+	if (site->other_boot) /* cookies begin anew: the path may lead to another's */
+		return 0;
+	if (enter_if_recorded(site, recorded))
+		return 0;
+	if (path && strcmp(path, recorded) != 0 && enter_if_recorded(site, path))
+		return 0;
+	return ask_whether_dead(site, err);
+}
+
+int site_leave(const struct site *site, struct err *err)
+{
+	return netns_enter(site->host_fd, err);
+}
+
+void site_close(struct site *site)
+{
+	struct rt_socket *const sockets[] = { site->host, site->pod };
+	const int fds[] = { site->host_fd, site->pod_fd };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++) {
+		rt_close(sockets[i]);
+		cleanup_closep(&fds[i]);
+	}
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the work happens: the host's namespace and the pod's, each with a socket that stays in it.
+ * Opened once a verb; the process itself stands in the pod from site_enter() on, so that
+ * /proc/sys/net is the pod's.
+ *
+ * Beside the sockets it carries what the steps work on: the record, the wishes, and where the
+ * device is by now.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "cni/netconf.h"
+#include "ipamd/proto/proto.h"
+#include "rt/addr.h"
+#include "rt/link.h"
+#include "rt/rule.h"
+#include "rt/socket.h"
+
+/* What became of the device when something is undone: the words of attachment.release. */
+struct outcome {
+	bool left;     /* it is no more in the pod */
+	bool restored; /* it is as its baseline says, or gone for good */
+};
+
+struct site {
+	int host_fd, pod_fd; /* namespaces; pod_fd -1: the pod's cannot be reached */
+	struct rt_socket *host, *pod;
+	uint64_t pod_cookie;
+	bool pod_dead;   /* its namespace is known to be no more */
+	bool other_boot; /* nor anything else that the record speaks of */
+	int64_t deadline_ms;
+
+	const struct attachment *record;
+	const struct netconf *conf;
+	struct link_info link; /* the device in the pod, as last read; ifindex 0: not there */
+	struct outcome outcome;
+};
+
+/* Opens the host's side. The caller calls site_close(), also after a failure. */
+int site_open(struct site *site, int64_t deadline_ms, struct err *err);
+/*
+ * Goes into the namespace at @path and opens the pod's side. Not a namespace, or our own: ERR_ENV.
+ */
+int site_enter(struct site *site, const char *path, struct err *err);
+/*
+ * For DEL and CHECK: as site_enter(), but only if one of the paths (either may be NULL) leads to
+ * the very namespace of the record. Otherwise pod stays NULL, and pod_dead says whether the
+ * namespace has died. Fails only if the host cannot be asked.
+ */
+int site_enter_recorded(struct site *site, const char *path, struct err *err);
+/* Back to the host: for a verb that has more to do there. */
+int site_leave(const struct site *site, struct err *err);
+void site_close(struct site *site);

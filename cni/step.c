@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/step.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "cni/device.h"
+#include "cni/devinfo.h"
+#include "rt/neigh.h"
+#include "rt/route.h"
+
+enum {
+	CARRIER_POLL_MS = 10,
+	DAD_POLL_MS = 20,
+	DAD_MAX_MS = 10 * 1000, /* RFC 4862: one probe a second, after up to a second */
+	CONF6_PATH = 96,
+};
+
+#define drift(err, ...) err_set(err, ESTALE, ERR_DRIFT, __VA_ARGS__)
+
+/* In the host, before the move. The device is where the daemon saw it a moment ago. */
+
+static int down_apply(const struct step *step, struct site *site, struct err *err)
+{
+	const struct link_change change = { .ifindex = site->record->device.ifindex, .up = -1 };
+
+	(void)step;
+	return link_set(site->host, &change, err);
+}
+
+static void down_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	(void)step;
+	(void)snprintf(buf, size, "take down %s", site->record->device.name);
+}
+
+static int altname_apply(const struct step *step, struct site *site, struct err *err)
+{
+	return link_altname_del(site->host, site->record->device.ifindex, step->altname, err);
+}
+
+static void altname_describe(const struct step *step, const struct site *site, char *buf,
+			     size_t size)
+{
+	(void)snprintf(buf, size, "delete altname %s of %s", step->altname,
+		       site->record->device.name);
+}
+
+static int mac_apply(const struct step *step, struct site *site, struct err *err)
+{
+	const struct link_change change = { .ifindex = site->record->device.ifindex,
+					    .mac = &step->mac };
+
+	return link_set(site->host, &change, err);
+}
+
+static void mac_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	char mac[MAC_TEXT];
+
+	(void)snprintf(buf, size, "set address %s of %s", mac_format(&step->mac, mac),
+		       site->record->device.name);
+}
+
+/* Whatever was done to the device: it is given back as it was, wherever it is. */
+static int device_revert(const struct step *step, struct site *site, struct err *err)
+{
+	(void)step;
+	return device_return(site, err);
+}
+
+/* The move. */
+
+static int move_apply(const struct step *step, struct site *site, struct err *err)
+{
+	struct link_change change = {
+		.ifindex = site->record->device.ifindex,
+		.netns_fd = site->pod_fd,
+		.name = step->move.name,
+		.mtu = step->move.mtu,
+		.arp_notify = LINK_CONF(1),
+	};
+	int r;
+
+	if (step->move.source_routing) {
+		change.arp_ignore = LINK_CONF(1);
+		change.arp_announce = LINK_CONF(2);
+		change.rp_filter = LINK_CONF(2);
+	}
+	r = link_set(site->host, &change, err);
+	if (r < 0)
+		return r;
+	return link_get(site->pod, step->move.name, &site->link, err);
+}
+
+static int move_check(const struct step *step, struct site *site, struct err *err)
+{
+	const struct attachment *record = site->record;
+
+	(void)step;
+	if (device_is(&site->link, record, &site->conf->mac, record->facts.ifindex))
+		return 0;
+	return drift(err, "%s: is another device than %s of the record", site->link.name,
+		     record->device.name);
+}
+
+static void move_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "move %s into the pod as %s", site->record->device.name,
+		       step->move.name);
+}
+
+/* In the pod. */
+
+static int conf6_apply(const struct step *step, struct site *site, struct err *err)
+{
+	char path[CONF6_PATH];
+	int r;
+
+	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", site->link.name,
+		       step->conf6.name);
+	r = fs_write_small(AT_FDCWD, path, step->conf6.value);
+	if (r == -ENOENT && !step->conf6.needed)
+		return 0;
+	if (r < 0)
+		return err_sys(err, -r, ERR_KERNEL, "write %s to %s", step->conf6.value, path);
+	return 0;
+}
+
+static void conf6_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "set ipv6 %s of %s to %s", step->conf6.name, site->record->ifname,
+		       step->conf6.value);
+}
+
+static int address_apply(const struct step *step, struct site *site, struct err *err)
+{
+	return addr_add(site->pod, site->link.ifindex, &step->address.cidr, step->address.nodad,
+			err);
+}
+
+static int address_check(const struct step *step, struct site *site, struct err *err)
+{
+	const struct cidr *cidr = &step->address.cidr;
+	char text[CIDR_TEXT];
+	struct addr_list list;
+	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < list.count; i++) {
+		const struct addr_info *addr = &list.addrs[i];
+
+		if (ip_compare(&addr->cidr.ip, &cidr->ip) != 0 || addr->cidr.plen != cidr->plen)
+			continue;
+		if (addr->dadfailed)
+			return drift(err, "%s: another node has address %s too", site->link.name,
+				     cidr_format(cidr, text));
+		return 0;
+	}
+	return drift(err, "%s: address %s is missing", site->link.name, cidr_format(cidr, text));
+}
+
+static void address_describe(const struct step *step, const struct site *site, char *buf,
+			     size_t size)
+{
+	char text[CIDR_TEXT];
+
+	(void)snprintf(buf, size, "add %s to %s", cidr_format(&step->address.cidr, text),
+		       site->record->ifname);
+}
+
+static int up_apply(const struct step *step, struct site *site, struct err *err)
+{
+	const struct link_change change = { .ifindex = site->link.ifindex, .up = 1 };
+
+	(void)step;
+	return link_set(site->pod, &change, err);
+}
+
+static int up_check(const struct step *step, struct site *site, struct err *err)
+{
+	(void)step;
+	if (site->link.flags & IFF_UP)
+		return 0;
+	return drift(err, "%s: is down", site->link.name);
+}
+
+static void up_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	(void)step;
+	(void)snprintf(buf, size, "bring up %s", site->record->ifname);
+}
+
+/* The kernel told the neighbours when the device came up, and there was nobody to hear it. */
+static int announce_addresses(struct site *site, struct err *err)
+{
+	struct addr_list list;
+	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
+
+	for (int i = 0; r == 0 && i < list.count; i++)
+		r = neigh_announce(site->link.ifindex, &site->link.mac, &list.addrs[i].cidr.ip,
+				   err);
+	return r;
+}
+
+static int carrier_apply(const struct step *step, struct site *site, struct err *err)
+{
+	int64_t deadline_ms = clock_boot_ms() + step->carrier.wait_ms;
+	bool late = false;
+
+	if (deadline_ms > site->deadline_ms)
+		deadline_ms = site->deadline_ms;
+	for (;; late = true) {
+		int r = link_get_index(site->pod, site->link.ifindex, &site->link, err);
+
+		if (r < 0)
+			return r;
+		if (site->link.carrier)
+			return late ? announce_addresses(site, err) : 0;
+		if (clock_left_ms(deadline_ms) == 0)
+			break;
+		(void)poll(NULL, 0, CARRIER_POLL_MS);
+	}
+	if (!step->carrier.required)
+		return 0;
+	return err_set(err, ETIMEDOUT, ERR_AGAIN, "no carrier within %lld ms",
+		       (long long)step->carrier.wait_ms);
+}
+
+static void carrier_describe(const struct step *step, const struct site *site, char *buf,
+			     size_t size)
+{
+	(void)step;
+	(void)snprintf(buf, size, "wait for the carrier of %s", site->record->ifname);
+}
+
+static struct route_spec route_spec(const struct step *step, const struct site *site)
+{
+	const struct route *route = &step->route;
+
+	return (struct route_spec) {
+		.dst = route->dst,
+		.gw = route->gw,
+		.ifindex = site->link.ifindex,
+		.table = (uint32_t)route->table,
+		.priority = (uint32_t)route->priority,
+		.mtu = (uint32_t)route->mtu,
+		.advmss = (uint32_t)route->advmss,
+		.scope = (int)route->scope,
+	};
+}
+
+static void route_text(const struct route *route, char *buf, size_t size)
+{
+	char dst[CIDR_TEXT], gw[IP_TEXT], table[24] = "";
+
+	if (route->table)
+		(void)snprintf(table, sizeof(table), " table %lld", (long long)route->table);
+	(void)snprintf(buf, size, "%s%s%s%s", cidr_format(&route->dst, dst),
+		       route->gw.family ? " via " : "",
+		       route->gw.family ? ip_format(&route->gw, gw) : "", table);
+}
+
+static int route_apply(const struct step *step, struct site *site, struct err *err)
+{
+	const struct route_spec spec = route_spec(step, site);
+
+	return route_add(site->pod, &spec, err);
+}
+
+static int route_check(const struct step *step, struct site *site, struct err *err)
+{
+	const struct route_spec spec = route_spec(step, site);
+	char text[STEP_TEXT];
+	bool exists;
+	int r = route_exists(site->pod, &spec, &exists, err);
+
+	if (r < 0 || exists)
+		return r;
+	route_text(&step->route, text, sizeof(text));
+	return drift(err, "%s: route %s is missing", site->link.name, text);
+}
+
+static void route_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	char text[STEP_TEXT];
+
+	route_text(&step->route, text, sizeof(text));
+	(void)snprintf(buf, size, "add route %s dev %s", text, site->record->ifname);
+}
+
+static struct rule_spec rule_spec(const struct step *step)
+{
+	return (struct rule_spec) { .from = step->rule.from,
+				    .table = step->rule.table,
+				    .priority = RULE_PRIORITY };
+}
+
+static int rule_apply(const struct step *step, struct site *site, struct err *err)
+{
+	const struct rule_spec spec = rule_spec(step);
+
+	return rule_add(site->pod, &spec, err);
+}
+
+/* Rules outlive the device: the only thing that a move back leaves in the pod. */
+static int rule_revert(const struct step *step, struct site *site, struct err *err)
+{
+	const struct rule_spec spec = rule_spec(step);
+
+	return site->pod ? rule_del(site->pod, &spec, err) : 0;
+}
+
+static int rule_check(const struct step *step, struct site *site, struct err *err)
+{
+	const struct rule_spec want = rule_spec(step);
+	struct rule_list list;
+	char from[IP_TEXT];
+	int r = rule_dump(site->pod, &list, err);
+
+	if (r < 0)
+		return r;
+	for (int i = 0; i < list.count; i++) {
+		if (list.rules[i].table == want.table &&
+		    ip_compare(&list.rules[i].from, &want.from) == 0)
+			return 0;
+	}
+	return drift(err, "rule from %s lookup %u: is missing", ip_format(&want.from, from),
+		     want.table);
+}
+
+static void rule_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	char from[IP_TEXT];
+
+	(void)site;
+	(void)snprintf(buf, size, "add rule from %s lookup %u", ip_format(&step->rule.from, from),
+		       step->rule.table);
+}
+
+static int dad_apply(const struct step *step, struct site *site, struct err *err)
+{
+	int64_t deadline_ms = clock_boot_ms() + DAD_MAX_MS;
+	char text[CIDR_TEXT];
+
+	(void)step;
+	if (deadline_ms > site->deadline_ms)
+		deadline_ms = site->deadline_ms;
+	for (;;) {
+		struct addr_list list;
+		bool tentative = false;
+		int r = addr_dump(site->pod, site->link.ifindex, &list, err);
+
+		for (int i = 0; r == 0 && i < list.count; i++) {
+			if (list.addrs[i].dadfailed)
+				return err_set(err, EADDRINUSE, ERR_KERNEL,
+					       "address %s: another node answers for it",
+					       cidr_format(&list.addrs[i].cidr, text));
+			tentative |= list.addrs[i].tentative;
+		}
+		if (r < 0 || !tentative)
+			return r;
+		if (clock_left_ms(deadline_ms) == 0)
+			return err_set(err, ETIMEDOUT, ERR_AGAIN,
+				       "duplicate address detection: not over in time");
+		(void)poll(NULL, 0, DAD_POLL_MS);
+	}
+}
+
+static void dad_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	(void)step;
+	(void)snprintf(buf, size, "wait for duplicate address detection on %s",
+		       site->record->ifname);
+}
+
+static int devinfo_apply(const struct step *step, struct site *site, struct err *err)
+{
+	return devinfo_write(step->path, site->record->device.key, err);
+}
+
+static int devinfo_revert(const struct step *step, struct site *site, struct err *err)
+{
+	(void)site;
+	return devinfo_remove(step->path, err);
+}
+
+static void devinfo_describe(const struct step *step, const struct site *site, char *buf,
+			     size_t size)
+{
+	(void)site;
+	(void)snprintf(buf, size, "write %.100s", step->path);
+}
+
+static const struct step_ops table[STEP_KINDS] = {
+	[STEP_DOWN] = { down_apply, device_revert, NULL, down_describe },
+	[STEP_ALTNAME] = { altname_apply, device_revert, NULL, altname_describe },
+	[STEP_MAC] = { mac_apply, device_revert, NULL, mac_describe },
+	[STEP_MOVE] = { move_apply, device_revert, move_check, move_describe },
+	[STEP_CONF6] = { conf6_apply, NULL, NULL, conf6_describe },
+	[STEP_ADDRESS] = { address_apply, NULL, address_check, address_describe },
+	[STEP_UP] = { up_apply, NULL, up_check, up_describe },
+	[STEP_CARRIER] = { carrier_apply, NULL, NULL, carrier_describe },
+	[STEP_ROUTE] = { route_apply, NULL, route_check, route_describe },
+	[STEP_RULE] = { rule_apply, rule_revert, rule_check, rule_describe },
+	[STEP_DAD] = { dad_apply, NULL, NULL, dad_describe },
+	[STEP_DEVINFO] = { devinfo_apply, devinfo_revert, NULL, devinfo_describe },
+};
+
+const struct step_ops *step_ops(enum step_kind kind)
+{
+	return &table[kind];
+}

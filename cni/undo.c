@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/undo.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/hook.h"
+#include "base/log.h"
+#include "cni/apply.h"
+#include "cni/delegate.h"
+
+int ipam_delegate(const struct netconf *conf, const struct request_env *env, const char *command,
+		  json_t *prev_result, int host_fd, int64_t deadline_ms, json_t **ret_answer,
+		  struct err *err)
+{
+	CLEANUP_JSON json_t *netconf = NULL;
+	struct delegation how = {
+		.plugin = conf->ipam_type,
+		.command = command,
+		.env = env,
+		.host_fd = host_fd,
+		.deadline_ms = deadline_ms,
+	};
+
+	if (conf->ipam != IPAM_FOREIGN)
+		return 0;
+	netconf = json_copy(conf->json);
+	if (!netconf || (prev_result && json_object_set(netconf, "prevResult", prev_result) < 0))
+		return err_nomem(err);
+	how.netconf = netconf;
+	return delegate_run(&how, ret_answer, err);
+}
+
+/* The addresses are given back only when nobody uses them any more. */
+static int release(const struct undo *how, const struct recorded *recorded, const struct site *site,
+		   const struct err *trouble, struct err *err)
+{
+	char reason[ERR_MSG_MAX + 64];
+	struct release words = {
+		.left = site->outcome.left,
+		.restored = site->outcome.restored,
+		.reason = reason,
+	};
+	int r = 0;
+
+	(void)snprintf(reason, sizeof(reason), "%s%s%s", how->reason, trouble ? ": " : "",
+		       trouble ? trouble->msg : "");
+	if (words.left)
+		r = ipam_delegate(&recorded->conf, &recorded->env, "DEL", how->prev_result,
+				  site->host_fd, how->deadline_ms, NULL, err);
+	if (r < 0)
+		return r;
+	(void)hook_step("release", 1);
+	return client_release(how->client, recorded->record, &words, how->deadline_ms, err);
+}
+
+int undo_add(const struct undo *how, const struct recorded *recorded, struct site *site,
+	     const struct plan *plan, size_t count, struct err *err)
+{
+	struct err trouble;
+	int r = 0;
+
+	if (count == 0) /* nothing has been touched */
+		site->outcome = (struct outcome) { true, true };
+	else
+		r = plan_revert(plan, count, site, &trouble);
+	if (r < 0)
+		log_warn("%s: %s", how->reason, trouble.msg);
+	return release(how, recorded, site, r < 0 ? &trouble : NULL, err);
+}
+
+static int undo_at(const struct undo *how, const struct recorded *recorded, struct site *site,
+		   struct err *err)
+{
+	struct plan plan = { .count = 0 };
+	int r;
+
+	r = site_enter_recorded(site, how->netns, err);
+	/* Another boot has nothing of this one; spur-ipam has touched nothing. */
+	if (r == 0 && !site->other_boot && recorded->record->device.key[0])
+		r = recorded_plan(recorded, site, &plan, err);
+	if (r < 0)
+		return r;
+	return undo_add(how, recorded, site, &plan, plan.count, err);
+}
+
+int undo_attachment(const struct undo *how, const struct attachment *record, struct err *err)
+{
+	struct recorded recorded;
+	struct site site;
+	int r;
+
+	r = recorded_read(record, &recorded, err);
+	if (r == 0) {
+		r = site_open(&site, how->deadline_ms, err);
+		site.record = record;
+		site.conf = &recorded.conf;
+		if (r == 0)
+			r = undo_at(how, &recorded, &site, err);
+		site_close(&site);
+	}
+	recorded_free(&recorded);
+	return r;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The way out of an attachment: the kernel's part walked back, the foreign IPAM told, the record
+ * released. DEL, GC and an ADD that failed all leave here.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "cni/plan.h"
+#include "cni/recorded.h"
+#include "cni/site.h"
+#include "ipamd/client/client.h"
+
+struct undo {
+	struct client *client; /* holds the lock of the record */
+	const char *netns;     /* another path that may lead to the pod; NULL: only the record's */
+	json_t *prev_result;   /* for a foreign IPAM; NULL: none */
+	const char *reason;    /* for the history: "DEL", "GC", "ADD failed" */
+	int64_t deadline_ms;
+};
+
+/*
+ * Undoes all of @record, wherever and however far it stands. Succeeds also if the device could not
+ * be restored: the daemon keeps the record then, as dirty, and the reason is logged.
+ */
+int undo_attachment(const struct undo *how, const struct attachment *record, struct err *err);
+
+/* The same for an ADD that failed after @count steps, at the site where it happened. */
+int undo_add(const struct undo *how, const struct recorded *recorded, struct site *site,
+	     const struct plan *plan, size_t count, struct err *err);
+
+/* Calls the foreign IPAM of a configuration, if it has one. @host_fd as in delegate.h. */
+int ipam_delegate(const struct netconf *conf, const struct request_env *env, const char *command,
+		  json_t *prev_result, int host_fd, int64_t deadline_ms, json_t **ret_answer,
+		  struct err *err);
