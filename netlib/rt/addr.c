@@ -43,35 +43,6 @@ static struct nl_msg *addr_message(int type, int flags, int ifindex, const struc
 	return msg;
 }
 
-int addr_add(struct rt_socket *rt, int ifindex, const struct cidr *cidr, bool nodad,
-	     struct err *err)
-{
-	struct nl_msg *msg = addr_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, cidr);
-	uint32_t flags = nodad && cidr->ip.family == AF_INET6 ? IFA_F_NODAD : 0;
-	char text[CIDR_TEXT];
-	int r;
-
-	if (!msg || put_broadcast(msg, cidr) < 0 ||
-	    (flags && nla_put_u32(msg, IFA_FLAGS, flags) < 0)) {
-		nlmsg_free(msg);
-		return err_nomem(err);
-	}
-	r = rt_request(rt, msg, err, "add address %s", cidr_format(cidr, text));
-	return r == -EEXIST ? 0 : r;
-}
-
-int addr_del(struct rt_socket *rt, int ifindex, const struct cidr *cidr, struct err *err)
-{
-	struct nl_msg *msg = addr_message(RTM_DELADDR, 0, ifindex, cidr);
-	char text[CIDR_TEXT];
-	int r;
-
-	if (!msg)
-		return err_nomem(err);
-	r = rt_request(rt, msg, err, "delete address %s", cidr_format(cidr, text));
-	return r == -EADDRNOTAVAIL || r == -ENODEV ? 0 : r;
-}
-
 struct addr_walk {
 	int ifindex;
 	struct addr_list *list;
@@ -127,4 +98,51 @@ int addr_dump(struct rt_socket *rt, int ifindex, struct addr_list *ret_list, str
 	if (r == 0)
 		*ret_list = list;
 	return r;
+}
+
+/* For the kernel a v6 address is "there" whatever its prefix length. Sets no error of its own. */
+static bool address_is_there(struct rt_socket *rt, int ifindex, const struct cidr *cidr)
+{
+	struct addr_list list;
+	struct err ignored;
+
+	if (addr_dump(rt, ifindex, &list, &ignored) < 0)
+		return false;
+	for (int i = 0; i < list.count; i++) {
+		const struct cidr *other = &list.addrs[i].cidr;
+
+		if (other->plen == cidr->plen && ip_compare(&other->ip, &cidr->ip) == 0)
+			return true;
+	}
+	return false;
+}
+
+int addr_add(struct rt_socket *rt, int ifindex, const struct cidr *cidr, bool nodad,
+	     struct err *err)
+{
+	struct nl_msg *msg = addr_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, cidr);
+	uint32_t flags = nodad && cidr->ip.family == AF_INET6 ? IFA_F_NODAD : 0;
+	char text[CIDR_TEXT];
+	int r;
+
+	if (!msg || put_broadcast(msg, cidr) < 0 ||
+	    (flags && nla_put_u32(msg, IFA_FLAGS, flags) < 0)) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	r = rt_request(rt, msg, err, "add address %s", cidr_format(cidr, text));
+	return r == -EEXIST && address_is_there(rt, ifindex, cidr) ? 0 : r;
+}
+
+int addr_del(struct rt_socket *rt, int ifindex, const struct cidr *cidr, struct err *err)
+{
+	struct nl_msg *msg = addr_message(RTM_DELADDR, 0, ifindex, cidr);
+	char text[CIDR_TEXT];
+	int r;
+
+	if (!msg)
+		return err_nomem(err);
+	r = rt_request(rt, msg, err, "delete address %s", cidr_format(cidr, text));
+	/* -ENXIO: the device has no IPv6 at all. */
+	return r == -EADDRNOTAVAIL || r == -ENODEV || r == -ENXIO ? 0 : r;
 }

@@ -22,10 +22,13 @@ struct addr_list {
 	int count;
 };
 
-/* Already there with the same prefix: success. @nodad: IFA_F_NODAD. v4 gets its broadcast address.
+/*
+ * Already there with the same prefix: success; with another one: -EEXIST. @nodad: IFA_F_NODAD. v4
+ * gets its broadcast address.
  */
 int addr_add(struct rt_socket *rt, int ifindex, const struct cidr *cidr, bool nodad,
 	     struct err *err);
 /* Already gone (also the device): success. */
 int addr_del(struct rt_socket *rt, int ifindex, const struct cidr *cidr, struct err *err);
+/* The first ADDR_LIST_MAX of them. */
 int addr_dump(struct rt_socket *rt, int ifindex, struct addr_list *ret_list, struct err *err);

@@ -147,12 +147,14 @@ int link_list(struct rt_socket *rt, int (*each)(const struct link_info *link, vo
 	struct ifinfomsg info = { 0 };
 	struct nl_msg *msg = rt_message(RTM_GETLINK, NLM_F_DUMP, &info, sizeof(info));
 	struct link_walk walk = { .each = each, .arg = arg };
+	int r;
 
 	if (!msg || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0) {
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	return rt_query(rt, msg, walk_one, &walk, NULL, err, "list devices");
+	r = rt_query(rt, msg, walk_one, &walk, NULL, err, "list devices");
+	return r == 0 && walk.stopped ? 1 : r;
 }
 
 /* IFLA_AF_SPEC { AF_INET { IFLA_INET_CONF { … } } }: what net/ipv4/devinet.c inet_set_link_af()

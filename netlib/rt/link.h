@@ -32,7 +32,10 @@ struct link_info {
  */
 int link_get(struct rt_socket *rt, const char *name, struct link_info *ret_link, struct err *err);
 int link_get_index(struct rt_socket *rt, int ifindex, struct link_info *ret_link, struct err *err);
-/* All devices, one callback each; the callback returns 0 to go on, >0 to stop well. */
+/*
+ * All devices; @each returns 0 to go on, >0 to stop well, and it is then not called again: returns
+ * 1. Else 0. When devices came or went meanwhile, one may be shown twice.
+ */
 int link_list(struct rt_socket *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
 	      struct err *err);
 

@@ -101,27 +101,19 @@ int nsid_list(struct rt_socket *rt, void (*each)(int32_t nsid, void *arg), void 
 	return rt_query(rt, msg, walk_nsid, &walk, NULL, err, "list ids of network namespaces");
 }
 
-struct nsid_search {
-	int32_t want;
-	bool found;
-};
-
-static void match_nsid(int32_t nsid, void *arg)
-{
-	struct nsid_search *search = arg;
-
-	search->found |= nsid == search->want;
-}
-
 int nsid_exists(struct rt_socket *rt, int32_t nsid, bool *ret_exists, struct err *err)
 {
-	/* No get by nsid that answers for a dead one alone: the dump is short, one entry a pod. */
-	struct nsid_search search = { .want = nsid };
-	int r = nsid_list(rt, match_nsid, &search, err);
+	struct nl_msg *msg = nsid_message(RTM_GETNSID, 0, NETNSA_NSID, (uint32_t)nsid);
+	int32_t same;
+	int r;
 
-	if (r == 0)
-		*ret_exists = search.found;
-	return r;
+	if (!msg)
+		return err_nomem(err);
+	r = rt_query(rt, msg, take_nsid, &same, NULL, err, "find network namespace %d", nsid);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_exists = r == 0;
+	return 0;
 }
 
 int nsid_watch(int *ret_fd, struct err *err)

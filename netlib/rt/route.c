@@ -60,31 +60,6 @@ static struct nl_msg *route_message(int type, int flags, const struct route_spec
 	return msg;
 }
 
-int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *err)
-{
-	struct nl_msg *msg = route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route);
-	char dst[CIDR_TEXT], gw[IP_TEXT] = "its device";
-	int r;
-
-	if (!msg)
-		return err_nomem(err);
-	r = rt_request(rt, msg, err, "add route %s via %s", cidr_format(&route->dst, dst),
-		       route->gw.family ? ip_format(&route->gw, gw) : gw);
-	return r == -EEXIST ? 0 : r;
-}
-
-int route_del(struct rt_socket *rt, const struct route_spec *route, struct err *err)
-{
-	struct nl_msg *msg = route_message(RTM_DELROUTE, 0, route);
-	char dst[CIDR_TEXT];
-	int r;
-
-	if (!msg)
-		return err_nomem(err);
-	r = rt_request(rt, msg, err, "delete route %s", cidr_format(&route->dst, dst));
-	return r == -ESRCH || r == -ENODEV ? 0 : r;
-}
-
 struct route_search {
 	const struct route_spec *want;
 	bool found;
@@ -145,4 +120,43 @@ int route_exists(struct rt_socket *rt, const struct route_spec *route, bool *ret
 	if (r == 0)
 		*ret_exists = search.found;
 	return r;
+}
+
+/* For the kernel any route to that destination with that priority is "there". */
+static bool route_is_there(struct rt_socket *rt, const struct route_spec *route)
+{
+	struct err ignored;
+	bool exists;
+
+	return route_exists(rt, route, &exists, &ignored) == 0 && exists;
+}
+
+int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *err)
+{
+	struct nl_msg *msg = route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route);
+	char dst[CIDR_TEXT], gw[IP_TEXT] = "its device";
+	int r;
+
+	if (!msg)
+		return err_nomem(err);
+	r = rt_request(rt, msg, err, "add route %s via %s", cidr_format(&route->dst, dst),
+		       route->gw.family ? ip_format(&route->gw, gw) : gw);
+	if (r == -EEXIST && route_is_there(rt, route))
+		return 0;
+	if (r == -EEXIST)
+		err_details(err, "the table has another route to that destination; give this one "
+				 "a priority or a table of its own");
+	return r;
+}
+
+int route_del(struct rt_socket *rt, const struct route_spec *route, struct err *err)
+{
+	struct nl_msg *msg = route_message(RTM_DELROUTE, 0, route);
+	char dst[CIDR_TEXT];
+	int r;
+
+	if (!msg)
+		return err_nomem(err);
+	r = rt_request(rt, msg, err, "delete route %s", cidr_format(&route->dst, dst));
+	return r == -ESRCH || r == -ENODEV ? 0 : r;
 }

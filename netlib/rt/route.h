@@ -25,9 +25,12 @@ struct route_spec {
 	int scope;                      /* RT_SCOPE_*; -1 = universe with a gateway, link without */
 };
 
-/* Already there: success. */
+/*
+ * Already there: success. -EEXIST: another route to that destination with that priority is, and
+ * ours was not added.
+ */
 int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *err);
-/* Already gone: success. */
+/* Already gone: success. Deletes only a route of RT_PROTOCOL_SPUR. */
 int route_del(struct rt_socket *rt, const struct route_spec *route, struct err *err);
 /* Is there a route with this destination, gateway, device and table? */
 int route_exists(struct rt_socket *rt, const struct route_spec *route, bool *ret_exists,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The rtnetlink socket: send one request, read its answers to the end, with a deadline.
- * Everything in rt/ goes through rt_request() and rt_query(). Messages are built and parsed with
- * libnl-3 (nlmsg_*, nla_*); the answers are read here, because libnl 3.7 drops the extended ack.
+ * Everything in rt/ goes through rt_request() and rt_query(). libnl-3 builds and parses messages
+ * (nlmsg_*, nla_*); sending and receiving is done here: nl_connect() costs five system calls more,
+ * and libnl 3.7 drops the extended ack.
  */
 #include "rt/socket.h"
 
@@ -20,15 +21,20 @@
 #include "base/cleanup.h"
 
 enum {
-	RT_BUFFER = 32 * 1024, /* the kernel fills at most this for a dump (NLMSG_GOODSIZE caps) */
+	RT_BUFFER = 32 * 1024, /* the kernel never makes a dump page longer (af_netlink.c) */
 	RT_TIMEOUT_S = 10,     /* the RTNL lock can be held for long */
 	RT_DUMP_TRIES = 10,    /* a table that changes faster than it can be read */
-	RT_WHAT_MAX = 160,
+	RT_WHAT_MAX = 224,     /* longer than any operation and object of ours */
 };
 
 struct rt_socket {
-	struct nl_sock *sk;
+	int fd;
+	uint32_t seq;
 	unsigned int sent;
+	union {
+		struct nlmsghdr header;
+		char bytes[RT_BUFFER];
+	} answer;
 };
 
 /* What one exchange carries through the reading of its answers. */
@@ -41,44 +47,30 @@ struct rt_exchange {
 	struct err *err;
 };
 
-static int set_options(int fd, struct err *err)
+static int set_options(int fd)
 {
 	static const int on = 1;
 	static const struct timeval timeout = { .tv_sec = RT_TIMEOUT_S };
 
-	/* Without these two an answer is poorer, not wrong: an old kernel's refusal is no failure.
-	 */
+	/* Without these two an answer is poorer, not wrong: an old kernel may refuse them. */
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, &on, sizeof(on));
-	if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0)
-		return err_sys(err, errno, ERR_KERNEL, "set receive timeout of rtnetlink socket");
-	return 0;
+	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 }
 
 int rt_open(struct rt_socket **ret_rt, struct err *err)
 {
-	struct rt_socket *rt = calloc(1, sizeof(*rt));
-	int r;
+	/* The first send binds it to a port of its own; unconnected, it talks to the kernel. */
+	CLEANUP_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct rt_socket *rt;
 
+	if (fd < 0 || set_options(fd) < 0)
+		return err_sys(err, errno, ERR_KERNEL, "open rtnetlink socket");
+	rt = malloc(sizeof(*rt));
 	if (!rt)
 		return err_nomem(err);
-	rt->sk = nl_socket_alloc();
-	if (!rt->sk) {
-		rt_close(rt);
-		return err_nomem(err);
-	}
-	nl_socket_disable_msg_peek(rt->sk);
-	nl_socket_disable_auto_ack(rt->sk); /* a get is answered by what it asked for */
-	(void)nl_socket_set_msg_buf_size(rt->sk, RT_BUFFER); /* only stores the number */
-	r = nl_connect(rt->sk, NETLINK_ROUTE);
-	if (r < 0)
-		r = err_set(err, EIO, ERR_KERNEL, "open rtnetlink socket: %s", nl_geterror(r));
-	else
-		r = set_options(nl_socket_get_fd(rt->sk), err);
-	if (r < 0) {
-		rt_close(rt);
-		return r;
-	}
+	rt->fd = TAKE_FD(fd);
+	rt->seq = rt->sent = 0;
 	*ret_rt = rt;
 	return 0;
 }
@@ -87,13 +79,13 @@ void rt_close(struct rt_socket *rt)
 {
 	if (!rt)
 		return;
-	nl_socket_free(rt->sk);
+	(void)close(rt->fd);
 	free(rt);
 }
 
 int rt_fd(const struct rt_socket *rt)
 {
-	return nl_socket_get_fd(rt->sk);
+	return rt->fd;
 }
 
 unsigned int rt_sent(const struct rt_socket *rt)
@@ -165,40 +157,49 @@ static int take_message(struct rt_exchange *x, struct nlmsghdr *header)
 	}
 }
 
+/* One datagram into rt->answer; its length, or -errno. */
+static ssize_t receive(struct rt_socket *rt, struct sockaddr_nl *ret_from)
+{
+	socklen_t len = sizeof(*ret_from);
+	ssize_t n;
+
+	do {
+		n = recvfrom(rt->fd, rt->answer.bytes, RT_BUFFER, MSG_TRUNC,
+			     (struct sockaddr *)ret_from, &len);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
+	return n > RT_BUFFER ? -EMSGSIZE : n;
+}
+
 /* Reads one datagram. Returns as take_message(). */
 static int take_datagram(struct rt_socket *rt, struct rt_exchange *x)
 {
-	CLEANUP_FREE unsigned char *buf = NULL;
-	struct sockaddr_nl from;
-	struct nlmsghdr *header;
-	int n, r = 0;
+	struct nlmsghdr *header = &rt->answer.header;
+	struct sockaddr_nl from = { 0 };
+	ssize_t n = receive(rt, &from);
+	int left = (int)n, r = 0;
 
-	errno = 0;
-	n = nl_recv(rt->sk, &from, &buf, NULL);
-	if (n <= 0) {
-		int error = n == -NLE_AGAIN || n == 0 ? ETIMEDOUT : errno ? errno : EIO;
-
-		return err_sys(x->err, error, ERR_KERNEL, "%s: read the kernel's answer", x->what);
-	}
+	if (n < 0)
+		return err_sys(x->err, -left, ERR_KERNEL, "%s: read the kernel's answer", x->what);
 	if (from.nl_pid != 0)
 		return 0; /* not the kernel */
-	for (header = (struct nlmsghdr *)(void *)buf; r == 0 && nlmsg_ok(header, n);
-	     header = nlmsg_next(header, &n))
+	for (; r == 0 && nlmsg_ok(header, left); header = nlmsg_next(header, &left))
 		r = take_message(x, header);
 	return r;
 }
 
 static int exchange(struct rt_socket *rt, struct nl_msg *msg, struct rt_exchange *x)
 {
+	struct nlmsghdr *header = nlmsg_hdr(msg);
 	int r;
 
-	nlmsg_hdr(msg)->nlmsg_seq = NL_AUTO_SEQ;
-	nl_complete_msg(rt->sk, msg);
-	x->seq = nlmsg_hdr(msg)->nlmsg_seq;
+	/* Never 0, which the kernel's own notifications have. */
+	rt->seq = rt->seq == UINT32_MAX ? 1 : rt->seq + 1;
+	header->nlmsg_seq = x->seq = rt->seq;
 	x->interrupted = false;
-	r = nl_send(rt->sk, msg);
-	if (r < 0)
-		return err_set(x->err, EIO, ERR_KERNEL, "%s: send: %s", x->what, nl_geterror(r));
+	if (send(rt->fd, header, header->nlmsg_len, 0) < 0)
+		return err_sys(x->err, errno, ERR_KERNEL, "%s: ask the kernel", x->what);
 	rt->sent++;
 	do {
 		r = take_datagram(rt, x);

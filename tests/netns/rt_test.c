@@ -225,7 +225,7 @@ static void test_link_list_of_many_pages(void **state)
 	assert_ok(link_list(here, count_links, &count, &err));
 	assert_int_equal(count, 303);
 	count = 0;
-	assert_ok(link_list(here, stop_at_once, &count, &err));
+	assert_int_equal(link_list(here, stop_at_once, &count, &err), 1);
 	assert_int_equal(count, 1);
 	assert_ok(link_get(here, "w150", &link, &err));
 }
@@ -242,6 +242,9 @@ static void test_addresses(void **state)
 	assert_ok(addr_add(here, link.ifindex, &v4, true, &err));
 	assert_ok(addr_add(here, link.ifindex, &v4, true, &err)); /* already there */
 	assert_ok(addr_add(here, link.ifindex, &v6, true, &err));
+	assert_ok(addr_add(here, link.ifindex, &v6, true, &err));
+	v6.plen = 48; /* for the kernel the same v6 address, but not what is asked for */
+	assert_int_equal(addr_add(here, link.ifindex, &v6, true, &err), -EEXIST);
 	assert_ok(addr_dump(here, link.ifindex, &list, &err));
 	for (int i = 0; i < list.count; i++) {
 		if (ip_compare(&list.addrs[i].cidr.ip, &v6.ip) == 0)
@@ -360,6 +363,31 @@ static void test_routes(void **state)
 	assert_non_null(strstr(err.msg, "(")); /* the kernel's extended ack */
 }
 
+/* Another way to the same place is not "already there", and DEL leaves it alone. */
+static void test_route_of_somebody_else(void **state)
+{
+	static const char *const ways[][3] = { { "0.0.0.0/0", "10.1.0.1", "10.1.0.7" },
+					       { "fd05::/64", "fd00:2::1", "fd00:2::7" } };
+	struct route_spec theirs, ours;
+	struct link_info link;
+	bool exists;
+
+	(void)state;
+	run("ip link set a0 up && ip addr add 10.1.0.2/24 dev a1 && ip addr add fd00:2::2/64 dev "
+	    "a1 nodad");
+	assert_ok(link_get(here, "a1", &link, &err));
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		theirs = route_to(ways[i][0], ways[i][1], link.ifindex, 0);
+		ours = route_to(ways[i][0], ways[i][2], link.ifindex, 0);
+		assert_ok(route_add(here, &theirs, &err));
+		assert_int_equal(route_add(here, &ours, &err), -EEXIST);
+		assert_non_null(strstr(err.msg, "File exists"));
+		assert_ok(route_del(here, &ours, &err));
+		assert_ok(route_exists(here, &theirs, &exists, &err));
+		assert_true(exists);
+	}
+}
+
 static void test_rules(void **state)
 {
 	struct rule_spec v4 = { .table = 100, .priority = 1000 },
@@ -467,6 +495,7 @@ int main(void)
 		NETNS_TEST(test_address_dump_is_of_one_device),
 		NETNS_TEST(test_no_tentative_address),
 		NETNS_TEST(test_routes),
+		NETNS_TEST(test_route_of_somebody_else),
 		NETNS_TEST(test_rules),
 		NETNS_TEST(test_nsid),
 		NETNS_TEST(test_cookies),
