@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 spur_unit_test(base_test base)
 spur_unit_test(host_sysfs_test host)
+spur_unit_test(rt_messages_test rt)
+target_link_options(rt_messages_test PRIVATE -Wl,--wrap=rt_query,--wrap=rt_request)
 
 # The real kernel, in namespaces of the test's own.
 add_executable(rt_test netns/rt_test.c)

@@ -24,9 +24,10 @@ int64_t clock_wall_ms(void)
 
 int clock_left_ms(int64_t deadline_ms)
 {
-	int64_t left = deadline_ms - clock_boot_ms();
+	int64_t now = clock_boot_ms();
 
-	if (left < 0)
+	if (deadline_ms <=
+	    now) /* first: a deadline from the socket may be as far back as it likes */
 		return 0;
-	return left > INT_MAX ? INT_MAX : (int)left;
+	return deadline_ms - now > INT_MAX ? INT_MAX : (int)(deadline_ms - now);
 }

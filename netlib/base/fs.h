@@ -19,7 +19,8 @@ int fs_write_small(int dirfd, const char *path, const char *text);
 
 /*
  * Makes @name in @dirfd hold exactly @data, durably: temporary file, fsync, rename, fsync of the
- * directory. After any failure the old file is untouched and no temporary file is left.
+ * directory. After a failure the old file is untouched (unless it was the last fsync that failed)
+ * and no temporary file is left; after a kill ".NAME.PID" may be.
  */
 int fs_write_atomic(int dirfd, const char *name, const void *data, size_t len, mode_t mode,
 		    struct err *err);

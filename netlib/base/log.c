@@ -44,6 +44,15 @@ int log_level_parse(const char *text, enum log_level *ret_level)
 	return -EINVAL;
 }
 
+/* One line an event, whatever a name from outside has in it. */
+static void flatten(char *msg)
+{
+	for (; *msg; msg++) {
+		if ((unsigned char)*msg < ' ')
+			*msg = ' ';
+	}
+}
+
 static char *line_as_json(enum log_level level, const char *msg)
 {
 	CLEANUP_JSON json_t *line = NULL;
@@ -66,6 +75,7 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
+	flatten(msg);
 	if (sink.json)
 		json = line_as_json(level, msg);
 	/* One write a line, so that lines of two processes do not mix. A lost line is lost. */

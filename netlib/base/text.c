@@ -176,11 +176,11 @@ bool cidr_overlaps(const struct cidr *a, const struct cidr *b)
 struct ip ip_offset(const struct ip *base, uint64_t index)
 {
 	struct ip ip = *base;
+	unsigned int sum = 0;
 
-	for (int i = ip_bits(&ip) / 8 - 1; i >= 0 && index; i--) {
-		index += ip.bytes[i];
-		ip.bytes[i] = (uint8_t)index;
-		index >>= 8;
+	for (int i = ip_bits(&ip) / 8 - 1; i >= 0; i--, index >>= 8) {
+		sum = (sum >> 8) + ip.bytes[i] + (uint8_t)index;
+		ip.bytes[i] = (uint8_t)sum;
 	}
 	return ip;
 }

@@ -92,14 +92,16 @@ static int class_entries(int dev_fd, const char *path, char *ret_first, size_t s
 	return count;
 }
 
-/* A PF in switchdev mode also lists its VFs' representors here: theirs have a phys_port_name
- * "pf0vf3". */
+/*
+ * A PF in switchdev mode also lists the representors of its VFs and SFs here. Their phys_port_name
+ * is "pf0vf3", "c1pf0sf88", …; the uplink's is "p0" (net/core/devlink).
+ */
 static bool is_representor(int net_fd, const char *netdev)
 {
 	char path[SYSFS_PATH], port[SYSFS_NAME_MAX];
 
 	(void)snprintf(path, sizeof(path), "%s/phys_port_name", netdev);
-	return fs_read_small(net_fd, path, port, sizeof(port)) > 0 && strstr(port, "vf");
+	return fs_read_small(net_fd, path, port, sizeof(port)) > 0 && strstr(port, "pf");
 }
 
 /* The one netdev of a function that is not a representor. 0 with "" = none; -ENOTUNIQ. */

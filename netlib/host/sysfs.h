@@ -12,7 +12,7 @@
 #include "base/err.h"
 #include "base/text.h"
 
-enum { SYSFS_NAME_MAX = 64, SYSFS_NETDEVS_MAX = 8 };
+enum { SYSFS_NAME_MAX = 64 };
 
 struct pci_function {
 	struct pci_addr addr;

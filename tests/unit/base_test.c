@@ -133,6 +133,9 @@ static void test_ip_arithmetic(void **state)
 	assert_false(ip_index(&base, &ip, &index)); /* 2^64: too far */
 	ip = ip_offset(&base, UINT64_MAX);
 	assert_true(ip_index(&base, &ip, &index) && index == UINT64_MAX);
+	base = ip_offset(&base, 0xff);
+	ip = ip_offset(&base, UINT64_MAX); /* the carry into the upper half is not lost */
+	assert_string_equal(ip_format(&ip, text), "fd00:0:0:1::fe");
 }
 
 static void test_pci_and_guid(void **state)
@@ -319,7 +322,7 @@ static void test_fs(void **state)
 	assert_int_equal(unlinkat(dir, "d", AT_REMOVEDIR), 0);
 }
 
-static void test_clock_and_log(void **state)
+static void test_clock(void **state)
 {
 	enum log_level level;
 	int64_t now = clock_boot_ms();
@@ -329,9 +332,38 @@ static void test_clock_and_log(void **state)
 	assert_int_equal(clock_left_ms(now - 1), 0);
 	assert_true(clock_left_ms(now + 60000) > 50000);
 	assert_int_equal(clock_left_ms(INT64_MAX), INT_MAX);
+	assert_int_equal(clock_left_ms(INT64_MIN), 0);
 	assert_int_equal(log_level_parse("debug", &level), 0);
 	assert_int_equal(level, LOG_LEVEL_DEBUG);
 	assert_int_equal(log_level_parse("loud", &level), -EINVAL);
+}
+
+static void check_log_line(bool json, const char *want)
+{
+	char buf[256];
+	int ends[2];
+	ssize_t n;
+
+	assert_int_equal(pipe(ends), 0);
+	log_init(ends[1], LOG_LEVEL_INFO, json);
+	log_debug("not this one");
+	log_warn("device %s", "et\nh");
+	n = read(ends[0], buf, sizeof(buf) - 1);
+	assert_true(n > 0);
+	buf[n] = '\0';
+	assert_non_null(strstr(buf, want));
+	assert_true(strchr(buf, '\n') == buf + n - 1);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+	log_init(STDERR_FILENO, LOG_LEVEL_INFO, false);
+}
+
+/* One line an event, also with a name from outside that has a newline in it. */
+static void test_log(void **state)
+{
+	(void)state;
+	check_log_line(false, "spur: warning: device et h\n");
+	check_log_line(true, "\"level\":\"warning\",\"msg\":\"device et h\"}\n");
 }
 
 int main(void)
@@ -348,7 +380,8 @@ int main(void)
 		cmocka_unit_test(test_json_reader_errors),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_fs),
-		cmocka_unit_test(test_clock_and_log),
+		cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_log),
 	};
 
 	return cmocka_run_group_tests(tests, make_tmp, drop_tmp);

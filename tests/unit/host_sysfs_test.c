@@ -31,6 +31,7 @@ static const char tree[] =
 	"$P/infiniband/mlx5_0 && "
 	"echo p0 > $P/net/ens1f0/phys_port_name && echo pf0vf0 > $P/net/ens1f0_0/phys_port_name && "
 	"echo pf0vf1 > $P/net/ens1f0_1/phys_port_name && echo 1 > $P/numa_node && "
+	"mkdir $P/net/en3f0pf0sf88 && echo c1pf0sf88 > $P/net/en3f0pf0sf88/phys_port_name && "
 	"i=0; for v in 2 3 4 5; do ln -s ../0000:1a:00.$v $P/virtfn$i; ln -s ../0000:1a:00.0 "
 	"$D/0000:1a:00.$v/physfn; "
 	"i=$((i+1)); done; "

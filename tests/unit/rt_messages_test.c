@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bytes that netlib/rt sends, and what it makes of answers, without a kernel: the linker puts
+ * the two functions below in the place of rt_query() and rt_request() (-Wl,--wrap).
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+
+#include <cmocka.h>
+
+#include "rt/addr.h"
+#include "rt/link.h"
+#include "rt/nsid.h"
+#include "rt/route.h"
+#include "rt/rule.h"
+
+enum { HEX_MAX = 1024 };
+
+static struct err err;
+static char sent[HEX_MAX];          /* the last message as text */
+static struct nl_msg *answer;       /* what rt_query() answers with */
+static char what_text[ERR_MSG_MAX]; /* how the caller names the operation */
+
+int __wrap_rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *arg,
+		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...);
+int __wrap_rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *ret_err,
+		      const char *what, ...);
+
+/* type, flags, then everything after the header; sequence and port are not the message's own. */
+static void remember(struct nl_msg *msg, const char *what, va_list ap)
+{
+	struct nlmsghdr *header = nlmsg_hdr(msg);
+	const unsigned char *bytes = nlmsg_data(header);
+	int n = snprintf(sent, sizeof(sent), "%u %x ", header->nlmsg_type, header->nlmsg_flags);
+
+	for (int i = 0; i < nlmsg_datalen(header); i++)
+		n += snprintf(sent + n, sizeof(sent) - (size_t)n, "%02x", bytes[i]);
+	(void)vsnprintf(what_text, sizeof(what_text), what, ap);
+	nlmsg_free(msg);
+}
+
+int __wrap_rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *ret_err,
+		      const char *what, ...)
+{
+	va_list ap;
+
+	(void)rt;
+	(void)ret_err;
+	va_start(ap, what);
+	remember(msg, what, ap);
+	va_end(ap);
+	return 0;
+}
+
+int __wrap_rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *arg,
+		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
+{
+	va_list ap;
+	int r;
+
+	(void)rt;
+	(void)restart;
+	va_start(ap, what);
+	remember(msg, what, ap);
+	va_end(ap);
+	r = answer ? parse(nlmsg_hdr(answer), arg, ret_err) : 0;
+	return r < 0 ? r : 0;
+}
+
+static int drop_answer(void **state)
+{
+	(void)state;
+	nlmsg_free(answer);
+	answer = NULL;
+	return 0;
+}
+
+static struct ip ip(const char *text)
+{
+	struct ip address;
+
+	assert_int_equal(ip_parse(text, &address), 0);
+	return address;
+}
+
+static struct cidr cidr(const char *text)
+{
+	struct cidr prefix;
+
+	assert_int_equal(cidr_parse(text, &prefix), 0);
+	return prefix;
+}
+
+/* RTEXT_FILTER_SKIP_STATS (8) and nothing else: with RTEXT_FILTER_VF a PF costs milliseconds. */
+#define EXT_MASK "08001d0008000000"
+
+static void test_link_get(void **state)
+{
+	struct link_info link;
+
+	(void)state;
+	(void)link_get(NULL, "eth5", &link, &err);
+	assert_string_equal(sent, "18 1 00000000000000000000000000000000"
+				  "090003006574683500000000" EXT_MASK);
+	assert_string_equal(what_text, "find device eth5");
+	(void)link_get_index(NULL, 7, &link, &err);
+	assert_string_equal(sent, "18 1 00000000070000000000000000000000" EXT_MASK);
+	assert_string_equal(what_text, "find device 7");
+	/* Longer than IFNAMSIZ - 1: only as an altname (IFLA_ALT_IFNAME = 53). */
+	(void)link_get(NULL, "sixteen-bytes-xx", &link, &err);
+	assert_non_null(strstr(sent, "150035007369787465656e2d62797465732d787800000000"));
+	(void)link_list(NULL, NULL, NULL, &err);
+	assert_string_equal(sent, "18 301 00000000000000000000000000000000" EXT_MASK);
+}
+
+static void test_link_set(void **state)
+{
+	struct link_change change = { .ifindex = 7, .netns_fd = 9, .name = "net1", .mtu = 9000 };
+	struct mac mac;
+
+	(void)state;
+	assert_int_equal(mac_parse("02:11:22:33:44:55", &mac), 0);
+	change.mac = &mac;
+	change.arp_notify = LINK_CONF(1);
+	change.arp_ignore = LINK_CONF(0);
+	assert_int_equal(link_set(NULL, &change, &err), 0);
+	/* RTM_NEWLINK without NLM_F_CREATE; no flags: up is a message of its own. */
+	assert_string_equal(sent, "16 5 00000000070000000000000000000000"
+				  "08001c0009000000"         /* IFLA_NET_NS_FD */
+				  "0a0001000211223344550000" /* IFLA_ADDRESS */
+				  "0800040028230000"         /* IFLA_MTU */
+				  "090003006e65743100000000" /* IFLA_IFNAME */
+				  "1c001a801800028014000180" /* AF_SPEC, INET, CONF */
+				  "0800160001000000"         /* arp_notify */
+				  "0800130000000000");       /* arp_ignore = 0 */
+	change = (struct link_change) { .ifindex = 7, .up = 1 };
+	assert_int_equal(link_set(NULL, &change, &err), 0);
+	assert_string_equal(sent, "16 5 00000000070000000100000001000000");
+	change.up = -1;
+	assert_int_equal(link_set(NULL, &change, &err), 0);
+	assert_string_equal(sent, "16 5 00000000070000000000000001000000");
+}
+
+static void test_link_altname(void **state)
+{
+	(void)state;
+	assert_int_equal(link_altname_del(NULL, 7, "abc", &err), 0);
+	assert_string_equal(sent, "109 5 00000000070000000000000000000000"
+				  "0c0034800800350061626300");
+	assert_int_equal(link_altname_add(NULL, 7, "abc", &err), 0);
+	assert_memory_equal(sent, "108 e05 ", 8);
+	assert_string_equal(what_text, "add altname abc of device 7");
+}
+
+static void test_addr(void **state)
+{
+	struct cidr v4 = cidr("10.1.2.3/20"), p2p = cidr("10.1.2.3/31"), v6 = cidr("fd00::3/64");
+	struct addr_list list;
+
+	(void)state;
+	assert_int_equal(addr_add(NULL, 7, &v4, true, &err), 0);
+	assert_string_equal(sent, "20 605 0214000007000000"
+				  "080002000a010203" /* IFA_LOCAL */
+				  "080001000a010203" /* IFA_ADDRESS */
+				  "080004000a010fff" /* IFA_BROADCAST */);
+	assert_int_equal(addr_add(NULL, 7, &p2p, true, &err), 0);
+	assert_null(strstr(sent, "08000400")); /* no broadcast address */
+	assert_int_equal(addr_add(NULL, 7, &v6, true, &err), 0);
+	assert_string_equal(sent, "20 605 0a40000007000000"
+				  "14000200fd000000000000000000000000000003"
+				  "14000100fd000000000000000000000000000003"
+				  "0800080002000000"); /* IFA_FLAGS: IFA_F_NODAD */
+	assert_int_equal(addr_add(NULL, 7, &v6, false, &err), 0);
+	assert_null(strstr(sent, "08000800"));
+	assert_int_equal(addr_del(NULL, 7, &v4, &err), 0);
+	assert_memory_equal(sent, "21 5 02140000", 13);
+	assert_int_equal(addr_dump(NULL, 7, &list, &err), 0);
+	assert_string_equal(sent, "22 301 0000000007000000");
+}
+
+static void test_route(void **state)
+{
+	struct route_spec route = { .dst = cidr("10.9.9.9/8"),
+				    .gw = ip("10.1.0.1"),
+				    .ifindex = 7,
+				    .table = 300,
+				    .mtu = 1400,
+				    .priority = 5,
+				    .scope = -1 };
+
+	(void)state;
+	assert_int_equal(route_add(NULL, &route, &err), 0);
+	assert_string_equal(sent, "24 605 020800000073000100000000"
+				  "080001000a000000"           /* host bits cleared */
+				  "080005000a010001"           /* RTA_GATEWAY */
+				  "0800040007000000"           /* RTA_OIF */
+				  "08000f002c010000"           /* RTA_TABLE */
+				  "0800060005000000"           /* RTA_PRIORITY */
+				  "0c0008800800020078050000"); /* RTAX_MTU */
+	route = (struct route_spec) { .dst = cidr("0.0.0.0/0"), .ifindex = 7, .scope = -1 };
+	assert_int_equal(route_del(NULL, &route, &err), 0);
+	/* on link: scope link (253); a default has no RTA_DST */
+	assert_string_equal(sent, "25 5 020000000073fd0100000000"
+				  "0800040007000000"
+				  "08000f00fe000000");
+}
+
+static void test_rule(void **state)
+{
+	struct rule_spec rule = { .from = ip("10.1.0.2"), .table = 300, .priority = 1000 };
+	struct rule_list list;
+
+	(void)state;
+	assert_int_equal(rule_add(NULL, &rule, &err), 0);
+	assert_string_equal(sent, "32 605 020020000000000100000000"
+				  "080002000a010002" /* FRA_SRC */
+				  "08000f002c010000" /* FRA_TABLE */
+				  "08000600e8030000" /* FRA_PRIORITY */
+				  "0500150073000000" /* FRA_PROTOCOL */);
+	assert_int_equal(rule_del(NULL, &rule, &err), 0);
+	assert_memory_equal(sent, "33 5 ", 5);
+	assert_int_equal(rule_dump(NULL, &list, &err), 0);
+	assert_memory_equal(sent, "34 301 ", 7);
+}
+
+static void test_nsid(void **state)
+{
+	bool exists;
+
+	(void)state;
+	assert_int_equal(nsid_exists(NULL, 3, &exists, &err), 0);
+	assert_string_equal(sent, "90 1 000000000800010003000000");
+	assert_true(exists);
+}
+
+/* An answer of another kind, or cut short, is an error that leaves the result as it was. */
+static void test_malformed_answers(void **state)
+{
+	static const struct ifinfomsg body = { .ifi_index = 7 };
+	struct link_info link = { .mtu = 42 };
+	struct addr_list addrs = { .count = 42 };
+	struct rule_list rules = { .count = 42 };
+
+	(void)state;
+	answer = rt_message(RTM_NEWLINK, 0, &body, sizeof(body)); /* no IFLA_IFNAME */
+	assert_int_equal(link_get(NULL, "eth5", &link, &err), -EBADMSG);
+	assert_int_equal(link.mtu, 42);
+	assert_int_equal(addr_dump(NULL, 7, &addrs, &err), -EBADMSG);
+	assert_int_equal(addrs.count, 42);
+	assert_int_equal(rule_dump(NULL, &rules, &err), -EBADMSG);
+	assert_int_equal(rules.count, 42);
+	nlmsg_free(answer);
+	answer = rt_message(RTM_NEWLINK, 0, &body, 4); /* shorter than its fixed header */
+	assert_int_equal(link_get(NULL, "eth5", &link, &err), -EBADMSG);
+}
+
+/* What no veth has: a permanent address, a parent device, more altnames than we keep. */
+static void test_link_of_a_function(void **state)
+{
+	static const unsigned char ib[MAC_MAX] = { 0x80, [19] = 7 };
+	static const struct ifinfomsg body = { .ifi_index = 7, .ifi_type = 32 };
+	struct link_info link;
+	struct nlattr *list;
+	char altname[16];
+
+	(void)state;
+	answer = rt_message(RTM_NEWLINK, 0, &body, sizeof(body));
+	assert_int_equal(nla_put_string(answer, IFLA_IFNAME, "ib0"), 0);
+	assert_int_equal(nla_put(answer, IFLA_ADDRESS, MAC_MAX, ib), 0);
+	assert_int_equal(nla_put(answer, IFLA_PERM_ADDRESS, 32, answer), 0); /* too long: none */
+	assert_int_equal(nla_put_string(answer, IFLA_PARENT_DEV_BUS_NAME, "pci"), 0);
+	assert_int_equal(nla_put_string(answer, IFLA_PARENT_DEV_NAME, "0000:1a:00.1"), 0);
+	list = nla_nest_start(answer, IFLA_PROP_LIST);
+	for (int i = 0; i < LINK_ALTNAMES_MAX + 3; i++) {
+		(void)snprintf(altname, sizeof(altname), "alt%d", i);
+		assert_int_equal(nla_put_string(answer, IFLA_ALT_IFNAME, altname), 0);
+	}
+	(void)nla_nest_end(answer, list);
+	assert_int_equal(link_get(NULL, "ib0", &link, &err), 0);
+	assert_string_equal(link.name, "ib0");
+	assert_int_equal(link.type, 32);
+	assert_int_equal(link.mac.len, MAC_MAX);
+	assert_memory_equal(link.mac.bytes, ib, MAC_MAX);
+	assert_int_equal(link.perm_mac.len, 0);
+	assert_string_equal(link.parent, "pci/0000:1a:00.1");
+	assert_int_equal(link.altname_count, LINK_ALTNAMES_MAX);
+	assert_string_equal(link.altnames[LINK_ALTNAMES_MAX - 1], "alt15");
+}
+
+#define MESSAGE_TEST(f) cmocka_unit_test_teardown(f, drop_answer)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		MESSAGE_TEST(test_link_get),
+		MESSAGE_TEST(test_link_set),
+		MESSAGE_TEST(test_link_altname),
+		MESSAGE_TEST(test_addr),
+		MESSAGE_TEST(test_route),
+		MESSAGE_TEST(test_rule),
+		MESSAGE_TEST(test_nsid),
+		MESSAGE_TEST(test_malformed_answers),
+		MESSAGE_TEST(test_link_of_a_function),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
