@@ -38,6 +38,21 @@ static int read_verb(const char *command, enum verb *ret_verb, struct err *err)
 		       command);
 }
 
+/* What only a verb that looks into the pod has to be strict about. */
+static int check_live_env(const struct request_env *env, struct err *err)
+{
+	if (strchr(env->ifname, '%'))
+		return err_set(err, EINVAL, ERR_ENV,
+			       "CNI_IFNAME: \"%s\": the kernel takes '%%' for a pattern",
+			       env->ifname);
+	if (!env->netns || !env->netns[0])
+		return err_set(err, EINVAL, ERR_ENV, "CNI_NETNS: is not set");
+	if (env->netns[0] != '/') /* the daemon will look for it from another directory */
+		return err_set(err, EINVAL, ERR_ENV,
+			       "CNI_NETNS: \"%.128s\": must be an absolute path", env->netns);
+	return 0;
+}
+
 static int check_env(const struct request_env *env, enum verb verb, struct err *err)
 {
 	if (!verbs[verb].attachment)
@@ -51,9 +66,7 @@ static int check_env(const struct request_env *env, enum verb verb, struct err *
 			       "CNI_IFNAME: \"%.64s\": must be 1 to %d bytes without '/', ':' and "
 			       "white space, and not \".\" or \"..\"",
 			       env->ifname ? env->ifname : "", IFNAME_MAX);
-	if (verbs[verb].netns && (!env->netns || !env->netns[0]))
-		return err_set(err, EINVAL, ERR_ENV, "CNI_NETNS: is not set");
-	return 0;
+	return verbs[verb].netns ? check_live_env(env, err) : 0;
 }
 
 static int check_key(const struct request *request, struct err *err)
@@ -111,14 +124,11 @@ static int read_conf(struct request *request, struct err *err)
 	return check_key(request, err);
 }
 
-/* VERSION echoes the version it is asked in, if it can; nothing about it can fail. */
-static void read_version_only(struct request *request, const char *text, size_t len)
+/* Whatever else is wrong: the answer has the shape of the version asked for, if there is one. */
+static void note_version(struct request *request)
 {
-	struct err ignored;
+	const char *text = json_string_value(json_object_get(request->json, "cniVersion"));
 
-	if (json_parse(text, len, &request->json, &ignored) < 0)
-		return;
-	text = json_string_value(json_object_get(request->json, "cniVersion"));
 	if (text)
 		(void)cni_version_parse(text, &request->conf.version);
 }
@@ -127,23 +137,24 @@ int request_read(const struct request_env *env, bool ipam_only, const char *text
 		 struct request *ret_request, struct err *err)
 {
 	struct request *request = ret_request;
-	int r;
+	struct err bad_json;
+	int r, parsed;
 
 	*request = (struct request) {
 		.ipam_only = ipam_only,
 		.env = *env,
 		.conf = { .version = CNI_1_1_0 },
 	};
+	parsed = json_parse(text, len, &request->json, &bad_json);
+	note_version(request);
 	r = read_verb(env->command, &request->verb, err);
-	if (r < 0)
+	if (r < 0 || request->verb == VERB_VERSION) /* of which nothing else can be wrong */
 		return r;
-	if (request->verb == VERB_VERSION) {
-		read_version_only(request, text, len);
-		return 0;
-	}
 	r = check_env(env, request->verb, err);
-	if (r == 0)
-		r = json_parse(text, len, &request->json, err);
+	if (r == 0 && parsed < 0) {
+		*err = bad_json;
+		r = parsed;
+	}
 	if (r == 0)
 		r = check_version(request, err);
 	if (r == 0)

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/device.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+
+/* Which device is ours: a mistake here would take somebody else's. */
+static void test_device_is(void **state)
+{
+	static const struct {
+		const char *kind, *parent, *perm, *mac; /* of the device that is found */
+		int ifindex;
+		const char *was_kind, *was_parent, *was_perm, *was_mac; /* of the baseline */
+		bool same;
+	} rows[] = {
+		{ "veth", "", "", "02::1", 0, "veth", "", "", "02::1", true },
+		{ "veth", "", "", "02::2", 0, "veth", "", "", "02::1", false },
+		{ "veth", "", "", "02::9", 0, "veth", "", "", "02::1", true }, /* as wished */
+		{ "veth", "", "", "02::2", 7, "veth", "", "", "02::1", true }, /* its number */
+		{ "macvlan", "", "", "02::1", 7, "veth", "", "", "02::1", false },
+		{ "", "pci/1", "", "02::2", 0, "", "pci/1", "", "02::1", true },
+		{ "", "pci/2", "", "02::1", 7, "", "pci/1", "", "02::1", false },
+		/* two ports of one function */
+		{ "", "pci/1", "02::3", "02::1", 7, "", "pci/1", "02::4", "02::1", false },
+		{ "", "pci/1", "02::3", "02::2", 0, "", "pci/1", "02::3", "02::1", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct attachment record = { 0 };
+		struct link_info link = { .ifindex = 7 };
+		struct mac wished = { .len = 6, .bytes = { 2, 0, 0, 0, 0, 9 } };
+#define MAC_OF(text)                              \
+	((struct mac) { .len = (text)[0] ? 6 : 0, \
+			.bytes = { 2, 0, 0, 0, 0, (text)[0] ? (uint8_t)((text)[4] - '0') : 0 } })
+
+		(void)snprintf(link.kind, sizeof(link.kind), "%s", rows[i].kind);
+		(void)snprintf(link.parent, sizeof(link.parent), "%s", rows[i].parent);
+		link.mac = MAC_OF(rows[i].mac);
+		link.perm_mac = MAC_OF(rows[i].perm);
+		(void)snprintf(record.device.kind, sizeof(record.device.kind), "%s",
+			       rows[i].was_kind);
+		(void)snprintf(record.device.parent, sizeof(record.device.parent), "%s",
+			       rows[i].was_parent);
+		record.device.mac = MAC_OF(rows[i].was_mac);
+		record.device.perm_mac = MAC_OF(rows[i].was_perm);
+		if (device_is(&link, &record, &wished, rows[i].ifindex) != rows[i].same)
+			fail_msg("row %zu", i);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_device_is) };
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

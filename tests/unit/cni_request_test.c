@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tables of requests: environment and configuration in, code and words out. Every key of
+ * docs/netconf.md has its rows here: absent, its limits, beyond them, of another type.
+ */
+#include "cni/request.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+
+#define CONF(more) "{\"cniVersion\":\"1.0.0\",\"name\":\"rail0\",\"type\":\"spur\"" more "}"
+/* With a device, so that nothing but @more can be wrong. */
+#define ADD(more) CONF(",\"device\":\"eth1\"" more)
+#define OURS      ",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"train\"}"
+
+static const struct request_env add_env = {
+	.command = "ADD",
+	.container_id = "c1",
+	.ifname = "net1",
+	.netns = "/run/netns/a",
+	.args = "IgnoreUnknown=1;K8S_POD_NAMESPACE=ns;K8S_POD_NAME=pod;K8S_POD_UID=u1",
+	.path = "/opt/cni/bin",
+};
+
+/* Reads @text; fails the test unless the code is @code and the message has @words. */
+static void expect(const struct request_env *env, const char *text, int code, const char *words)
+{
+	struct request request;
+	struct err err = { 0 };
+	int r = request_read(env, false, text, strlen(text), &request, &err);
+
+	if ((r < 0 ? err.code : 0) != code || (r < 0 && words && !strstr(err.msg, words)))
+		fail_msg("%s\n  gave %d \"%s\"\n  not  %d \"%s\"", text, r < 0 ? err.code : 0,
+			 r < 0 ? err.msg : "", code, words ? words : "");
+	request_free(&request);
+}
+
+static void test_every_key(void **state)
+{
+	static const struct {
+		const char *text;
+		int code; /* 0: accepted */
+		const char *words;
+	} rows[] = {
+		{ ADD(""), 0, NULL },
+		/* which device */
+		{ CONF(""), 7, "\"deviceID\" or \"device\"" },
+		{ CONF(",\"device\":1"), 7, "key \"device\"" },
+		{ CONF(",\"device\":\"0123456789abcdef\""), 7, "key \"device\"" },
+		{ CONF(",\"device\":\"0123456789abcde\""), 0, NULL },
+		{ CONF(",\"device\":\"a/b\""), 7, "key \"device\"" },
+		{ CONF(",\"deviceID\":\"0000:1a:00.1\""), 0, NULL },
+		{ CONF(",\"deviceID\":\"mlx5_core.sf.4\""), 0, NULL },
+		{ CONF(",\"deviceID\":\"eth1\""), 7, "key \"deviceID\"" },
+		{ CONF(",\"deviceID\":\"../x.y\""), 7, "key \"deviceID\"" },
+		{ CONF(",\"pciBusID\":\"0000:1a:00.1\""), 0, NULL },
+		{ CONF(",\"deviceID\":\"0000:1a:00.1\",\"pciBusID\":\"0000:1A:00.1\""), 0, NULL },
+		{ CONF(",\"deviceID\":\"0000:1a:00.1\",\"pciBusID\":\"0000:1a:00.2\""), 7,
+		  "contradicts" },
+		{ CONF(",\"runtimeConfig\":{\"deviceID\":\"0000:1a:00.1\"}"), 0, NULL },
+		{ CONF(",\"runtimeConfig\":{\"deviceID\":\"x\"}"), 7, "runtimeConfig.deviceID" },
+		{ ADD(",\"deviceID\":\"0000:1a:00.1\""), 7, "together" },
+		/* how it looks */
+		{ ADD(",\"mac\":\"02:00:00:00:00:01\""), 0, NULL },
+		{ ADD(",\"mac\":\"01:00:00:00:00:01\""), 7, "key \"mac\"" },
+		{ ADD(",\"mac\":\"00:00:00:00:00:00\""), 7, "key \"mac\"" },
+		{ ADD(",\"mac\":\"02:00:00:00:00\""), 7, "key \"mac\"" },
+		{ ADD(",\"mac\":2"), 7, "key \"mac\"" },
+		{ ADD(",\"runtimeConfig\":{\"mac\":\"x\"}"), 7, "runtimeConfig.mac" },
+		{ ADD(",\"mtu\":68"), 0, NULL },
+		{ ADD(",\"mtu\":65535"), 0, NULL },
+		{ ADD(",\"mtu\":67"), 7, "key \"mtu\": 67: must be an integer 68..65535" },
+		{ ADD(",\"mtu\":65536"), 7, "key \"mtu\"" },
+		{ ADD(",\"mtu\":\"1500\""), 7, "key \"mtu\"" },
+		{ ADD(",\"mtu\":1500.0"), 7, "key \"mtu\"" },
+		{ ADD(",\"dad\":true"), 0, NULL },
+		{ ADD(",\"dad\":\"true\""), 7, "key \"dad\"" },
+		{ ADD(",\"ready\":{\"timeout_ms\":0}"), 0, NULL },
+		{ ADD(",\"ready\":{\"timeout_ms\":30000}"), 0, NULL },
+		{ ADD(",\"ready\":{\"timeout_ms\":30001}"), 7, "ready.timeout_ms" },
+		{ ADD(",\"ready\":{\"timeout\":1}"), 2, "ready.timeout" },
+		{ ADD(",\"ready\":true"), 7, "key \"ready\"" },
+		/* attributes of a VF: checked first, then refused */
+		{ ADD(",\"vlan\":0"), 7, "needs a VF" },
+		{ ADD(",\"vlan\":4094"), 7, "needs a VF" },
+		{ ADD(",\"vlan\":4095"), 7, "0..4094" },
+		{ ADD(",\"vlan\":\"1\""), 7, "0..4094" },
+		{ ADD(",\"vlanQoS\":1"), 7, "needs \"vlan\"" },
+		{ ADD(",\"vlan\":1,\"vlanQoS\":8"), 7, "0..7" },
+		{ ADD(",\"vlan\":0,\"vlanQoS\":1"), 7, "must be 0 with" },
+		{ ADD(",\"vlanProto\":\"802.1q\""), 7, "needs \"vlan\"" },
+		{ ADD(",\"vlan\":1,\"vlanProto\":\"802.1x\""), 7, "802.1ad" },
+		{ ADD(",\"vlan\":0,\"vlanProto\":\"802.1AD\""), 7, "other than 0" },
+		{ ADD(",\"vlan\":1,\"vlanProto\":\"802.1AD\""), 7, "needs a VF" },
+		{ ADD(",\"spoofchk\":\"ture\""), 7, "\"on\" or \"off\"" },
+		{ ADD(",\"spoofchk\":\"off\""), 7, "needs a VF" },
+		{ ADD(",\"trust\":true"), 7, "must be a string" },
+		{ ADD(",\"trust\":\"on\""), 7, "needs a VF" },
+		{ ADD(",\"link_state\":\"up\""), 7, "\"auto\", \"enable\" or \"disable\"" },
+		{ ADD(",\"link_state\":\"auto\""), 7, "needs a VF" },
+		{ ADD(",\"min_tx_rate\":-1"), 7, "min_tx_rate" },
+		{ ADD(",\"min_tx_rate\":2,\"max_tx_rate\":1"), 7, "must not be above" },
+		{ ADD(",\"min_tx_rate\":2,\"max_tx_rate\":0"), 7, "needs a VF" },
+		{ ADD(",\"max_tx_rate\":0"), 7, "needs a VF" },
+		{ CONF(",\"deviceID\":\"0000:1a:00.1\",\"vlan\":5"), 7,
+		  "key \"vlan\": 5: this version does not set VF attributes yet" },
+		/* RDMA and InfiniBand: likewise */
+		{ ADD(",\"rdma\":\"auto\""), 0, NULL },
+		{ ADD(",\"rdma\":\"none\""), 0, NULL },
+		{ ADD(",\"rdma\":\"required\""), 7, "does not move RDMA devices" },
+		{ ADD(",\"rdma\":\"yes\""), 7, "\"auto\", \"required\" or \"none\"" },
+		{ ADD(",\"rdmaIsolation\":false"), 0, NULL },
+		{ ADD(",\"rdmaIsolation\":true"), 7, "does not move RDMA devices" },
+		{ ADD(",\"rdmaIsolation\":1"), 7, "must be true or false" },
+		{ ADD(",\"guid\":\"02:00:00:00:00:00:00:01\""), 7, "InfiniBand" },
+		{ ADD(",\"guid\":\"00:00:00:00:00:00:00:00\""), 7, "must be a GUID" },
+		{ ADD(",\"runtimeConfig\":{\"infinibandGUID\":\"02:00:00:00:00:00:00:01\"}"), 7,
+		  "InfiniBand" },
+		{ ADD(",\"args\":{\"cni\":{\"guid\":\"zz\"}}"), 7, "args.cni.guid" },
+		{ ADD(",\"pkey\":\"0x8001\""), 7, "InfiniBand" },
+		{ ADD(",\"pkey\":\"0x8000\""), 7, "low 15 bits" },
+		{ ADD(",\"pkey\":\"8001\""), 7, "low 15 bits" },
+		{ ADD(",\"pkey\":\"0x\""), 7, "low 15 bits" },
+		{ ADD(",\"ibKubernetesEnabled\":true"), 7, "InfiniBand" },
+		{ ADD(",\"ibKubernetesEnabled\":false"), 0, NULL },
+		{ ADD(",\"vfioPciMode\":true"), 7, "vfio" },
+		/* addresses */
+		{ ADD(",\"ipam\":{}"), 0, NULL },
+		{ ADD(",\"ipam\":[]"), 7, "key \"ipam\"" },
+		{ ADD(",\"ipam\":{\"pool\":\"x\"}"), 7, "ipam.type" },
+		{ ADD(",\"ipam\":{\"type\":\"../sh\"}"), 7, "ipam.type" },
+		{ ADD(",\"ipam\":{\"type\":\"dhcp\"}"), 7, "ipam.type" },
+		{ ADD(",\"ipam\":{\"type\":\"host-local\",\"whatever\":1}"), 0, NULL },
+		{ ADD(OURS), 0, NULL },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\"}"), 7, "ipam.pool\": is required" },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"x\":1}"), 2, "ipam.x" },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"x-a\":1}"), 0, NULL },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"\"}"), 7, "ipam.pool" },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"rail\":1}"), 7,
+		  "ipam.rail" },
+		{ ADD(",\"rail\":\"r\""), 7, "needs \"ipam\" spur-ipam" },
+		{ ADD(OURS ",\"rail\":\"r\""), 0, NULL },
+		{ ADD(",\"rail\":\"r\",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"rail\":"
+		      "\"s\"}"),
+		  7, "contradicts" },
+		{ ADD(OURS ",\"runtimeConfig\":{\"ips\":[\"10.0.0.9/24\",\"fd00::9\"]}"), 0, NULL },
+		{ ADD(OURS ",\"runtimeConfig\":{\"ips\":\"10.0.0.9\"}"), 7, "runtimeConfig.ips" },
+		{ ADD(OURS ",\"runtimeConfig\":{\"ips\":[1]}"), 7, "runtimeConfig.ips" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"ips\":[\"10.0.0.256\"]}}"), 7, "args.cni.ips" },
+		{ ADD(",\"runtimeConfig\":{\"ips\":[\"10.0.0.9\"]}"), 7, "is needed" },
+		/* routing */
+		{ ADD(",\"routing\":{\"table\":1}"), 0, NULL },
+		{ ADD(",\"routing\":{\"table\":4294967295,\"rules\":false}"), 0, NULL },
+		{ ADD(",\"routing\":{\"table\":0}"), 7, "routing.table" },
+		{ ADD(",\"routing\":{\"table\":4294967296}"), 7, "routing.table" },
+		{ ADD(",\"routing\":{\"table\":\"main\"}"), 7, "routing.table" },
+		{ ADD(",\"routing\":{\"table\":\"auto\"}"), 7, "needs a rail" },
+		{ ADD(OURS ",\"routing\":{\"table\":\"auto\"}"), 0, NULL },
+		{ ADD(",\"routing\":{}"), 7, "routing.table\": is required" },
+		{ ADD(",\"routing\":{\"table\":1,\"rule\":true}"), 2, "routing.rule" },
+		{ ADD(",\"routing\":{\"table\":1,\"rules\":1}"), 7, "routing.rules" },
+		/* the rest */
+		{ ADD(",\"socket\":\"/run/x.sock\""), 0, NULL },
+		{ ADD(",\"socket\":\"x.sock\""), 7, "key \"socket\"" },
+		{ ADD(",\"logLevel\":\"panic\""), 0, NULL },
+		{ ADD(",\"logLevel\":\"loud\""), 7, "key \"logLevel\"" },
+		{ ADD(",\"logFile\":\"log\""), 7, "key \"logFile\"" },
+		{ ADD(",\"runtimeConfig\":{\"CNIDeviceInfoFile\":\"x\"}"), 7, "CNIDeviceInfoFile" },
+		{ ADD(",\"vlann\":1"), 2, "key \"vlann\": is not known" },
+		{ ADD(",\"x-mine\":1,\"cni.dev/x\":1,\"dns\":{},\"capabilities\":{},"
+		      "\"disableCheck\":true,\"disableGC\":true"),
+		  0, NULL },
+		{ ADD(",\"runtimeConfig\":{\"portMappings\":[],\"dns\":{}},\"args\":{\"x\":1}"), 0,
+		  NULL },
+		{ ADD(",\"prevResult\":{\"cniVersion\":\"1.0.0\"}"), 0, NULL },
+		{ ADD(",\"prevResult\":[]"), 7, "key \"prevResult\"" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		expect(&add_env, rows[i].text, rows[i].code, rows[i].words);
+}
+
+static void test_stdin(void **state)
+{
+	(void)state;
+	expect(&add_env, "", ERR_JSON, NULL);
+	expect(&add_env, "[]", ERR_JSON, "object");
+	expect(&add_env, "{\"name\":\"a\",\"name\":\"b\"}", ERR_JSON, "duplicate");
+	expect(&add_env, ADD("") "x", ERR_JSON, NULL);
+	expect(&add_env, "{\"cniVersion\":\"1.0.0\",\"device\":\"eth1\"}", ERR_VALUE, "name");
+	expect(&add_env, "{\"cniVersion\":\"1.0.0\",\"name\":\"a b\",\"device\":\"eth1\"}",
+	       ERR_VALUE, "name");
+	expect(&add_env, "{\"cniVersion\":\"0.2.0\",\"name\":\"a\",\"device\":\"eth1\"}",
+	       ERR_VERSION, "0.2.0");
+	expect(&add_env, "{\"name\":\"a\",\"device\":\"eth1\"}", ERR_VERSION, NULL);
+}
+
+/* Each row changes one variable of a good ADD. */
+static void test_env(void **state)
+{
+	static const struct {
+		size_t variable;
+		const char *value;
+		int code;
+	} rows[] = {
+		{ offsetof(struct request_env, command), NULL, ERR_ENV },
+		{ offsetof(struct request_env, command), "", ERR_ENV },
+		{ offsetof(struct request_env, command), "add", ERR_ENV },
+		{ offsetof(struct request_env, container_id), NULL, ERR_ENV },
+		{ offsetof(struct request_env, container_id), "-a", ERR_ENV },
+		{ offsetof(struct request_env, container_id), "a/b", ERR_ENV },
+		{ offsetof(struct request_env, ifname), NULL, ERR_ENV },
+		{ offsetof(struct request_env, ifname), "..", ERR_ENV },
+		{ offsetof(struct request_env, ifname), "0123456789abcdef", ERR_ENV },
+		{ offsetof(struct request_env, ifname), "0123456789abcde", 0 },
+		{ offsetof(struct request_env, ifname), "a b", ERR_ENV },
+		{ offsetof(struct request_env, netns), NULL, ERR_ENV },
+		{ offsetof(struct request_env, netns), "", ERR_ENV },
+		{ offsetof(struct request_env, path), NULL, 0 },
+		{ offsetof(struct request_env, args), NULL, 0 },
+		{ offsetof(struct request_env, args), "", 0 },
+		{ offsetof(struct request_env, args), "A=1", ERR_ENV },
+		{ offsetof(struct request_env, args), "A=1;IgnoreUnknown=true", 0 },
+		{ offsetof(struct request_env, args), "IgnoreUnknown=yes", ERR_ENV },
+		{ offsetof(struct request_env, args), "IgnoreUnknown=1;", ERR_ENV },
+		{ offsetof(struct request_env, args), "IgnoreUnknown", ERR_ENV },
+		{ offsetof(struct request_env, args), "A=b=c;IgnoreUnknown=1", ERR_ENV },
+		{ offsetof(struct request_env, args), "K8S_POD_NAME=", 0 },
+		{ offsetof(struct request_env, args), "MAC=02:00:00:00:00:01", 0 },
+		{ offsetof(struct request_env, args), "MAC=ff:ff:ff:ff:ff:ff", ERR_ENV },
+		{ offsetof(struct request_env, args), "IP=10.0.0.9,fd00::9", 0 },
+		{ offsetof(struct request_env, args), "IP=10.0.0.9,", ERR_ENV },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct request_env env = add_env;
+
+		*(const char **)((char *)&env + rows[i].variable) = rows[i].value;
+		expect(&env, ADD(OURS), rows[i].code, NULL);
+	}
+}
+
+static void test_key_length(void **state)
+{
+	struct request_env env = add_env;
+	char id[PROTO_KEY_MAX + 1];
+
+	(void)state;
+	memset(id, 'a', sizeof(id) - 1);
+	id[PROTO_KEY_MAX - strlen("rail0") - strlen("net1")] = '\0';
+	env.container_id = id;
+	expect(&env, ADD(""), 0, NULL);
+	id[strlen(id)] = 'a';
+	id[PROTO_KEY_MAX - strlen("rail0") - strlen("net1") + 1] = '\0';
+	expect(&env, ADD(""), ERR_ENV, "at most 490");
+}
+
+/* Whatever somebody has done to the configuration since ADD. */
+static void test_del_needs_little(void **state)
+{
+	static const char *const texts[] = {
+		CONF(""),
+		CONF(",\"mtu\":1,\"vlann\":{},\"ipam\":7,\"socket\":3,\"logLevel\":[]"),
+		CONF(",\"routing\":\"x\",\"prevResult\":8,\"runtimeConfig\":9,\"args\":1"),
+		"{\"name\":\"rail0\"}",
+		"{\"name\":\"rail0\",\"cniVersion\":\"9.9\"}",
+	};
+	struct request_env env = add_env;
+
+	(void)state;
+	env.command = "DEL";
+	env.args = "broken";
+	env.netns = NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		expect(&env, texts[i], 0, NULL);
+	expect(&env, "{\"cniVersion\":\"1.0.0\"}", ERR_VALUE, "name");
+	expect(&env, "x", ERR_JSON, NULL);
+	env.ifname = "a/b";
+	expect(&env, CONF(""), ERR_ENV, "CNI_IFNAME");
+}
+
+static void test_verbs_and_versions(void **state)
+{
+	static const struct {
+		const char *verb, *version;
+		int code;
+	} rows[] = {
+		{ "ADD", "0.3.0", 0 },     { "ADD", "0.3.1", 0 },    { "ADD", "0.4.0", 0 },
+		{ "ADD", "1.0.0", 0 },     { "ADD", "1.1.0", 0 },    { "ADD", "1.2.0", 1 },
+		{ "CHECK", "0.3.0", 1 },   { "CHECK", "0.3.1", 1 },  { "CHECK", "0.4.0", 0 },
+		{ "CHECK", "1.1.0", 0 },   { "STATUS", "1.0.0", 1 }, { "STATUS", "1.1.0", 0 },
+		{ "GC", "1.0.0", 1 },      { "GC", "1.1.0", 0 },     { "DEL", "0.3.0", 0 },
+		{ "VERSION", "0.1.0", 0 },
+	};
+	struct request_env env = add_env;
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		env.command = rows[i].verb;
+		(void)snprintf(text, sizeof(text),
+			       "{\"cniVersion\":\"%s\",\"name\":\"a\",\"device\":\"eth1\"}",
+			       rows[i].version);
+		expect(&env, text, rows[i].code, NULL);
+	}
+}
+
+static void read_good(const char *args, const char *text, struct request *ret_request)
+{
+	struct request_env env = add_env;
+	struct err err = { 0 };
+
+	env.args = args;
+	if (request_read(&env, false, text, strlen(text), ret_request, &err) < 0)
+		fail_msg("%s: %s", text, err.msg);
+}
+
+static void test_precedence(void **state)
+{
+	static const struct {
+		const char *args, *text, *mac, *ip;
+	} rows[] = {
+		{ "MAC=02:00:00:00:00:02;IP=10.0.0.2",
+		  ADD(OURS
+		      ",\"mac\":\"02:00:00:00:00:03\",\"args\":{\"cni\":{\"ips\":[\"10.0.0.3\"]}},"
+		      "\"runtimeConfig\":{\"mac\":\"02:00:00:00:00:01\",\"ips\":[\"10.0.0.1\"]}"),
+		  "02:00:00:00:00:01", "10.0.0.1/32" },
+		{ "MAC=02:00:00:00:00:02;IP=10.0.0.2",
+		  ADD(OURS
+		      ",\"mac\":\"02:00:00:00:00:03\",\"args\":{\"cni\":{\"ips\":[\"10.0.0.3\"]}}"),
+		  "02:00:00:00:00:02", "10.0.0.3/32" },
+		{ "IP=10.0.0.2/24", ADD(OURS ",\"mac\":\"02:00:00:00:00:03\""), "02:00:00:00:00:03",
+		  "10.0.0.2/24" },
+	};
+	char mac[MAC_TEXT], ip[CIDR_TEXT];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct request request;
+
+		read_good(rows[i].args, rows[i].text, &request);
+		assert_string_equal(mac_format(&request.conf.mac, mac), rows[i].mac);
+		assert_int_equal(request.conf.ip_count, 1);
+		assert_string_equal(cidr_format(&request.conf.ips[0], ip), rows[i].ip);
+		request_free(&request);
+	}
+}
+
+static void test_what_is_read(void **state)
+{
+	struct request request;
+
+	(void)state;
+	read_good("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p;K8S_POD_UID=u;K8S_POD_INFRA_CONTAINER_ID=c",
+		  CONF(",\"runtimeConfig\":{\"deviceID\":\"0000:1A:00.1\",\"CNIDeviceInfoFile\":"
+		       "\"/x/y\"},\"mtu\":9000,\"dad\":true,\"ready\":{\"timeout_ms\":5},"
+		       "\"routing\":{\"table\":7,\"rules\":false},\"socket\":\"/s\",\"rail\":\"r1\""
+		       ",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"train\"}"),
+		  &request);
+	assert_string_equal(request.args.pod.namespace, "ns");
+	assert_string_equal(request.args.pod.name, "p");
+	assert_string_equal(request.args.pod.uid, "u");
+	assert_string_equal(request.conf.device, "pci:0000:1a:00.1");
+	assert_string_equal(request.conf.devinfo_file, "/x/y");
+	assert_int_equal(request.conf.mtu, 9000);
+	assert_true(request.conf.dad);
+	assert_true(request.conf.ready_required);
+	assert_int_equal(request.conf.ready_ms, 5);
+	assert_true(request.conf.routing.asked);
+	assert_int_equal(request.conf.routing.table, 7);
+	assert_false(request.conf.routing.rules);
+	assert_string_equal(request.conf.socket, "/s");
+	assert_string_equal(request.conf.pool, "train");
+	assert_string_equal(request.conf.rail, "r1");
+	assert_int_equal(request.conf.ipam, IPAM_OURS);
+	request_free(&request);
+}
+
+/* As spur-ipam, all keys but ipam belong to another plugin. */
+static void test_ipam_only(void **state)
+{
+	static const struct {
+		const char *text;
+		int code;
+	} rows[] = {
+		{ CONF(",\"master\":\"eth0\",\"mtu\":\"x\"" OURS), 0 },
+		{ CONF(""), ERR_VALUE },
+		{ CONF(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"x\":1}"), ERR_KEY },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct request request;
+		struct err err = { 0 };
+		int r = request_read(&add_env, true, rows[i].text, strlen(rows[i].text), &request,
+				     &err);
+
+		assert_int_equal(r < 0 ? err.code : 0, rows[i].code);
+		request_free(&request);
+	}
+}
+
+/* What the record keeps: no prevResult, and only the variables that were there. */
+static void test_what_is_kept(void **state)
+{
+	struct request request;
+	json_t *json;
+
+	(void)state;
+	read_good(NULL, ADD(",\"prevResult\":{\"cniVersion\":\"1.0.0\"}"), &request);
+	json = request_netconf(&request);
+	assert_null(json_object_get(json, "prevResult"));
+	assert_non_null(json_object_get(json, "device"));
+	assert_non_null(json_object_get(request.json, "prevResult"));
+	json_decref(json);
+	json = request_env_encode(&request);
+	assert_int_equal(json_object_size(json), 4);
+	assert_string_equal(json_string_value(json_object_get(json, "CNI_IFNAME")), "net1");
+	assert_null(json_object_get(json, "CNI_ARGS"));
+	json_decref(json);
+	request_free(&request);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_key),
+		cmocka_unit_test(test_stdin),
+		cmocka_unit_test(test_env),
+		cmocka_unit_test(test_key_length),
+		cmocka_unit_test(test_del_needs_little),
+		cmocka_unit_test(test_verbs_and_versions),
+		cmocka_unit_test(test_precedence),
+		cmocka_unit_test(test_what_is_read),
+		cmocka_unit_test(test_ipam_only),
+		cmocka_unit_test(test_what_is_kept),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
