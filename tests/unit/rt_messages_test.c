@@ -31,12 +31,14 @@ static struct nl_msg *answer;       /* what rt_query() answers with */
 static char what_text[ERR_MSG_MAX]; /* how the caller names the operation */
 
 int __wrap_rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *arg,
-		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...);
+		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
+	__attribute__((format(printf, 7, 8)));
 int __wrap_rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *ret_err,
-		      const char *what, ...);
+		      const char *what, ...) __attribute__((format(printf, 4, 5)));
 
 /* type, flags, then everything after the header; sequence and port are not the message's own. */
-static void remember(struct nl_msg *msg, const char *what, va_list ap)
+__attribute__((format(printf, 2, 0))) static void remember(struct nl_msg *msg, const char *what,
+							   va_list ap)
 {
 	struct nlmsghdr *header = nlmsg_hdr(msg);
 	const unsigned char *bytes = nlmsg_data(header);
