@@ -7,13 +7,14 @@
 """
 
 import os
+import re
 import sys
 import traceback
 
 import shape
 import world
 from table import ADD, ROWS, VERSION, VERSIONS, as_text, header
-from world import SITUATIONS, lab
+from world import LOST, SITUATIONS, lab
 
 
 def fail(complaints):
@@ -70,8 +71,6 @@ def judge_world(w, row, expect, before, answer):
     elif after == "unchanged":
         if expect.facts.get("ipam"):
             now.pop("ledger"), before.pop("ledger")
-        if "chained" in expect.facts:
-            lab.same(w.placed(expect.facts["chained"]), answer.json)
         lab.same(before, now)
     elif after == "as before":
         lab.same(w.baseline, now)
@@ -91,14 +90,16 @@ def moved(w, row, expect, answer):
     link = w.pod.link(ifname)
     addresses = w.pod.addresses(ifname)
     result = answer.json
-    ours = next(i for i in result["interfaces"] if i.get("sandbox"))
+    index, ours = next((i, e) for i, e in enumerate(result["interfaces"]) if e.get("sandbox") and e["name"] == ifname)
+    ips = {mine: sorted(ip["address"] for ip in result.get("ips", []) if (ip["interface"] == index) == mine) for mine in (True, False)}
     rules = [r for r in w.pod.snapshot()["rules"] if r not in w.baseline["pod"]["rules"]]
     is_now = {
         "mac": link["address"], "mtu": link["mtu"], "up": "UP" in link["flags"], "addresses": len(addresses), "ips": addresses,
-        "rules": len(rules), "dns": result.get("dns"), "table": next((int(r.split()[-1]) for r in rules if r.split()[-1].isdigit()), None),
+        "rules": len(rules), "dns": result.get("dns"), "table": next((int(t) for r in rules for t in re.findall(r"lookup (\d+)", r)), None),
+        "interfaces": [i["name"] for i in result["interfaces"]], "others": ips[False],
     }
     bad = [f"{key} is {is_now[key]!r}, expected {value!r}" for key, value in expect.facts.items() if is_now[key] != value]
-    if sorted(ip["address"] for ip in result.get("ips", [])) != addresses:
+    if ips[True] != addresses:
         bad.append(f"the result's addresses are not the device's: {result.get('ips')}, {addresses}")
     if ours.get("mac") != link["address"] or ours.get("mtu", link["mtu"]) != link["mtu"]:
         bad.append(f"the result's interface is not the device: {ours}")
@@ -111,6 +112,11 @@ def restore(w, row, expect, strict):
     if expect.after in ("gone", "not as before"):
         return
     w.resume()
+    if row.before in LOST:
+        answer = w.delete(env={"CNI_NETNS": None})
+        assert answer.code == 0 and not (w.plugin.ledger and w.node.attachments()), f"the DEL afterwards: {answer}"
+        w.pristine = None
+        return
     if expect.after == "spooled":
         lab.wait_for(lambda: not w.spool() and w.snapshot() == w.baseline, 15, "the daemon drains the spool and all is as before")
     env = {k: v for k, v in row.env.items() if k in ("CNI_CONTAINERID", "CNI_IFNAME") and expect.codes == (0,)}

@@ -169,7 +169,7 @@ class World:
         if what == "a character device":
             return "/dev/null"
         if what == "relative":
-            return os.path.relpath(self.pod.path, "/proc/self/fdinfo")
+            return os.path.relpath(self.pod.path)
         if what == "5000 bytes":
             return "/" + "n" * 5000
         if what == "below a file":
@@ -208,8 +208,10 @@ class World:
         return self.call("DEL", conf, env, program=program)
 
     def end_pod(self):
+        """The namespace dies, and eth1 in it; its peer goes last."""
         self.node.pods.remove(self.pod)
         self.pod.close()
+        lab.wait_for(lambda: "eth1p" not in self.node.net.links(), what="the kernel ends the namespace")
 
     def serve_rudely(self, how):
         self.rude = Rude(how)
@@ -367,6 +369,7 @@ SITUATIONS = {
     "daemon stalls": (None, _rude("stalls")),
     "added, daemon stalls": (None, _added_rude("stalls")),
 }
+LOST = ("added, pod gone", "added, device deleted")  # the device is no more: it cannot come back
 RUDE = {
     "hangs up": b"",
     "talks nonsense": b"HTTP/1.1 400 Bad Request\r\n\r\n",
