@@ -1,2 +1,566 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verbs, each inside a transaction of the store: record.c, allot.c and history.c write what it
+ * changes, edit.c judges new pools. And the clock. Nothing that is asked for is kept in memory.
+ *
+ * Ledger time is the time that the node has been up since the store was made, so far as the daemon
+ * knows: what was persisted, and the BOOTTIME passed since. Wall-clock jumps do not touch it.
+ */
 #include "ipamd/ledger.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "ipamd/allot.h"
+#include "ipamd/edit.h"
+#include "ipamd/history.h"
+#include "ipamd/record.h"
+#include "ipamd/store.h"
+
+struct ledger {
+	struct store *store;
+	char *boot_id;
+	struct pool_set pools;
+	int64_t clock_offset_ms; /* ledger time - BOOTTIME */
+	uint64_t next_id;        /* of this batch */
+};
+
+/* What meta keeps under "clock", followed by the boot id that boot_ms belongs to. */
+struct clock_state {
+	uint64_t ledger_ms, boot_ms, next_id;
+};
+
+static int64_t ledger_now_ms(const struct ledger *ledger)
+{
+	return ledger->clock_offset_ms + clock_boot_ms();
+}
+
+static struct store_key meta_key(const char *name)
+{
+	struct store_key key = { 0 };
+
+	store_key_text(&key, name);
+	return key;
+}
+
+/* The clock */
+
+static void clock_get(struct ledger *ledger, struct clock_state *ret_state, bool *ret_same_boot)
+{
+	struct store_key key = meta_key("clock");
+	struct store_view value;
+
+	*ret_state = (struct clock_state) { .next_id = 1 };
+	*ret_same_boot = false;
+	if (!store_get(ledger->store, STORE_META, &key, &value))
+		return;
+	if (value.len < sizeof(*ret_state)) {
+		store_fail(ledger->store, STORE_META, "the clock has another length");
+		return;
+	}
+	*ret_state = (struct clock_state) {
+		.ledger_ms = store_view_u64(&value, 0),
+		.boot_ms = store_view_u64(&value, sizeof(uint64_t)),
+		.next_id = store_view_u64(&value, 2 * sizeof(uint64_t)),
+	};
+	*ret_same_boot = value.len - sizeof(*ret_state) == strlen(ledger->boot_id) &&
+			 memcmp(value.data + sizeof(*ret_state), ledger->boot_id,
+				strlen(ledger->boot_id)) == 0;
+}
+
+static void clock_put(struct ledger *ledger)
+{
+	int64_t boot_ms = clock_boot_ms();
+	uint64_t numbers[] = { htobe64((uint64_t)(ledger->clock_offset_ms + boot_ms)),
+			       htobe64((uint64_t)boot_ms), htobe64(ledger->next_id) };
+	size_t boot_len = strlen(ledger->boot_id);
+	struct store_key key = meta_key("clock");
+	uint8_t value[sizeof(numbers) + LEDGER_BOOT_ID_MAX];
+
+	memcpy(value, numbers, sizeof(numbers));
+	memcpy(value + sizeof(numbers), ledger->boot_id, boot_len);
+	store_put(ledger->store, STORE_META, &key, value, sizeof(numbers) + boot_len);
+}
+
+/* On another boot nobody knows how long the node was off: that time does not count as rest. */
+static int clock_load(struct ledger *ledger, struct err *err)
+{
+	struct clock_state state;
+	bool same_boot;
+	int r;
+
+	r = store_begin(ledger->store, STORE_READ, err);
+	if (r < 0)
+		return r;
+	clock_get(ledger, &state, &same_boot);
+	r = store_check(ledger->store, err);
+	store_abort(ledger->store);
+	ledger->clock_offset_ms = (int64_t)state.ledger_ms;
+	if (same_boot && (int64_t)state.boot_ms <= clock_boot_ms())
+		ledger->clock_offset_ms -= (int64_t)state.boot_ms;
+	return r;
+}
+
+static void ledger_closep(struct ledger **ledger)
+{
+	ledger_close(*ledger);
+}
+
+int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledger, struct err *err)
+{
+	CLEANUP(ledger_closep) struct ledger *ledger = calloc(1, sizeof(*ledger));
+	int r;
+
+	if (strlen(boot_id) > LEDGER_BOOT_ID_MAX)
+		return err_set(err, EINVAL, ERR_INTERNAL, "boot id %s: is too long", boot_id);
+	if (!ledger)
+		return err_nomem(err);
+	ledger->boot_id = strdup(boot_id);
+	if (!ledger->boot_id)
+		return err_nomem(err);
+	r = store_open(state, &ledger->store, err);
+	if (r == 0)
+		r = clock_load(ledger, err);
+	if (r < 0)
+		return r;
+	*ret_ledger = TAKE_PTR(ledger);
+	return 0;
+}
+
+void ledger_close(struct ledger *ledger)
+{
+	if (!ledger)
+		return;
+	store_close(ledger->store);
+	pool_set_free(&ledger->pools);
+	free(ledger->boot_id);
+	free(ledger);
+}
+
+/* Transactions */
+
+int ledger_begin(struct ledger *ledger, struct err *err)
+{
+	struct clock_state state;
+	bool same_boot;
+	int r;
+
+	r = store_begin(ledger->store, STORE_WRITE, err);
+	if (r < 0)
+		return r;
+	clock_get(ledger, &state, &same_boot);
+	ledger->next_id = state.next_id;
+	return 0;
+}
+
+int ledger_commit(struct ledger *ledger, struct err *err)
+{
+	if (store_is_changed(ledger->store))
+		clock_put(ledger);
+	return store_commit(ledger->store, err);
+}
+
+void ledger_abort(struct ledger *ledger)
+{
+	store_abort(ledger->store);
+}
+
+/* A read outside a batch has a transaction of its own, which read_end() ends. */
+static int read_begin(struct ledger *ledger, bool *ret_own, struct err *err)
+{
+	*ret_own = !store_is_open(ledger->store, STORE_WRITE);
+	return *ret_own ? store_begin(ledger->store, STORE_READ, err) : 0;
+}
+
+static void read_end(struct ledger *ledger, bool own)
+{
+	if (own)
+		store_abort(ledger->store);
+}
+
+/* Records */
+
+static int ledger_lookup(struct ledger *ledger, enum store_table table, const struct store_key *key,
+			 struct attachment *ret_a, struct err *err)
+{
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = record_find(ledger->store, table, key, ret_a, err);
+	read_end(ledger, own);
+	return r;
+}
+
+int ledger_find(struct ledger *ledger, const struct attachment_key *key, struct attachment *ret_a,
+		struct err *err)
+{
+	struct store_key by_key = record_by_key(key);
+
+	return ledger_lookup(ledger, STORE_BY_KEY, &by_key, ret_a, err);
+}
+
+int ledger_find_device(struct ledger *ledger, const char *device_key, struct attachment *ret_a,
+		       struct err *err)
+{
+	struct store_key by_device = record_by_device(device_key);
+
+	return ledger_lookup(ledger, STORE_BY_DEVICE, &by_device, ret_a, err);
+}
+
+int ledger_find_pod(struct ledger *ledger, const char *uid, const struct attachment_key *key,
+		    struct attachment *ret_a, struct err *err)
+{
+	struct store_key by_pod = record_by_pod(uid, key);
+
+	return ledger_lookup(ledger, STORE_BY_POD, &by_pod, ret_a, err);
+}
+
+int ledger_find_id(struct ledger *ledger, uint64_t id, struct attachment *ret_a, struct err *err)
+{
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = record_get(ledger->store, id, ret_a, err);
+	read_end(ledger, own);
+	return r;
+}
+
+int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a, struct err *err)
+{
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = record_next(ledger->store, after, ret_a, err);
+	read_end(ledger, own);
+	return r;
+}
+
+uint64_t ledger_count(struct ledger *ledger)
+{
+	struct err err;
+	uint64_t count;
+	bool own;
+
+	if (read_begin(ledger, &own, &err) < 0)
+		return 0;
+	count = store_count(ledger->store, STORE_RECORD);
+	read_end(ledger, own);
+	return count;
+}
+
+/* Reserve */
+
+/* A key and a device have one owner each. */
+static int reserve_check_free(struct ledger *ledger, const struct reserve_request *request,
+			      const struct baseline *device, struct err *err)
+{
+	struct store_key by_key = record_by_key(&request->key);
+	uint64_t id;
+
+	id = record_id(ledger->store, STORE_BY_KEY, &by_key);
+	if (id)
+		return err_set(err, EEXIST, ERR_AGAIN,
+			       "reserve %s of container %s on network %s: attachment %llu has it",
+			       request->key.ifname, request->key.container_id, request->key.network,
+			       (unsigned long long)id);
+	if (device) {
+		struct store_key by_device = record_by_device(device->key);
+
+		id = record_id(ledger->store, STORE_BY_DEVICE, &by_device);
+	}
+	if (id)
+		return err_set(err, EEXIST, ERR_AGAIN, "reserve device %s: attachment %llu has it",
+			       device->key, (unsigned long long)id);
+	return store_check(ledger->store, err);
+}
+
+/* The new record, with everything borrowed from @request and @device. */
+static struct attachment reserve_record(const struct ledger *ledger,
+					const struct reserve_request *request,
+					const struct baseline *device,
+					const struct allotment *choice)
+{
+	struct attachment a = {
+		.id = ledger->next_id,
+		.generation = ledger->next_id,
+		.state = ATTACHMENT_UNFINISHED,
+		.network = (char *)request->key.network,
+		.container_id = (char *)request->key.container_id,
+		.ifname = (char *)request->key.ifname,
+		.pod = request->pod,
+		.netns = request->netns,
+		.boot_id = ledger->boot_id,
+		.program = (char *)request->program,
+		.env = request->env,
+		.netconf = request->netconf,
+		.reserved_at_ms = clock_wall_ms(),
+		.boot_time_ms = clock_boot_ms(),
+	};
+
+	if (device)
+		a.device = *device;
+	if (choice->rail) {
+		strcpy(a.pool, choice->pool->name);
+		strcpy(a.rail.name, choice->rail->name);
+		a.rail.number = (int)(choice->rail - choice->pool->rails);
+		a.rail.index = choice->index;
+		rail_config(choice->rail, choice->index, &a.net);
+	}
+	return a;
+}
+
+static int reserve_write(struct ledger *ledger, const struct attachment *a,
+			 const struct allotment *choice, struct attachment *ret_a, struct err *err)
+{
+	CLEANUP(attachment_free) struct attachment copy = { 0 };
+	int r;
+
+	r = attachment_copy(a, &copy, err);
+	if (r == 0)
+		r = record_add(ledger->store, a, err);
+	if (r < 0)
+		return r;
+	if (choice->rail)
+		allot_take(ledger->store, choice, a->id);
+	history_add(ledger->store, "reserved", a, "");
+	r = store_check(ledger->store, err);
+	if (r < 0)
+		return r;
+	ledger->next_id++;
+	*ret_a = copy;
+	copy = (struct attachment) { 0 };
+	return 0;
+}
+
+int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
+		   const struct baseline *device, struct attachment *ret_a, struct err *err)
+{
+	struct allotment choice = { 0 };
+	struct attachment a;
+	int r;
+
+	r = reserve_check_free(ledger, request, device, err);
+	if (r == 0 && request->pool)
+		r = allot_choose(ledger->store, &ledger->pools, request, ledger_now_ms(ledger),
+				 &choice, err);
+	if (r < 0)
+		return r;
+	a = reserve_record(ledger, request, device, &choice);
+	return reserve_write(ledger, &a, &choice, ret_a, err);
+}
+
+/* Done and release */
+
+int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
+		const struct facts *facts, struct err *err)
+{
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	int r;
+
+	r = ledger_find(ledger, key, &a, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT || a.generation != generation || a.state == ATTACHMENT_DIRTY)
+		return err_set(err, ESTALE, ERR_AGAIN,
+			       "finish %s of container %s on network %s: the reservation is gone",
+			       key->ifname, key->container_id, key->network);
+	a.state = ATTACHMENT_ATTACHED;
+	a.facts = *facts;
+	r = record_put(ledger->store, &a, err);
+	if (r < 0)
+		return r;
+	history_add(ledger->store, "finished", &a, "");
+	return store_check(ledger->store, err);
+}
+
+/* The record stays, for reconcile; of its addresses it keeps what is not released. */
+static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool left,
+			    const char *reason, struct err *err)
+{
+	struct attachment dirty = *a; /* shares what it points to */
+	int r;
+
+	dirty.state = ATTACHMENT_DIRTY;
+	if (left) {
+		dirty.pool[0] = '\0';
+		dirty.rail = (struct rail_ref) { 0 };
+		dirty.net = (struct ip_config) { 0 };
+	}
+	r = record_put(ledger->store, &dirty, err);
+	if (r < 0)
+		return r;
+	if (left && a->pool[0])
+		allot_release(ledger->store, a->pool, &a->rail, a->id, ledger_now_ms(ledger));
+	history_add(ledger->store, "dirty", a, reason);
+	return store_check(ledger->store, err);
+}
+
+int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
+		   bool left, bool restored, const char *reason, bool *ret_gone, struct err *err)
+{
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	bool gone = true;
+	int r;
+
+	r = ledger_find(ledger, key, &a, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == -ENOENT || a.generation != generation) {
+		r = 0;
+	} else if (left && (restored || !a.device.key[0])) {
+		record_delete(ledger->store, &a);
+		if (a.pool[0])
+			allot_release(ledger->store, a.pool, &a.rail, a.id, ledger_now_ms(ledger));
+		history_add(ledger->store, "released", &a, reason);
+		r = store_check(ledger->store, err);
+	} else {
+		gone = false;
+		/* Reconcile tries again and again: what changes nothing is not written. */
+		if (a.state != ATTACHMENT_DIRTY || (left && a.pool[0]))
+			r = release_to_dirty(ledger, &a, left, reason, err);
+	}
+	if (r == 0)
+		*ret_gone = gone;
+	return r;
+}
+
+/* Pools */
+
+const struct pool_set *ledger_pools(const struct ledger *ledger)
+{
+	return &ledger->pools;
+}
+
+static int pools_load(struct ledger *ledger, struct pool_set *ret_set, struct err *err)
+{
+	CLEANUP_JSON json_t *json = NULL;
+	struct store_key key = meta_key("pools");
+	struct store_view value;
+	int r;
+
+	if (!store_get(ledger->store, STORE_META, &key, &value)) {
+		r = store_check(ledger->store, err);
+		return r < 0 ? r : -ENOENT;
+	}
+	r = json_parse((const char *)value.data, value.len, &json, err);
+	if (r == 0)
+		r = pool_set_read(json_object_get(json, "pools"), ret_set, err);
+	if (r < 0)
+		err_prefix(err, "pools kept in the store");
+	return r;
+}
+
+int ledger_stored_pools(struct ledger *ledger, struct pool_set *ret_set, struct err *err)
+{
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = pools_load(ledger, ret_set, err);
+	read_end(ledger, own);
+	return r;
+}
+
+/* True if the store has these very pools: the usual start, which then looks at no record. */
+static bool pools_are_stored(struct ledger *ledger, const char *text)
+{
+	struct store_key key = meta_key("pools");
+	struct store_view value;
+
+	return store_get(ledger->store, STORE_META, &key, &value) && value.len == strlen(text) &&
+	       memcmp(value.data, text, value.len) == 0;
+}
+
+static int pools_store(struct ledger *ledger, const struct pool_set *set, struct err *err)
+{
+	CLEANUP_JSON json_t *json = json_pack("{s:O}", "pools", set->source);
+	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
+	CLEANUP(pool_set_free) struct pool_set before = { 0 };
+	struct store_key key = meta_key("pools");
+	int r;
+
+	if (!text)
+		return err_nomem(err);
+	if (pools_are_stored(ledger, text))
+		return 0;
+	r = pools_load(ledger, &before, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	r = edit_check(ledger->store, &before, set, err);
+	if (r < 0)
+		return r;
+	allot_forget_frontiers(ledger->store);
+	store_put(ledger->store, STORE_META, &key, text, strlen(text));
+	return 0;
+}
+
+int ledger_set_pools(struct ledger *ledger, struct pool_set *set, struct err *err)
+{
+	int r;
+
+	r = ledger_begin(ledger, err);
+	if (r < 0)
+		return r;
+	r = pools_store(ledger, set, err);
+	if (r < 0) {
+		ledger_abort(ledger);
+		return r;
+	}
+	r = ledger_commit(ledger, err);
+	if (r < 0)
+		return r;
+	pool_set_free(&ledger->pools);
+	ledger->pools = *set;
+	*set = (struct pool_set) { 0 };
+	return 0;
+}
+
+/* Figures */
+
+int ledger_usage(struct ledger *ledger, const struct pool *pool, const struct rail *rail,
+		 struct rail_usage *ret_usage, struct err *err)
+{
+	struct rail_usage usage;
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	allot_usage(ledger->store, pool, rail, ledger_now_ms(ledger), &usage);
+	r = store_check(ledger->store, err);
+	if (r == 0)
+		*ret_usage = usage;
+	read_end(ledger, own);
+	return r;
+}
+
+int ledger_history(struct ledger *ledger, uint64_t after, size_t limit, json_t **ret_array,
+		   struct err *err)
+{
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = history_read(ledger->store, after, limit, ret_array, err);
+	read_end(ledger, own);
+	return r;
+}

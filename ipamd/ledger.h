@@ -21,6 +21,8 @@
 
 struct ledger;
 
+enum { LEDGER_BOOT_ID_MAX = 64 };
+
 /*
  * Opens (or creates) the store in directory @state: flock first, then the environment. @boot_id is
  * that of the running kernel. Errors (ERR_STORE): a second daemon, a foreign file, a newer schema,
@@ -31,9 +33,10 @@ int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledg
 void ledger_close(struct ledger *ledger); /* NULL is fine */
 
 /*
- * Makes @set (taken on success) the effective pools and keeps its source in the store. Refused,
- * whole, if an attachment holds an address that would map to another index or pool. What is held
- * outside the new pools stays held.
+ * Makes @set (taken on success) the effective pools and keeps its source in the store, in a batch
+ * of its own. Refused, whole (-EBUSY, ERR_VALUE), if an attachment holds an address that would map
+ * to another index, rail or pool, or an index that would get another address. What is held outside
+ * the new pools stays held; nothing new is given from there.
  */
 int ledger_set_pools(struct ledger *ledger, struct pool_set *set, struct err *err);
 /* The pools kept in the store by the last ledger_set_pools(); -ENOENT if there are none yet. */
@@ -83,7 +86,7 @@ int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_
 int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
 		   bool left, bool restored, const char *reason, bool *ret_gone, struct err *err);
 
-/* Figures for status and metrics, by rail of each pool: counted, not guessed. */
+/* Figures for status and metrics, by rail of each pool: exact. The rest may be reserved now. */
 struct rail_usage {
 	uint64_t capacity, held, resting;
 };

@@ -1,2 +1,547 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pools as the configuration has them, and the arithmetic between indexes and addresses. The
+ * ledger asks; nothing here knows who holds what.
+ */
 #include "ipamd/pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+
+enum {
+	POOL_COOLDOWN_S = 120, /* longer than peers keep an ARP entry or a path record */
+	POOL_COOLDOWN_MAX_S = 86400,
+	POOL_RAILS_MAX = 32,
+	POOL_FIXED_EXCLUSIONS = 5, /* two networks, one broadcast, two gateways */
+};
+
+/* The store's key has 32 bits for an index: more hosts than any rail has. */
+static uint64_t cidr_last_index(const struct cidr *cidr)
+{
+	int bits = ip_bits(&cidr->ip) - cidr->plen;
+
+	return bits >= 32 ? UINT32_MAX : (UINT64_C(1) << bits) - 1;
+}
+
+static struct ip cidr_last(const struct cidr *cidr)
+{
+	struct ip last = cidr->ip;
+
+	for (int bit = cidr->plen; bit < ip_bits(&last); bit++)
+		last.bytes[bit / 8] |= (uint8_t)(0x80 >> bit % 8);
+	return last;
+}
+
+static bool cidr_is_network(const struct cidr *cidr)
+{
+	struct ip network = cidr_network(cidr);
+
+	return ip_compare(&network, &cidr->ip) == 0;
+}
+
+static const struct cidr *rail_cidr(const struct rail *rail, int family)
+{
+	return family == AF_INET6 ? &rail->cidr6 : &rail->cidr;
+}
+
+static const struct ip *rail_gateway(const struct rail *rail, int family)
+{
+	return family == AF_INET6 ? &rail->gateway6 : &rail->gateway;
+}
+
+static void read_prefix(struct json_reader *r, const char *key, int family, struct cidr *cidr)
+{
+	struct cidr value;
+	const char *text;
+
+	if (!json_str(r, key, &text))
+		return;
+	if (!strchr(text, '/') || cidr_parse(text, &value) < 0 || value.ip.family != family)
+		json_bad(r, key, "must be an %s prefix such as \"%s\"",
+			 family == AF_INET ? "IPv4" : "IPv6",
+			 family == AF_INET ? "10.0.0.0/24" : "fd00::/64");
+	else if (!cidr_is_network(&value))
+		json_bad(r, key, "has host bits set");
+	else
+		*cidr = value;
+}
+
+static void read_prefixes(struct json_reader *r, struct rail *rail)
+{
+	read_prefix(r, "cidr", AF_INET, &rail->cidr);
+	read_prefix(r, "cidr6", AF_INET6, &rail->cidr6);
+	if (!rail->cidr.ip.family && !rail->cidr6.ip.family)
+		json_missing(r, "cidr");
+	rail->last = UINT32_MAX;
+	if (rail->cidr.ip.family)
+		rail->last = cidr_last_index(&rail->cidr);
+	if (rail->cidr6.ip.family && cidr_last_index(&rail->cidr6) < rail->last)
+		rail->last = cidr_last_index(&rail->cidr6);
+}
+
+/* A v4 address that a host can have. (In v6 the first one is the routers' anycast address.) */
+static bool gateway_is_host(const struct cidr *cidr, const struct ip *ip)
+{
+	struct ip first = cidr->ip, last = cidr_last(cidr);
+
+	if (cidr->ip.family != AF_INET || cidr->plen >= 31)
+		return true;
+	return ip_compare(ip, &first) != 0 && ip_compare(ip, &last) != 0;
+}
+
+static void read_gateway(struct json_reader *r, const char *key, const struct cidr *cidr,
+			 struct ip *gateway)
+{
+	const char *text;
+	struct ip ip;
+
+	if (!json_str(r, key, &text))
+		return;
+	if (ip_parse(text, &ip) < 0 || !cidr_contains(cidr, &ip) || !gateway_is_host(cidr, &ip))
+		json_bad(r, key, "must be a host's address inside the rail's prefix");
+	else
+		*gateway = ip;
+}
+
+static void read_gateway_index(struct json_reader *r, struct rail *rail)
+{
+	int64_t index;
+
+	if (!json_int(r, "gatewayIndex", 0, UINT32_MAX, &index))
+		return;
+	if (rail->gateway.family || rail->gateway6.family) {
+		json_bad(r, "gatewayIndex", "excludes \"gateway\" and \"gateway6\"");
+		return;
+	}
+	if (rail->cidr.ip.family)
+		rail->gateway = ip_offset(&rail->cidr.ip, (uint64_t)index);
+	if (rail->cidr6.ip.family)
+		rail->gateway6 = ip_offset(&rail->cidr6.ip, (uint64_t)index);
+	if ((uint64_t)index > rail->last ||
+	    (rail->cidr.ip.family && !gateway_is_host(&rail->cidr, &rail->gateway)))
+		json_bad(r, "gatewayIndex", "is not a host's index in this rail");
+}
+
+/* "address", "prefix" or "address-address" as its first and last address. */
+static int span_parse(const char *text, struct ip *ret_first, struct ip *ret_last)
+{
+	const char *dash = strchr(text, '-');
+	char first[IP_TEXT];
+	struct cidr cidr;
+
+	if (!dash) {
+		if (cidr_parse(text, &cidr) < 0 || !cidr_is_network(&cidr))
+			return -EINVAL;
+		*ret_first = cidr.ip;
+		*ret_last = cidr_last(&cidr);
+		return 0;
+	}
+	if ((size_t)(dash - text) >= sizeof(first))
+		return -EINVAL;
+	memcpy(first, text, (size_t)(dash - text));
+	first[dash - text] = '\0';
+	if (ip_parse(first, ret_first) < 0 || ip_parse(dash + 1, ret_last) < 0)
+		return -EINVAL;
+	return ret_first->family == ret_last->family && ip_compare(ret_first, ret_last) <= 0
+		       ? 0
+		       : -EINVAL;
+}
+
+/* Addresses past the highest index need no exclusion: nobody gets them. */
+static void rail_exclude(struct rail *rail, const struct ip *first, const struct ip *last)
+{
+	const struct cidr *cidr = rail_cidr(rail, first->family);
+	struct index_range range;
+
+	if (!ip_index(&cidr->ip, first, &range.first) || range.first > rail->last)
+		return;
+	if (!ip_index(&cidr->ip, last, &range.last) || range.last > rail->last)
+		range.last = rail->last;
+	rail->excluded[rail->excluded_count++] = range;
+}
+
+static void rail_exclude_fixed(struct rail *rail)
+{
+	struct ip broadcast = cidr_last(&rail->cidr);
+
+	if (rail->cidr.ip.family && rail->cidr.plen < 31) {
+		rail_exclude(rail, &rail->cidr.ip, &rail->cidr.ip);
+		rail_exclude(rail, &broadcast, &broadcast);
+	}
+	if (rail->cidr6.ip.family && rail->cidr6.plen < 127)
+		rail_exclude(rail, &rail->cidr6.ip, &rail->cidr6.ip);
+	if (rail->gateway.family)
+		rail_exclude(rail, &rail->gateway, &rail->gateway);
+	if (rail->gateway6.family)
+		rail_exclude(rail, &rail->gateway6, &rail->gateway6);
+}
+
+static int range_compare(const void *a, const void *b)
+{
+	const struct index_range *x = a, *y = b;
+
+	return (x->first > y->first) - (x->first < y->first);
+}
+
+/* Sorted, and so that no two ranges touch: rail_next_index() skips at most one. */
+static void rail_merge_excluded(struct rail *rail)
+{
+	struct index_range *ranges = rail->excluded;
+	size_t n = 0;
+
+	if (rail->excluded_count == 0)
+		return;
+	qsort(ranges, rail->excluded_count, sizeof(*ranges), range_compare);
+	for (size_t i = 1; i < rail->excluded_count; i++) {
+		if (ranges[i].first > ranges[n].last + 1)
+			ranges[++n] = ranges[i];
+		else if (ranges[i].last > ranges[n].last)
+			ranges[n].last = ranges[i].last;
+	}
+	rail->excluded_count = n + 1;
+}
+
+static void read_exclude(struct json_reader *r, struct rail *rail)
+{
+	json_t *array = NULL, *element;
+	struct ip first, last;
+	size_t i;
+
+	(void)json_arr(r, "exclude", &array);
+	rail->excluded =
+		calloc(json_array_size(array) + POOL_FIXED_EXCLUSIONS, sizeof(*rail->excluded));
+	if (!rail->excluded && r->r == 0)
+		r->r = err_nomem(r->err);
+	if (r->r < 0)
+		return;
+	json_array_foreach (array, i, element) {
+		if (!json_is_string(element) ||
+		    span_parse(json_string_value(element), &first, &last) < 0 ||
+		    !cidr_contains(rail_cidr(rail, first.family), &first) ||
+		    !cidr_contains(rail_cidr(rail, first.family), &last)) {
+			json_bad(r, "exclude",
+				 "element %zu must be an address, prefix or range \"from-to\" "
+				 "inside the rail's prefix",
+				 i);
+			return;
+		}
+		rail_exclude(rail, &first, &last);
+	}
+	rail_exclude_fixed(rail);
+	rail_merge_excluded(rail);
+}
+
+/* route_decode() lets unknown members pass, as a record may have them; here they are errors. */
+static int route_check_keys(json_t *json, const char *path, struct err *err)
+{
+	static const char *const keys[] = { "dst",      "gw",    "mtu",  "advmss",
+					    "priority", "table", "scope" };
+	struct json_reader r;
+	json_t *value;
+
+	json_read(&r, json, path, err);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		(void)json_any(&r, keys[i], &value);
+	return json_finish(&r, READ_STRICT);
+}
+
+static int route_read(json_t *json, const char *path, const struct rail *rail, struct route *route,
+		      struct err *err)
+{
+	int r;
+
+	r = route_check_keys(json, path, err);
+	if (r < 0)
+		return r;
+	r = route_decode(json, path, route, err);
+	if (r < 0)
+		return r;
+	if (!cidr_is_network(&route->dst))
+		return err_set(err, EINVAL, ERR_VALUE, "key \"%s.dst\": has host bits set", path);
+	if (!route->gw.family)
+		route->gw = *rail_gateway(rail, route->dst.ip.family);
+	return 0;
+}
+
+static void read_routes(struct json_reader *r, struct rail *rail)
+{
+	char path[JSON_PATH_MAX + 32];
+	json_t *array, *element;
+	size_t i;
+
+	if (!json_arr(r, "routes", &array))
+		return;
+	if (json_array_size(array) > PROTO_ROUTES_MAX)
+		json_bad(r, "routes", "must have at most %d elements", PROTO_ROUTES_MAX);
+	rail->routes = calloc(json_array_size(array) + 1, sizeof(*rail->routes));
+	if (!rail->routes && r->r == 0)
+		r->r = err_nomem(r->err);
+	json_array_foreach (array, i, element) {
+		if (r->r < 0)
+			return;
+		(void)snprintf(path, sizeof(path), "%s.routes[%zu]", r->path, i);
+		r->r = route_read(element, path, rail, &rail->routes[i], r->err);
+	}
+	rail->route_count = json_array_size(array);
+}
+
+static void read_name(struct json_reader *r, char name[PROTO_POOL_MAX + 1])
+{
+	const char *text;
+
+	if (!json_str(r, "name", &text))
+		json_missing(r, "name");
+	else if (!id_is_valid(text) || strlen(text) > PROTO_POOL_MAX)
+		json_bad(r, "name", "must be letters, digits, '_', '.', '-', at most %d",
+			 PROTO_POOL_MAX);
+	else
+		(void)snprintf(name, PROTO_POOL_MAX + 1, "%s", text);
+}
+
+static int rail_read(json_t *json, const char *path, struct rail *rail, struct err *err)
+{
+	struct json_reader r;
+
+	json_read(&r, json, path, err);
+	read_name(&r, rail->name);
+	read_prefixes(&r, rail);
+	read_gateway(&r, "gateway", &rail->cidr, &rail->gateway);
+	read_gateway(&r, "gateway6", &rail->cidr6, &rail->gateway6);
+	read_gateway_index(&r, rail);
+	read_exclude(&r, rail);
+	read_routes(&r, rail);
+	return json_finish(&r, READ_STRICT);
+}
+
+static void read_rails(struct json_reader *r, struct pool *pool)
+{
+	char path[JSON_PATH_MAX + 32];
+	json_t *array, *element;
+	size_t i;
+
+	if (!json_arr(r, "rails", &array)) {
+		json_missing(r, "rails");
+		return;
+	}
+	if (json_array_size(array) < 1 || json_array_size(array) > POOL_RAILS_MAX) {
+		json_bad(r, "rails", "must have 1..%d elements", POOL_RAILS_MAX);
+		return;
+	}
+	pool->rails = calloc(json_array_size(array), sizeof(*pool->rails));
+	if (!pool->rails) {
+		r->r = err_nomem(r->err);
+		return;
+	}
+	pool->rail_count = json_array_size(array);
+	json_array_foreach (array, i, element) {
+		(void)snprintf(path, sizeof(path), "%s.rails[%zu]", r->path, i);
+		if (r->r == 0)
+			r->r = rail_read(element, path, &pool->rails[i], r->err);
+	}
+}
+
+static int pool_read(json_t *json, const char *path, struct pool *pool, struct err *err)
+{
+	int64_t cooldown_s = POOL_COOLDOWN_S;
+	struct json_reader r;
+
+	json_read(&r, json, path, err);
+	read_name(&r, pool->name);
+	(void)json_int(&r, "cooldown_s", 0, POOL_COOLDOWN_MAX_S, &cooldown_s);
+	pool->cooldown_ms = cooldown_s * 1000;
+	read_rails(&r, pool);
+	return json_finish(&r, READ_STRICT);
+}
+
+static bool prefixes_overlap(const struct cidr *a, const struct cidr *b)
+{
+	return a->ip.family && b->ip.family && cidr_overlaps(a, b);
+}
+
+/* Rail @y of pool @q must share neither name nor address with any rail read before it. */
+static int rail_check_unique(const struct pool_set *set, size_t q, size_t y, struct err *err)
+{
+	const struct rail *rail = &set->pools[q].rails[y];
+
+	for (size_t p = 0; p <= q; p++) {
+		size_t before = p == q ? y : set->pools[p].rail_count;
+
+		for (size_t x = 0; x < before; x++) {
+			const struct rail *other = &set->pools[p].rails[x];
+
+			if (p == q && strcmp(rail->name, other->name) == 0)
+				return err_set(
+					err, EINVAL, ERR_VALUE,
+					"key \"pools[%zu].rails[%zu].name\": \"%s\": is used "
+					"twice in this pool",
+					q, y, rail->name);
+			if (prefixes_overlap(&rail->cidr, &other->cidr))
+				return err_set(err, EINVAL, ERR_VALUE,
+					       "key \"pools[%zu].rails[%zu].cidr\": overlaps rail "
+					       "\"%s\" of pool \"%s\"",
+					       q, y, other->name, set->pools[p].name);
+			if (prefixes_overlap(&rail->cidr6, &other->cidr6))
+				return err_set(err, EINVAL, ERR_VALUE,
+					       "key \"pools[%zu].rails[%zu].cidr6\": overlaps rail "
+					       "\"%s\" of pool \"%s\"",
+					       q, y, other->name, set->pools[p].name);
+		}
+	}
+	return 0;
+}
+
+static int pool_check_unique(const struct pool_set *set, size_t q, struct err *err)
+{
+	int r = 0;
+
+	for (size_t p = 0; p < q; p++) {
+		if (strcmp(set->pools[p].name, set->pools[q].name) == 0)
+			return err_set(err, EINVAL, ERR_VALUE,
+				       "key \"pools[%zu].name\": \"%s\": is used twice", q,
+				       set->pools[q].name);
+	}
+	for (size_t y = 0; r == 0 && y < set->pools[q].rail_count; y++)
+		r = rail_check_unique(set, q, y, err);
+	return r;
+}
+
+int pool_set_read(json_t *array, struct pool_set *ret_set, struct err *err)
+{
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	char path[32];
+	int r = 0;
+
+	if (!json_is_array(array))
+		return err_set(err, EINVAL, ERR_VALUE, "key \"pools\": must be an array");
+	set.pools = calloc(json_array_size(array) + 1, sizeof(*set.pools));
+	if (!set.pools)
+		return err_nomem(err);
+	set.count = json_array_size(array);
+	set.source = json_incref(array);
+	for (size_t i = 0; r == 0 && i < set.count; i++) {
+		(void)snprintf(path, sizeof(path), "pools[%zu]", i);
+		r = pool_read(json_array_get(array, i), path, &set.pools[i], err);
+		if (r == 0)
+			r = pool_check_unique(&set, i, err);
+	}
+	if (r < 0)
+		return r;
+	*ret_set = set;
+	set = (struct pool_set) { 0 };
+	return 0;
+}
+
+void pool_set_free(struct pool_set *set)
+{
+	for (size_t p = 0; p < set->count; p++) {
+		for (size_t x = 0; x < set->pools[p].rail_count; x++) {
+			free(set->pools[p].rails[x].excluded);
+			free(set->pools[p].rails[x].routes);
+		}
+		free(set->pools[p].rails);
+	}
+	free(set->pools);
+	json_decref(set->source);
+	*set = (struct pool_set) { 0 };
+}
+
+const struct pool *pool_find(const struct pool_set *set, const char *name)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		if (strcmp(set->pools[i].name, name) == 0)
+			return &set->pools[i];
+	}
+	return NULL;
+}
+
+const struct rail *pool_rail(const struct pool *pool, const char *name)
+{
+	if (!name)
+		return pool->rail_count == 1 ? &pool->rails[0] : NULL;
+	for (size_t i = 0; i < pool->rail_count; i++) {
+		if (strcmp(pool->rails[i].name, name) == 0)
+			return &pool->rails[i];
+	}
+	return NULL;
+}
+
+/* The range that @index lies in, else the first one above it, else NULL. */
+static const struct index_range *rail_range_at(const struct rail *rail, uint64_t index)
+{
+	size_t low = 0, high = rail->excluded_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (rail->excluded[middle].last < index)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < rail->excluded_count ? &rail->excluded[low] : NULL;
+}
+
+bool rail_next_index(const struct rail *rail, uint64_t from, uint64_t *ret_index)
+{
+	const struct index_range *range = rail_range_at(rail, from);
+
+	if (range && range->first <= from)
+		from = range->last + 1;
+	if (from > rail->last)
+		return false;
+	*ret_index = from;
+	return true;
+}
+
+bool rail_has_index(const struct rail *rail, uint64_t index)
+{
+	uint64_t next;
+
+	return rail_next_index(rail, index, &next) && next == index;
+}
+
+bool rail_index_of(const struct rail *rail, const struct ip *ip, uint64_t *ret_index)
+{
+	const struct cidr *cidr = rail_cidr(rail, ip->family);
+	uint64_t index;
+
+	if (!cidr_contains(cidr, ip) || !ip_index(&cidr->ip, ip, &index) || index > rail->last)
+		return false;
+	*ret_index = index;
+	return true;
+}
+
+uint64_t rail_capacity(const struct rail *rail)
+{
+	uint64_t capacity = rail->last + 1;
+
+	for (size_t i = 0; i < rail->excluded_count; i++)
+		capacity -= rail->excluded[i].last - rail->excluded[i].first + 1;
+	return capacity;
+}
+
+static void config_add(struct ip_config *config, const struct cidr *cidr, const struct ip *gateway,
+		       uint64_t index)
+{
+	if (!cidr->ip.family)
+		return;
+	config->ips[config->ip_count++] = (struct address) {
+		.cidr = { .ip = ip_offset(&cidr->ip, index), .plen = cidr->plen },
+		.gateway = *gateway,
+	};
+}
+
+void rail_config(const struct rail *rail, uint64_t index, struct ip_config *ret_config)
+{
+	*ret_config = (struct ip_config) { .route_count = rail->route_count };
+	config_add(ret_config, &rail->cidr, &rail->gateway, index);
+	config_add(ret_config, &rail->cidr6, &rail->gateway6, index);
+	for (size_t i = 0; i < rail->route_count; i++)
+		ret_config->routes[i] = rail->routes[i];
+}

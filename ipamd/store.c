@@ -1,2 +1,594 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ipamd/pool.h"
+/*
+ * LMDB, and nobody else sees it. Each value begins with the CRC-32C of its table, key and bytes:
+ * LMDB itself has no checksums, and would hand out a flipped bit as truth.
+ *
+ * The lock on the file "lock" comes first: LMDB's own locks do not keep a second daemon out.
+ */
+#include "ipamd/store.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <lmdb.h>
+
+#include "base/cleanup.h"
+#include "ipamd/crc32c.h"
+
+enum {
+	STORE_SCHEMA = 1,
+	STORE_CRC = sizeof(uint32_t),
+	STORE_FILL_PERCENT = 75, /* of the map; a batch writes far less than the rest */
+};
+
+static const size_t store_map_min = (size_t)1 << 30;
+
+static const char *const table_names[STORE_TABLES] = {
+	"record",   "by_key", "by_device", "by_pod", "by_netns",
+	"by_index", "free_q", "history",   "meta",
+};
+
+struct store {
+	char *path;
+	int lock_fd;
+	MDB_env *env;
+	MDB_dbi dbis[STORE_TABLES];
+	MDB_txn *txn; /* NULL = none is open */
+	MDB_cursor *cursors[STORE_TABLES];
+	enum store_mode mode;
+	bool changed;
+	int r; /* of this transaction: 0 or the first -errno */
+	struct err err;
+};
+
+/* One byte too many makes LMDB refuse the key (MDB_BAD_VALSIZE): better than a cut one. */
+static void key_bytes(struct store_key *key, const void *bytes, size_t len)
+{
+	if (len > sizeof(key->bytes) - key->len) {
+		key->len = sizeof(key->bytes);
+		return;
+	}
+	memcpy(key->bytes + key->len, bytes, len);
+	key->len += len;
+}
+
+void store_key_text(struct store_key *key, const char *text)
+{
+	key_bytes(key, text, strlen(text) + 1);
+}
+
+void store_key_u32(struct store_key *key, uint32_t number)
+{
+	number = htobe32(number);
+	key_bytes(key, &number, sizeof(number));
+}
+
+void store_key_u64(struct store_key *key, uint64_t number)
+{
+	number = htobe64(number);
+	key_bytes(key, &number, sizeof(number));
+}
+
+void store_key_next(struct store_key *key)
+{
+	key_bytes(key, "", 1);
+}
+
+void store_key_set(struct store_key *key, const struct store_view *found)
+{
+	key->len = 0;
+	key_bytes(key, found->data, found->len);
+}
+
+uint32_t store_view_u32(const struct store_view *view, size_t offset)
+{
+	uint32_t number;
+
+	memcpy(&number, view->data + offset, sizeof(number));
+	return be32toh(number);
+}
+
+uint64_t store_view_u64(const struct store_view *view, size_t offset)
+{
+	uint64_t number;
+
+	memcpy(&number, view->data + offset, sizeof(number));
+	return be64toh(number);
+}
+
+/* LMDB's codes are positive errnos, or negative ones of its own. */
+static int mdb_errno(int rc)
+{
+	switch (rc) {
+	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+		return ENOSPC;
+	case MDB_INVALID:
+	case MDB_VERSION_MISMATCH:
+		return EINVAL;
+	default:
+		return rc > 0 ? rc : EIO;
+	}
+}
+
+static int store_error(const struct store *store, int rc, const char *what, struct err *err)
+{
+	(void)err_set(err, mdb_errno(rc), ERR_STORE, "%s store %s: %s", what, store->path,
+		      mdb_strerror(rc));
+	if (rc == ENOSPC)
+		err_details(err, "the file system of %s is full", store->path);
+	return -err->errnum;
+}
+
+static void store_stick(struct store *store, int rc, const char *what)
+{
+	if (store->r == 0)
+		store->r = store_error(store, rc, what, &store->err);
+}
+
+static void format_key(const struct store_view *key, char *buf, size_t size)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < key->len && n + 5 < size; i++) {
+		bool plain = key->data[i] > ' ' && key->data[i] < 0x7f;
+
+		n += (size_t)snprintf(buf + n, size - n, plain ? "%c" : "\\x%02x", key->data[i]);
+	}
+}
+
+static void store_damaged(struct store *store, enum store_table table, const struct store_view *key)
+{
+	char text[160];
+
+	if (store->r < 0)
+		return;
+	format_key(key, text, sizeof(text));
+	store->r = err_set(&store->err, EUCLEAN, ERR_STORE,
+			   "read store %s: table %s, key %s: value is damaged", store->path,
+			   table_names[table], text);
+	err_details(&store->err,
+		    "stop the daemon and restore %s from a copy, or move it away "
+		    "once no attached pod is left on this node",
+		    store->path);
+}
+
+void store_fail(struct store *store, enum store_table table, const char *why)
+{
+	if (store->r == 0)
+		store->r = err_set(&store->err, EUCLEAN, ERR_STORE, "store %s: table %s: %s",
+				   store->path, table_names[table], why);
+}
+
+int store_check(const struct store *store, struct err *err)
+{
+	if (store->r < 0)
+		*err = store->err;
+	return store->r;
+}
+
+/* The directory, and the name of it in its parent, survive a power cut. */
+static int store_make_dir(const char *path, struct err *err)
+{
+	CLEANUP_FREE char *copy = NULL;
+	CLEANUP_CLOSE int parent_fd = -1;
+
+	if (mkdir(path, 0700) < 0) {
+		if (errno == EEXIST)
+			return 0;
+		return err_sys(err, errno, ERR_STORE, "make directory %s", path);
+	}
+	copy = strdup(path);
+	if (!copy)
+		return err_nomem(err);
+	parent_fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent_fd < 0 || fsync(parent_fd) < 0)
+		return err_sys(err, errno, ERR_STORE, "sync the parent of %s", path);
+	return 0;
+}
+
+static int store_lock(struct store *store, int dir_fd, struct err *err)
+{
+	store->lock_fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (store->lock_fd < 0)
+		return err_sys(err, errno, ERR_STORE, "open %s/lock", store->path);
+	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return err_sys(err, errno, ERR_STORE, "lock %s/lock", store->path);
+	return err_set(err, EBUSY, ERR_STORE, "lock %s/lock: another spur-ipamd has this store",
+		       store->path);
+}
+
+static int store_open_env(struct store *store, struct err *err)
+{
+	int rc;
+
+	rc = mdb_env_create(&store->env);
+	if (rc == 0)
+		rc = mdb_env_set_maxdbs(store->env, STORE_TABLES);
+	if (rc == 0)
+		rc = mdb_env_set_mapsize(store->env, store_map_min);
+	if (rc == 0)
+		rc = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600);
+	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
+		return err_set(err, EINVAL, ERR_STORE, "open store %s: data.mdb is not a ledger",
+			       store->path);
+	return rc ? store_error(store, rc, "open", err) : 0;
+}
+
+static int store_make_tables(struct store *store, struct err *err)
+{
+	uint32_t schema = htobe32(STORE_SCHEMA);
+	struct store_key key = { 0 };
+	int r;
+
+	r = store_begin(store, STORE_WRITE, err);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < STORE_TABLES && store->r == 0; i++) {
+		int rc = mdb_dbi_open(store->txn, table_names[i], MDB_CREATE, &store->dbis[i]);
+
+		if (rc)
+			store_stick(store, rc, "create");
+	}
+	store_key_text(&key, "schema");
+	store_put(store, STORE_META, &key, &schema, sizeof(schema));
+	return store_commit(store, err);
+}
+
+static int store_open_tables(struct store *store, struct err *err)
+{
+	struct store_key key = { 0 };
+	struct store_view value;
+	uint32_t schema = 0;
+
+	for (int i = 0; i < STORE_TABLES; i++) {
+		int rc = mdb_dbi_open(store->txn, table_names[i], 0, &store->dbis[i]);
+
+		if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
+			return err_set(err, EINVAL, ERR_STORE,
+				       "open store %s: data.mdb is not a ledger: it has no table "
+				       "%s",
+				       store->path, table_names[i]);
+		if (rc)
+			return store_error(store, rc, "open", err);
+	}
+	store_key_text(&key, "schema");
+	if (store_get(store, STORE_META, &key, &value) && value.len == sizeof(schema))
+		schema = store_view_u32(&value, 0);
+	if (store_check(store, err) < 0)
+		return store->r;
+	if (schema != STORE_SCHEMA)
+		return err_set(err, EPROTONOSUPPORT, ERR_STORE,
+			       "open store %s: its schema is %u, this program knows %d",
+			       store->path, schema, STORE_SCHEMA);
+	return 0;
+}
+
+/* A store in which nothing was ever committed is new. */
+static int store_is_new(struct store *store, bool *ret_new, struct err *err)
+{
+	MDB_stat stat;
+	MDB_dbi root;
+	int rc;
+
+	rc = mdb_dbi_open(store->txn, NULL, 0, &root);
+	if (rc == 0)
+		rc = mdb_stat(store->txn, root, &stat);
+	if (rc)
+		return store_error(store, rc, "open", err);
+	*ret_new = stat.ms_entries == 0;
+	return 0;
+}
+
+static int store_load(struct store *store, struct err *err)
+{
+	bool is_new = false;
+	int r;
+
+	r = store_begin(store, STORE_READ, err);
+	if (r < 0)
+		return r;
+	r = store_is_new(store, &is_new, err);
+	if (r == 0 && !is_new)
+		r = store_open_tables(store, err);
+	/* A commit, also of a read transaction, is what keeps the handles. */
+	if (r == 0)
+		r = store_commit(store, err);
+	store_abort(store);
+	if (r == 0 && is_new)
+		r = store_make_tables(store, err);
+	return r;
+}
+
+static void store_closep(struct store **store)
+{
+	store_close(*store);
+}
+
+int store_open(const char *path, struct store **ret_store, struct err *err)
+{
+	CLEANUP(store_closep) struct store *store = calloc(1, sizeof(*store));
+	CLEANUP_CLOSE int dir_fd = -1;
+	int r;
+
+	if (!store)
+		return err_nomem(err);
+	store->lock_fd = -1;
+	store->path = strdup(path);
+	if (!store->path)
+		return err_nomem(err);
+	r = store_make_dir(path, err);
+	if (r < 0)
+		return r;
+	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0)
+		return err_sys(err, errno, ERR_STORE, "open store %s", path);
+	r = store_lock(store, dir_fd, err);
+	if (r == 0)
+		r = store_open_env(store, err);
+	if (r == 0)
+		r = store_load(store, err);
+	if (r < 0)
+		return r;
+	if (fsync(dir_fd) < 0)
+		return err_sys(err, errno, ERR_STORE, "sync store %s", path);
+	*ret_store = TAKE_PTR(store);
+	return 0;
+}
+
+void store_close(struct store *store)
+{
+	if (!store)
+		return;
+	store_abort(store);
+	if (store->env)
+		mdb_env_close(store->env);
+	if (store->lock_fd >= 0)
+		(void)close(store->lock_fd);
+	free(store->path);
+	free(store);
+}
+
+/* Doubles the map when it is three quarters full; only between transactions. */
+static int store_grow(struct store *store, struct err *err)
+{
+	MDB_envinfo info;
+	MDB_stat stat;
+	size_t used;
+	int rc;
+
+	rc = mdb_env_info(store->env, &info);
+	if (rc == 0)
+		rc = mdb_env_stat(store->env, &stat);
+	if (rc == 0) {
+		used = (info.me_last_pgno + 1) * stat.ms_psize;
+		if (used / STORE_FILL_PERCENT >= info.me_mapsize / 100)
+			rc = mdb_env_set_mapsize(store->env, info.me_mapsize * 2);
+	}
+	return rc ? store_error(store, rc, "grow", err) : 0;
+}
+
+int store_begin(struct store *store, enum store_mode mode, struct err *err)
+{
+	int rc;
+
+	if (mode == STORE_WRITE && store_grow(store, err) < 0)
+		return -err->errnum;
+	rc = mdb_txn_begin(store->env, NULL, mode == STORE_READ ? MDB_RDONLY : 0, &store->txn);
+	if (rc)
+		return store_error(store, rc, "read", err);
+	store->mode = mode;
+	store->changed = false;
+	store->r = 0;
+	return 0;
+}
+
+static void store_close_cursors(struct store *store)
+{
+	for (int i = 0; i < STORE_TABLES; i++) {
+		if (store->cursors[i])
+			mdb_cursor_close(store->cursors[i]);
+		store->cursors[i] = NULL;
+	}
+}
+
+int store_commit(struct store *store, struct err *err)
+{
+	MDB_txn *txn = store->txn;
+	int rc;
+
+	if (store_check(store, err) < 0) {
+		store_abort(store);
+		return -err->errnum;
+	}
+	store_close_cursors(store);
+	store->txn = NULL; /* gone, whatever the commit says */
+	rc = mdb_txn_commit(txn);
+	return rc ? store_error(store, rc, "commit to", err) : 0;
+}
+
+void store_abort(struct store *store)
+{
+	store_close_cursors(store);
+	if (store->txn)
+		mdb_txn_abort(store->txn);
+	store->txn = NULL;
+	store->r = 0;
+}
+
+bool store_is_open(const struct store *store, enum store_mode mode)
+{
+	return store->txn && store->mode == mode;
+}
+
+bool store_is_changed(const struct store *store)
+{
+	return store->changed;
+}
+
+static MDB_val key_val(const struct store_key *key)
+{
+	return (MDB_val) { .mv_size = key->len, .mv_data = (void *)key->bytes };
+}
+
+static uint32_t value_crc(enum store_table table, const void *key, size_t key_len, const void *data,
+			  size_t len)
+{
+	uint8_t number = (uint8_t)table;
+
+	return crc32c(crc32c(crc32c(0, &number, 1), key, key_len), data, len);
+}
+
+/* What a value holds behind its checksum; false (and the transaction failed) if that is wrong. */
+static bool value_open(struct store *store, enum store_table table, const MDB_val *key,
+		       const MDB_val *value, struct store_view *ret_value)
+{
+	struct store_view whole = { value->mv_data, value->mv_size };
+	struct store_view name = { key->mv_data, key->mv_size };
+
+	if (whole.len < STORE_CRC ||
+	    store_view_u32(&whole, 0) != value_crc(table, name.data, name.len,
+						   whole.data + STORE_CRC, whole.len - STORE_CRC)) {
+		store_damaged(store, table, &name);
+		return false;
+	}
+	*ret_value = (struct store_view) { whole.data + STORE_CRC, whole.len - STORE_CRC };
+	return true;
+}
+
+bool store_get(struct store *store, enum store_table table, const struct store_key *key,
+	       struct store_view *ret_value)
+{
+	MDB_val k = key_val(key), value;
+	int rc;
+
+	if (store->r < 0)
+		return false;
+	rc = mdb_get(store->txn, store->dbis[table], &k, &value);
+	if (rc == 0)
+		return value_open(store, table, &k, &value, ret_value);
+	if (rc != MDB_NOTFOUND)
+		store_stick(store, rc, "read");
+	return false;
+}
+
+static MDB_cursor *store_cursor(struct store *store, enum store_table table)
+{
+	int rc;
+
+	if (store->r == 0 && !store->cursors[table]) {
+		rc = mdb_cursor_open(store->txn, store->dbis[table], &store->cursors[table]);
+		if (rc)
+			store_stick(store, rc, "read");
+	}
+	return store->r == 0 ? store->cursors[table] : NULL;
+}
+
+bool store_seek(struct store *store, enum store_table table, const struct store_key *key,
+		size_t prefix, struct store_view *ret_key, struct store_view *ret_value)
+{
+	MDB_cursor *cursor = store_cursor(store, table);
+	MDB_val k = key_val(key), value;
+	int rc;
+
+	if (!cursor)
+		return false;
+	rc = mdb_cursor_get(cursor, &k, &value, key->len ? MDB_SET_RANGE : MDB_FIRST);
+	if (rc == MDB_NOTFOUND)
+		return false;
+	if (rc) {
+		store_stick(store, rc, "read");
+		return false;
+	}
+	if (k.mv_size < prefix || memcmp(k.mv_data, key->bytes, prefix) != 0)
+		return false;
+	*ret_key = (struct store_view) { k.mv_data, k.mv_size };
+	return value_open(store, table, &k, &value, ret_value);
+}
+
+bool store_last(struct store *store, enum store_table table, struct store_view *ret_key)
+{
+	MDB_cursor *cursor = store_cursor(store, table);
+	MDB_val key, value;
+	int rc;
+
+	if (!cursor)
+		return false;
+	rc = mdb_cursor_get(cursor, &key, &value, MDB_LAST);
+	if (rc && rc != MDB_NOTFOUND)
+		store_stick(store, rc, "read");
+	if (rc)
+		return false;
+	*ret_key = (struct store_view) { key.mv_data, key.mv_size };
+	return true;
+}
+
+uint64_t store_count(struct store *store, enum store_table table)
+{
+	MDB_stat stat = { 0 };
+	int rc;
+
+	if (store->r < 0)
+		return 0;
+	rc = mdb_stat(store->txn, store->dbis[table], &stat);
+	if (rc)
+		store_stick(store, rc, "read");
+	return stat.ms_entries;
+}
+
+static void store_write(struct store *store, enum store_table table, const struct store_key *key,
+			const void *data, size_t len, unsigned int flags)
+{
+	MDB_val k = key_val(key), value = { .mv_size = STORE_CRC + len };
+	uint32_t crc = htobe32(value_crc(table, key->bytes, key->len, data, len));
+	int rc;
+
+	if (store->r < 0)
+		return;
+	rc = mdb_put(store->txn, store->dbis[table], &k, &value, MDB_RESERVE | flags);
+	if (rc) {
+		store_stick(store, rc, "write to");
+		return;
+	}
+	store->changed = true;
+	memcpy(value.mv_data, &crc, sizeof(crc));
+	if (len > 0)
+		memcpy((uint8_t *)value.mv_data + STORE_CRC, data, len);
+}
+
+void store_put(struct store *store, enum store_table table, const struct store_key *key,
+	       const void *data, size_t len)
+{
+	store_write(store, table, key, data, len, 0);
+}
+
+void store_append(struct store *store, enum store_table table, const struct store_key *key,
+		  const void *data, size_t len)
+{
+	store_write(store, table, key, data, len, MDB_APPEND);
+}
+
+void store_delete(struct store *store, enum store_table table, const struct store_key *key)
+{
+	MDB_val k = key_val(key);
+	int rc;
+
+	if (store->r < 0)
+		return;
+	rc = mdb_del(store->txn, store->dbis[table], &k, NULL);
+	store->changed = true;
+	if (rc && rc != MDB_NOTFOUND)
+		store_stick(store, rc, "write to");
+}

@@ -343,6 +343,7 @@ static void read_rail(struct json_reader *r, struct rail_ref *rail)
 		return;
 	read_array_text(&part, "name", rail->name, sizeof(rail->name));
 	rail->number = (int)read_number(&part, "number", 0, INT_MAX, 0);
+	rail->index = (uint32_t)read_number(&part, "index", 0, UINT32_MAX, 0);
 	read_end(r, &part);
 }
 
@@ -391,41 +392,13 @@ static int attachment_read(json_t *json, struct attachment *a, struct err *err)
 	return json_finish(&r, READ_LENIENT);
 }
 
-/* Turns borrowed strings into copies. All of them, so that attachment_free() may take any half. */
-static int attachment_own(struct attachment *a)
-{
-	char **const texts[] = { &a->network,  &a->container_id, &a->ifname,
-				 &a->pod.name, &a->pod.uid,      &a->pod.namespace,
-				 &a->boot_id,  &a->netns.path,   &a->program };
-	bool ok = true;
-
-	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		*texts[i] = strdup(*texts[i]);
-		ok = ok && *texts[i];
-	}
-	for (size_t i = 0; i < a->device.altname_count; i++) {
-		a->device.altnames[i] = strdup(a->device.altnames[i]);
-		ok = ok && a->device.altnames[i];
-	}
-	json_incref(a->env);
-	json_incref(a->netconf);
-	return ok ? 0 : -ENOMEM;
-}
-
 int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err)
 {
 	struct attachment a = { 0 };
 	int r;
 
 	r = attachment_read(json, &a, err);
-	if (r < 0)
-		return r;
-	if (attachment_own(&a) < 0) {
-		attachment_free(&a);
-		return err_nomem(err);
-	}
-	*ret_a = a;
-	return 0;
+	return r < 0 ? r : attachment_copy(&a, ret_a, err);
 }
 
 /* An optional name; NULL if absent. */

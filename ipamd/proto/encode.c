@@ -185,6 +185,7 @@ static json_t *rail_encode(const struct rail_ref *rail)
 
 	put(&obj, "name", json_string(rail->name));
 	put(&obj, "number", json_integer(rail->number));
+	put(&obj, "index", json_integer(rail->index));
 	return obj;
 }
 

@@ -56,6 +56,33 @@ void attachment_free(struct attachment *a)
 	*a = (struct attachment) { 0 };
 }
 
+/* Copies every text, whatever fails, so that attachment_free() may have what comes out. */
+int attachment_copy(const struct attachment *a, struct attachment *ret_copy, struct err *err)
+{
+	struct attachment copy = *a;
+	char **const texts[] = { &copy.network,  &copy.container_id, &copy.ifname,
+				 &copy.pod.name, &copy.pod.uid,      &copy.pod.namespace,
+				 &copy.boot_id,  &copy.netns.path,   &copy.program };
+	bool ok = true;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		*texts[i] = strdup(*texts[i]);
+		ok = ok && *texts[i];
+	}
+	for (size_t i = 0; i < copy.device.altname_count; i++) {
+		copy.device.altnames[i] = strdup(copy.device.altnames[i]);
+		ok = ok && copy.device.altnames[i];
+	}
+	json_incref(copy.env);
+	json_incref(copy.netconf);
+	if (ok) {
+		*ret_copy = copy;
+		return 0;
+	}
+	attachment_free(&copy);
+	return err_nomem(err);
+}
+
 /* Errors quote what they were given: bytes that are not UTF-8 must not lose the whole answer. */
 static json_t *error_text(const char *text)
 {

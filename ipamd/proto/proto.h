@@ -107,6 +107,7 @@ enum attachment_state {
 struct rail_ref {
 	char name[PROTO_POOL_MAX + 1]; /* "" = none */
 	int number;                    /* position in its pool, from 0 */
+	uint32_t index; /* the host index that it holds there, whatever the rail is by now */
 };
 
 struct attachment {
@@ -135,6 +136,8 @@ struct attachment {
  */
 void baseline_free(struct baseline *device); /* empties *device */
 void attachment_free(struct attachment *a);  /* empties *a; NULL is fine */
+/* The copy owns its texts, and shares env and netconf, which nobody changes. */
+int attachment_copy(const struct attachment *a, struct attachment *ret_copy, struct err *err);
 json_t *attachment_encode(const struct attachment *a);
 int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err);
 struct attachment_key attachment_key(const struct attachment *a);

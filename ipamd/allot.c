@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The frontier of a rail: every index below it that may be handed out has an entry in by_index. So
+ * a new index is found without looking at those in use. An index that an edit has taken out of its
+ * rail keeps its entry until it is released and rested.
+ */
+#include "ipamd/allot.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+/* What meta keeps of one rail: three u64, big-endian. */
+struct rail_state {
+	uint64_t frontier;
+	uint64_t held;
+	uint64_t queued; /* entries of free_q, rested or not */
+};
+
+static struct store_key rail_key(const char *pool, const char *rail)
+{
+	struct store_key key = { 0 };
+
+	store_key_text(&key, pool);
+	store_key_text(&key, rail);
+	return key;
+}
+
+static struct store_key index_key(const char *pool, const char *rail, uint32_t index)
+{
+	struct store_key key = rail_key(pool, rail);
+
+	store_key_u32(&key, index);
+	return key;
+}
+
+static struct store_key queue_key(const char *pool, const char *rail, int64_t since_ms,
+				  uint32_t index)
+{
+	struct store_key key = rail_key(pool, rail);
+
+	store_key_u64(&key, (uint64_t)since_ms);
+	store_key_u32(&key, index);
+	return key;
+}
+
+static struct store_key state_key(const char *pool, const char *rail)
+{
+	struct store_key key = { 0 };
+
+	store_key_text(&key, "rail");
+	store_key_text(&key, pool);
+	store_key_text(&key, rail);
+	return key;
+}
+
+static struct rail_state state_get(struct store *store, const char *pool, const char *rail)
+{
+	struct store_key key = state_key(pool, rail);
+	struct store_view value;
+
+	if (!store_get(store, STORE_META, &key, &value))
+		return (struct rail_state) { 0 };
+	if (value.len != sizeof(struct rail_state)) {
+		store_fail(store, STORE_META, "the state of a rail has another length");
+		return (struct rail_state) { 0 };
+	}
+	return (struct rail_state) {
+		.frontier = store_view_u64(&value, 0),
+		.held = store_view_u64(&value, sizeof(uint64_t)),
+		.queued = store_view_u64(&value, 2 * sizeof(uint64_t)),
+	};
+}
+
+static void state_put(struct store *store, const struct store_key *key,
+		      const struct rail_state *state)
+{
+	uint64_t numbers[] = { htobe64(state->frontier), htobe64(state->held),
+			       htobe64(state->queued) };
+
+	store_put(store, STORE_META, key, numbers, sizeof(numbers));
+}
+
+static struct lease lease_get(struct store *store, const struct store_key *key)
+{
+	struct lease lease = { .state = LEASE_UNUSED };
+	struct store_view value;
+
+	if (store_get(store, STORE_BY_INDEX, key, &value) &&
+	    lease_decode(value.data, value.len, &lease) < 0)
+		store_fail(store, STORE_BY_INDEX, "an index is neither held nor resting");
+	return lease;
+}
+
+static void lease_put(struct store *store, const struct store_key *key, const struct lease *lease)
+{
+	uint8_t bytes[LEASE_BYTES];
+
+	lease_encode(lease, bytes);
+	store_put(store, STORE_BY_INDEX, key, bytes, sizeof(bytes));
+}
+
+/* The entry of free_q at or after *@key that belongs to the rail in its first @prefix bytes. */
+static bool queue_seek(struct store *store, const struct store_key *key, size_t prefix,
+		       int64_t *ret_since_ms, uint32_t *ret_index)
+{
+	struct store_view found, value;
+
+	if (!store_seek(store, STORE_FREE_Q, key, prefix, &found, &value))
+		return false;
+	if (found.len != prefix + sizeof(uint64_t) + sizeof(uint32_t)) {
+		store_fail(store, STORE_FREE_Q, "a key has another length");
+		return false;
+	}
+	*ret_since_ms = (int64_t)store_view_u64(&found, prefix);
+	*ret_index = store_view_u32(&found, prefix + sizeof(uint64_t));
+	return true;
+}
+
+/* An index that rested and has left its rail is forgotten; it is unused if it ever comes back. */
+static void queue_drop(struct store *store, const char *pool, const char *rail, int64_t since_ms,
+		       uint32_t index)
+{
+	struct store_key queued = queue_key(pool, rail, since_ms, index);
+	struct store_key indexed = index_key(pool, rail, index);
+	struct store_key key = state_key(pool, rail);
+	struct rail_state state = state_get(store, pool, rail);
+
+	state.queued--;
+	store_delete(store, STORE_FREE_Q, &queued);
+	store_delete(store, STORE_BY_INDEX, &indexed);
+	state_put(store, &key, &state);
+}
+
+static void offer_oldest(struct store *store, const struct allotment *choice, int64_t now_ms,
+			 struct lease_offer *offer)
+{
+	const char *pool = choice->pool->name, *rail = choice->rail->name;
+	struct store_key key = rail_key(pool, rail);
+
+	while (queue_seek(store, &key, key.len, &offer->oldest_since_ms, &offer->oldest)) {
+		offer->has_oldest = true;
+		if (rail_has_index(choice->rail, offer->oldest) ||
+		    lease_rest_left_ms(offer->oldest_since_ms, choice->pool->cooldown_ms, now_ms))
+			return;
+		offer->has_oldest = false;
+		queue_drop(store, pool, rail, offer->oldest_since_ms, offer->oldest);
+	}
+}
+
+static void offer_unused(struct store *store, const struct allotment *choice,
+			 struct lease_offer *offer)
+{
+	const char *pool = choice->pool->name, *rail = choice->rail->name;
+	struct store_key key = state_key(pool, rail);
+	struct rail_state state = state_get(store, pool, rail);
+	uint64_t index, from = state.frontier;
+
+	while (rail_next_index(choice->rail, from, &index)) {
+		struct store_key entry = index_key(pool, rail, (uint32_t)index);
+
+		if (lease_get(store, &entry).state == LEASE_UNUSED) {
+			offer->has_unused = true;
+			offer->unused = (uint32_t)index;
+			return;
+		}
+		from = index + 1;
+	}
+	if (from == state.frontier)
+		return;
+	state.frontier = from; /* the next one who asks need not walk again */
+	state_put(store, &key, &state);
+}
+
+static int choose_free(struct store *store, struct allotment *choice, int64_t now_ms,
+		       struct err *err)
+{
+	struct lease_offer offer = { 0 };
+	int r;
+
+	offer_oldest(store, choice, now_ms, &offer);
+	if (!offer.has_oldest ||
+	    lease_rest_left_ms(offer.oldest_since_ms, choice->pool->cooldown_ms, now_ms))
+		offer_unused(store, choice, &offer);
+	r = store_check(store, err);
+	if (r < 0)
+		return r;
+	r = lease_choose(&offer, choice->pool->cooldown_ms, now_ms, &choice->index, err);
+	if (r < 0) {
+		struct rail_state state = state_get(store, choice->pool->name, choice->rail->name);
+
+		err_prefix(err, "pool \"%s\" rail \"%s\"", choice->pool->name, choice->rail->name);
+		err_details(err, "of %llu addresses %llu are held and %llu rest for %lld s",
+			    (unsigned long long)rail_capacity(choice->rail),
+			    (unsigned long long)state.held, (unsigned long long)state.queued,
+			    (long long)choice->pool->cooldown_ms / 1000);
+		return r;
+	}
+	choice->moves_frontier = offer.has_unused && choice->index == offer.unused;
+	return 0;
+}
+
+static int choose_rail(const struct pool_set *pools, const struct reserve_request *request,
+		       struct allotment *choice, struct err *err)
+{
+	choice->pool = pool_find(pools, request->pool);
+	if (!choice->pool)
+		return err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": is not configured",
+			       request->pool);
+	choice->rail = pool_rail(choice->pool, request->rail);
+	if (choice->rail)
+		return 0;
+	if (request->rail)
+		return err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": has no rail \"%s\"",
+			       request->pool, request->rail);
+	return err_set(err, EINVAL, ERR_VALUE,
+		       "pool \"%s\": has %zu rails, and the request names none", request->pool,
+		       choice->pool->rail_count);
+}
+
+int allot_choose(struct store *store, const struct pool_set *pools,
+		 const struct reserve_request *request, int64_t now_ms,
+		 struct allotment *ret_choice, struct err *err)
+{
+	struct allotment choice = { 0 };
+	struct store_key key;
+	char text[IP_TEXT];
+	int r;
+
+	r = choose_rail(pools, request, &choice, err);
+	if (r < 0)
+		return r;
+	if (request->ip_count > 0)
+		r = lease_requested(choice.rail, request->ips, request->ip_count, &choice.index,
+				    err);
+	else
+		r = choose_free(store, &choice, now_ms, err);
+	if (r < 0)
+		return r;
+	key = index_key(choice.pool->name, choice.rail->name, choice.index);
+	choice.before = lease_get(store, &key);
+	if (choice.before.state == LEASE_HELD)
+		return err_set(err, EBUSY, ERR_AGAIN,
+			       "requested address %s: is held by attachment %llu",
+			       ip_format(&request->ips[0].ip, text),
+			       (unsigned long long)choice.before.holder);
+	r = store_check(store, err);
+	if (r == 0)
+		*ret_choice = choice;
+	return r;
+}
+
+void allot_take(struct store *store, const struct allotment *choice, uint64_t id)
+{
+	const char *pool = choice->pool->name, *rail = choice->rail->name;
+	struct store_key entry = index_key(pool, rail, choice->index);
+	struct store_key key = state_key(pool, rail);
+	struct rail_state state = state_get(store, pool, rail);
+	struct lease lease = { .state = LEASE_HELD, .holder = id };
+
+	if (choice->before.state == LEASE_RESTING) {
+		struct store_key queued =
+			queue_key(pool, rail, choice->before.since_ms, choice->index);
+
+		store_delete(store, STORE_FREE_Q, &queued);
+		state.queued--;
+	}
+	if (choice->moves_frontier)
+		state.frontier = (uint64_t)choice->index + 1;
+	state.held++;
+	lease_put(store, &entry, &lease);
+	state_put(store, &key, &state);
+}
+
+void allot_release(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
+		   int64_t now_ms)
+{
+	struct store_key entry = index_key(pool, rail->name, rail->index);
+	struct store_key queued = queue_key(pool, rail->name, now_ms, rail->index);
+	struct store_key key = state_key(pool, rail->name);
+	struct rail_state state = state_get(store, pool, rail->name);
+	struct lease lease = lease_get(store, &entry);
+
+	if (lease.state != LEASE_HELD || lease.holder != id) {
+		store_fail(store, STORE_BY_INDEX, "an index is not held by the record that has it");
+		return;
+	}
+	state.held--;
+	state.queued++;
+	lease = (struct lease) { .state = LEASE_RESTING, .since_ms = now_ms };
+	lease_put(store, &entry, &lease);
+	store_put(store, STORE_FREE_Q, &queued, NULL, 0);
+	state_put(store, &key, &state);
+}
+
+void allot_forget_frontiers(struct store *store)
+{
+	struct store_key key = { 0 };
+	struct store_view found, value;
+	size_t prefix;
+
+	store_key_text(&key, "rail");
+	prefix = key.len;
+	while (store_seek(store, STORE_META, &key, prefix, &found, &value)) {
+		struct rail_state state = { 0 };
+
+		if (value.len != sizeof(state)) {
+			store_fail(store, STORE_META, "the state of a rail has another length");
+			return;
+		}
+		state.held = store_view_u64(&value, sizeof(uint64_t));
+		state.queued = store_view_u64(&value, 2 * sizeof(uint64_t));
+		store_key_set(&key, &found);
+		state_put(store, &key, &state);
+		store_key_next(&key);
+	}
+}
+
+bool allot_next_held(struct store *store, struct store_key *key, struct allotted *ret_held)
+{
+	struct store_view found, value;
+	struct lease lease;
+
+	while (store_seek(store, STORE_BY_INDEX, key, 0, &found, &value)) {
+		size_t pool_len = strnlen((const char *)found.data, found.len) + 1;
+
+		if (lease_decode(value.data, value.len, &lease) < 0 ||
+		    found.len < pool_len + 1 + sizeof(uint32_t)) {
+			store_fail(store, STORE_BY_INDEX, "an entry is malformed");
+			return false;
+		}
+		store_key_set(key, &found);
+		store_key_next(key);
+		if (lease.state != LEASE_HELD)
+			continue;
+		*ret_held = (struct allotted) {
+			.pool = (const char *)found.data,
+			.rail = (const char *)found.data + pool_len,
+			.index = store_view_u32(&found, found.len - sizeof(uint32_t)),
+			.id = lease.holder,
+		};
+		return true;
+	}
+	return false;
+}
+
+void allot_usage(struct store *store, const struct pool *pool, const struct rail *rail,
+		 int64_t now_ms, struct rail_usage *ret_usage)
+{
+	struct store_key key = rail_key(pool->name, rail->name);
+	size_t prefix = key.len;
+	int64_t since_ms = now_ms - pool->cooldown_ms + 1;
+	struct rail_usage usage = { .capacity = rail_capacity(rail) };
+	uint32_t index;
+
+	usage.held = state_get(store, pool->name, rail->name).held;
+	store_key_u64(&key, since_ms > 0 ? (uint64_t)since_ms : 0);
+	while (queue_seek(store, &key, prefix, &since_ms, &index)) {
+		usage.resting++;
+		key = queue_key(pool->name, rail->name, since_ms, index);
+		store_key_next(&key);
+	}
+	*ret_usage = usage;
+}

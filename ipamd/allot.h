@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who holds which index of which rail: the tables by_index and free_q, and a few counters a rail.
+ * The ledger calls it inside its transaction; lease.c decides, pool.c does the arithmetic.
+ *
+ * What is held or rests is kept by the names of pool and rail, so that it outlives an edit of the
+ * pools. Errors of the store stick in the store.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "ipamd/ledger.h"
+#include "ipamd/lease.h"
+#include "ipamd/pool.h"
+#include "ipamd/store.h"
+
+struct allotment {
+	const struct pool *pool;
+	const struct rail *rail;
+	uint32_t index;
+	struct lease before; /* what the index was */
+	bool moves_frontier; /* it is the first that was never used */
+};
+
+/*
+ * Finds the index for @request, which names a pool. Takes nothing yet. Refused: see
+ * ledger_reserve().
+ */
+int allot_choose(struct store *store, const struct pool_set *pools,
+		 const struct reserve_request *request, int64_t now_ms,
+		 struct allotment *ret_choice, struct err *err);
+void allot_take(struct store *store, const struct allotment *choice, uint64_t id);
+/* The index begins to rest. It must be held by @id. */
+void allot_release(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
+		   int64_t now_ms);
+
+/* The rails have changed: indexes that were left out may now be given. */
+void allot_forget_frontiers(struct store *store);
+
+/* One held index; pool and rail are inside the store's own key. */
+struct allotted {
+	const char *pool, *rail;
+	uint32_t index;
+	uint64_t id;
+};
+/* The first held index whose key is not below *@key; moves *@key past it. Begin with an empty key.
+ */
+bool allot_next_held(struct store *store, struct store_key *key, struct allotted *ret_held);
+
+void allot_usage(struct store *store, const struct pool *pool, const struct rail *rail,
+		 int64_t now_ms, struct rail_usage *ret_usage);

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* CRC-32C (Castagnoli, reflected 0x82f63b78): what tells a damaged value from a good one. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Continues @crc (0 at first) over @len bytes. Not from several threads before the first return. */
+uint32_t crc32c(uint32_t crc, const void *data, size_t len);

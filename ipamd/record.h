@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attachments in the store, under a growing id, and the entries that lead to them: by key, device,
+ * pod and namespace. Called inside a transaction. Not found is -ENOENT, and sets no @err.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "ipamd/proto/proto.h"
+#include "ipamd/store.h"
+
+/* Keys of the tables by_key, by_device and by_pod. */
+struct store_key record_by_key(const struct attachment_key *attachment);
+struct store_key record_by_device(const char *device);
+struct store_key record_by_pod(const char *uid, const struct attachment_key *attachment);
+
+/* The id that an entry leads to; 0 if there is none. */
+uint64_t record_id(struct store *store, enum store_table table, const struct store_key *key);
+
+int record_get(struct store *store, uint64_t id, struct attachment *ret_a, struct err *err);
+int record_find(struct store *store, enum store_table table, const struct store_key *key,
+		struct attachment *ret_a, struct err *err);
+int record_next(struct store *store, uint64_t after, struct attachment *ret_a, struct err *err);
+
+/*
+ * Writing: -ENOMEM leaves everything as it was, errors of the store stick. record_add() wants an id
+ * above all others; record_put() changes a record but not what leads to it.
+ */
+int record_add(struct store *store, const struct attachment *a, struct err *err);
+int record_put(struct store *store, const struct attachment *a, struct err *err);
+void record_delete(struct store *store, const struct attachment *a);
