@@ -586,6 +586,31 @@ static void read_ours_alone(struct reading *reading)
 		json_missing(r, "ipam.pool");
 }
 
+/* Only as far as we extend it: the rest is passed on as it is. */
+static void read_prev_result(struct reading *reading)
+{
+	static const char *const lists[] = { "interfaces", "ips", "routes" };
+	struct json_reader *r = &reading->top;
+	json_t *prev = NULL, *item;
+	struct cidr cidr;
+	size_t i;
+
+	if (!json_obj(r, "prevResult", &prev))
+		return;
+	reading->conf->prev_result = prev;
+	for (i = 0; i < ARRAY_SIZE(lists); i++) {
+		item = json_object_get(prev, lists[i]);
+		if (item && !json_is_array(item))
+			json_bad(r, "prevResult", "must be a CNI result");
+	}
+	json_array_foreach (json_object_get(prev, "ips"), i, item) {
+		const char *text = text_of(item, "address");
+
+		if (!text || cidr_parse(text, &cidr) < 0)
+			json_bad(r, "prevResult", "must be a CNI result");
+	}
+}
+
 static void read_main(struct reading *reading)
 {
 	struct json_reader *r = &reading->top;
@@ -603,6 +628,7 @@ static void read_main(struct reading *reading)
 	read_ready(reading);
 	read_socket(r, &conf->socket);
 	read_logging(r, conf);
+	read_prev_result(reading);
 	pass_over(r);
 	if (conf->ip_count > 0 && conf->ipam == IPAM_NONE)
 		json_bad(r, "ipam", "is needed, because addresses are asked for");
@@ -622,10 +648,7 @@ int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct n
 	if (r < 0)
 		return r;
 	json_read(&reading.top, json, "", err);
-	(void)json_obj(&reading.top, "prevResult", &conf.prev_result);
-	r = json_finish(&reading.top, READ_LENIENT);
-	if (r == 0)
-		r = read_runtime(&reading, json_object_get(json, "runtimeConfig"));
+	r = read_runtime(&reading, json_object_get(json, "runtimeConfig"));
 	if (r == 0)
 		r = read_cni_args(&reading, json_object_get(json_object_get(json, "args"), "cni"));
 	if (r < 0)

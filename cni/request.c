@@ -38,18 +38,25 @@ static int read_verb(const char *command, enum verb *ret_verb, struct err *err)
 		       command);
 }
 
-/* What only a verb that looks into the pod has to be strict about. */
-static int check_live_env(const struct request_env *env, struct err *err)
+/*
+ * Beyond what a device may be called: the kernel takes '%' for a pattern, and moves a device called
+ * as one of the directories in /proc/sys/net/ipv4/conf without its IPv4.
+ */
+static bool ifname_is_usable(const char *name)
 {
-	if (strchr(env->ifname, '%'))
-		return err_set(err, EINVAL, ERR_ENV,
-			       "CNI_IFNAME: \"%s\": the kernel takes '%%' for a pattern",
-			       env->ifname);
-	if (!env->netns || !env->netns[0])
+	return ifname_is_valid(name) && !strchr(name, '%') && strcmp(name, "all") != 0 &&
+	       strcmp(name, "default") != 0;
+}
+
+static int check_netns(const char *netns, enum verb verb, struct err *err)
+{
+	if (!verbs[verb].netns)
+		return 0;
+	if (!netns || !netns[0])
 		return err_set(err, EINVAL, ERR_ENV, "CNI_NETNS: is not set");
-	if (env->netns[0] != '/') /* the daemon will look for it from another directory */
-		return err_set(err, EINVAL, ERR_ENV,
-			       "CNI_NETNS: \"%.128s\": must be an absolute path", env->netns);
+	if (netns[0] != '/') /* the record outlives our working directory */
+		return err_set(err, EINVAL, ERR_ENV, "CNI_NETNS: %.64s: must be an absolute path",
+			       netns);
 	return 0;
 }
 
@@ -61,12 +68,13 @@ static int check_env(const struct request_env *env, enum verb verb, struct err *
 		return err_set(err, EINVAL, ERR_ENV,
 			       "CNI_CONTAINERID: \"%.64s\": must match [a-zA-Z0-9][a-zA-Z0-9_.-]*",
 			       env->container_id ? env->container_id : "");
-	if (!env->ifname || !ifname_is_valid(env->ifname))
-		return err_set(err, EINVAL, ERR_ENV,
-			       "CNI_IFNAME: \"%.64s\": must be 1 to %d bytes without '/', ':' and "
-			       "white space, and not \".\" or \"..\"",
-			       env->ifname ? env->ifname : "", IFNAME_MAX);
-	return verbs[verb].netns ? check_live_env(env, err) : 0;
+	if (!env->ifname || !ifname_is_usable(env->ifname))
+		return err_set(
+			err, EINVAL, ERR_ENV,
+			"CNI_IFNAME: \"%.64s\": must be 1 to %d bytes without '/', ':', '%%' "
+			"and white space, and not \".\", \"..\", \"all\" or \"default\"",
+			env->ifname ? env->ifname : "", IFNAME_MAX);
+	return check_netns(env->netns, verb, err);
 }
 
 static int check_key(const struct request *request, struct err *err)

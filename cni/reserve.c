@@ -1,11 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cni/reserve.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "rt/nsid.h"
+
+/* Nothing may be done on the word of a record that is not the one that was asked for. */
+static int check_record(const struct reserve_request *asked, const struct attachment *record,
+			struct err *err)
+{
+	if (strcmp(record->network, asked->key.network) == 0 &&
+	    strcmp(record->container_id, asked->key.container_id) == 0 &&
+	    strcmp(record->ifname, asked->key.ifname) == 0 &&
+	    !record->device.key[0] == !asked->device)
+		return 0;
+	return err_set(err, EPROTO, ERR_INTERNAL,
+		       "attachment.reserve: the answer is the record of another attachment");
+}
 
 int reserve(struct client *client, const struct request *request, const struct site *site,
 	    struct attachment *ret_record, struct err *err)
@@ -36,5 +50,6 @@ int reserve(struct client *client, const struct request *request, const struct s
 	r = nsid_ensure(site->host, site->pod_fd, &ask.netns.nsid, err);
 	if (r < 0)
 		return r;
-	return client_reserve(client, &ask, ret_record, err);
+	r = client_reserve(client, &ask, ret_record, err);
+	return r < 0 ? r : check_record(&ask, ret_record, err);
 }

@@ -182,6 +182,9 @@ static void test_every_key(void **state)
 		  NULL },
 		{ ADD(",\"prevResult\":{\"cniVersion\":\"1.0.0\"}"), 0, NULL },
 		{ ADD(",\"prevResult\":[]"), 7, "key \"prevResult\"" },
+		{ ADD(",\"prevResult\":{\"ips\":{}}"), 7, "key \"prevResult\"" },
+		{ ADD(",\"prevResult\":{\"ips\":[{\"address\":\"10.0.0.300/24\"}]}"), 7,
+		  "key \"prevResult\"" },
 	};
 
 	(void)state;
@@ -224,7 +227,11 @@ static void test_env(void **state)
 		{ offsetof(struct request_env, ifname), "0123456789abcde", 0 },
 		{ offsetof(struct request_env, ifname), "a b", ERR_ENV },
 		{ offsetof(struct request_env, netns), NULL, ERR_ENV },
+		{ offsetof(struct request_env, ifname), "net%d", ERR_ENV },
+		{ offsetof(struct request_env, ifname), "all", ERR_ENV },
+		{ offsetof(struct request_env, ifname), "default", ERR_ENV },
 		{ offsetof(struct request_env, netns), "", ERR_ENV },
+		{ offsetof(struct request_env, netns), "run/netns/a", ERR_ENV },
 		{ offsetof(struct request_env, path), NULL, 0 },
 		{ offsetof(struct request_env, args), NULL, 0 },
 		{ offsetof(struct request_env, args), "", 0 },
