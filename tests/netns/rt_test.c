@@ -3,6 +3,7 @@
  * netlib/rt against the real kernel, in two network namespaces of the test's own: "here" with the
  * veth pair a0-a1, and "there", where devices are moved to.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -12,10 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <linux/if.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 
 #include <cmocka.h>
@@ -42,10 +46,12 @@ static struct rt_socket *here, *there;
 			fail_msg("%s: %d %s", #call, r_, err.msg); \
 	} while (0)
 
-static void run(const char *command)
+static char command[128]; /* one that has a number in it */
+
+static void run(const char *text)
 {
-	if (system(command) != 0) /* NOLINT: a fixed string of this file */
-		fail_msg("%s failed", command);
+	if (system(text) != 0) /* NOLINT: a string of this file */
+		fail_msg("%s failed", text);
 }
 
 static int open_self(void)
@@ -174,6 +180,72 @@ static void test_link_move_name_taken(void **state)
 	assert_int_equal(link_get(here, "a0", &link, &err), -ENODEV);
 	assert_ok(link_get(there, "a0", &link, &err));
 	assert_string_equal(link.name, "a0");
+}
+
+/* The same for an own altname that equals the new name, and for an MTU out of range. */
+static void test_link_move_stops_halfway(void **state)
+{
+	struct link_change named = { .name = "net1" }, sized = { .name = "net2", .mtu = 70000 };
+	struct link_info link;
+
+	(void)state;
+	run("ip link property add dev a0 altname net1");
+	assert_ok(link_get(here, "a0", &link, &err));
+	named.ifindex = link.ifindex;
+	named.netns_fd = sized.netns_fd = there_fd;
+	assert_int_equal(link_set(here, &named, &err), -EEXIST);
+	assert_int_equal(link_get(here, "a0", &link, &err), -ENODEV);
+	assert_ok(link_get(there, "net1", &link, &err)); /* by its altname */
+	assert_string_equal(link.name, "a0");
+	assert_ok(link_get(here, "a1", &link, &err));
+	sized.ifindex = link.ifindex;
+	assert_int_equal(link_set(here, &sized, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "(mtu greater than device maximum)"));
+	assert_ok(link_get(there, "a1", &link, &err));
+	assert_string_equal(link.name, "a1");
+}
+
+/* The kernel looks at altnames before it moves anything. */
+static void test_link_move_refused_at_once(void **state)
+{
+	struct link_change change = { .name = "net1" };
+	struct link_info link;
+
+	(void)state;
+	run("ip link property add dev a0 altname lo-too && ip link property add dev a0 altname x");
+	assert_ok(link_get(there, "lo", &link, &err));
+	assert_ok(link_altname_add(there, link.ifindex, "x", &err));
+	assert_ok(link_get(here, "a0", &link, &err));
+	change.ifindex = link.ifindex;
+	change.netns_fd = there_fd;
+	assert_int_equal(link_set(here, &change, &err), -EEXIST);
+	assert_non_null(strstr(err.msg, "altname x"));
+	assert_ok(link_get(here, "a0", &link, &err));
+}
+
+/* Kept if it is free in the target, else another one: never to be taken for granted. */
+static void test_link_move_ifindex(void **state)
+{
+	struct link_change change = { 0 };
+	struct link_info a0, a1, moved;
+
+	(void)state;
+	assert_ok(link_get(here, "a0", &a0, &err));
+	assert_ok(link_get(here, "a1", &a1, &err));
+	change.ifindex = a0.ifindex;
+	change.netns_fd = there_fd;
+	assert_ok(link_set(here, &change, &err));
+	assert_ok(link_get(there, "a0", &moved, &err));
+	assert_int_equal(moved.ifindex, a0.ifindex);
+	assert_ok(netns_enter(there_fd, &err));
+	(void)snprintf(command, sizeof(command), "ip link add br0 index %d type bridge",
+		       a1.ifindex);
+	run(command);
+	assert_ok(netns_enter(here_fd, &err));
+	change.ifindex = a1.ifindex;
+	assert_ok(link_set(here, &change, &err));
+	assert_ok(link_get(there, "a1", &moved, &err));
+	assert_int_not_equal(moved.ifindex, a1.ifindex);
 }
 
 static void test_link_mac_up_altname(void **state)
@@ -466,8 +538,53 @@ static void test_cookies(void **state)
 	assert_int_equal(err.code, ERR_ENV);
 }
 
+/* Opens a packet socket at the far end, a1. */
+static int listen_on_a1(void)
+{
+	struct sockaddr_ll self = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct timeval patience = { .tv_sec = 3 };
+	struct link_info link;
+	int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, htons(ETH_P_ALL));
+
+	assert_true(fd >= 0);
+	assert_ok(link_get(here, "a1", &link, &err));
+	self.sll_ifindex = link.ifindex;
+	assert_ok(bind(fd, (struct sockaddr *)&self, sizeof(self)));
+	assert_ok(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)));
+	return fd;
+}
+
+/*
+ * Waits for the ARP request for our own v4 address, and the neighbour advertisement (ICMPv6 type
+ * 136) of our own global v6 address; false if they do not come in time.
+ */
+static bool hear_both(int fd, const struct ip *v4, const struct ip *v6)
+{
+	bool arp = false, na = false;
+	struct sockaddr_ll from;
+	uint8_t packet[2048];
+
+	while (!arp || !na) {
+		socklen_t len = sizeof(from);
+		ssize_t n = recvfrom(fd, packet, sizeof(packet), 0, (struct sockaddr *)&from, &len);
+
+		if (n < 0)
+			return false;
+		if (from.sll_pkttype == PACKET_OUTGOING || n < 28)
+			continue;
+		if (from.sll_protocol == htons(ETH_P_ARP))
+			arp |= memcmp(packet + 14, v4->bytes, 4) == 0 &&
+			       memcmp(packet + 24, v4->bytes, 4) == 0;
+		else if (from.sll_protocol == htons(ETH_P_IPV6) && n >= 64)
+			na |= packet[6] == IPPROTO_ICMPV6 && packet[40] == 136 &&
+			      memcmp(packet + 48, v6->bytes, 16) == 0;
+	}
+	return true;
+}
+
 static void test_announce(void **state)
 {
+	CLEANUP_CLOSE int fd = -1;
 	struct link_info link;
 	struct cidr v4 = cidr("10.1.0.9/24"), v6 = cidr("fd00:9::9/64");
 
@@ -475,9 +592,32 @@ static void test_announce(void **state)
 	run("ip link set a0 up && ip addr add 10.1.0.9/24 dev a0 && ip addr add fd00:9::9/64 dev "
 	    "a0 nodad");
 	assert_ok(link_get(here, "a0", &link, &err));
+	fd = listen_on_a1();
 	assert_ok(neigh_announce(link.ifindex, &link.mac, &v4.ip, &err));
 	assert_ok(neigh_announce(link.ifindex, &link.mac, &v6.ip, &err));
+	assert_true(hear_both(fd, &v4.ip, &v6.ip));
 	assert_int_equal(neigh_announce(4242, &link.mac, &v4.ip, &err), -ENXIO);
+}
+
+/* What ADD relies on instead of neigh_announce(): addresses first, then up. */
+static void test_kernel_announces_on_up(void **state)
+{
+	struct cidr v4 = cidr("10.1.0.9/24"), v6 = cidr("fd00:9::9/64");
+	struct link_change change = { .arp_notify = LINK_CONF(1) };
+	CLEANUP_CLOSE int fd = -1;
+	struct link_info link;
+
+	(void)state;
+	assert_ok(link_get(here, "a0", &link, &err));
+	change.ifindex = link.ifindex;
+	assert_ok(link_set(here, &change, &err));
+	assert_ok(sysctl_write_if("ipv6", "a0", "ndisc_notify", "1", &err));
+	assert_ok(addr_add(here, link.ifindex, &v4, true, &err));
+	assert_ok(addr_add(here, link.ifindex, &v6, true, &err));
+	fd = listen_on_a1();
+	change = (struct link_change) { .ifindex = link.ifindex, .up = 1 };
+	assert_ok(link_set(here, &change, &err));
+	assert_true(hear_both(fd, &v4.ip, &v6.ip));
 }
 
 #define NETNS_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -489,6 +629,9 @@ int main(void)
 		NETNS_TEST(test_link_master),
 		NETNS_TEST(test_link_move_in_one_message),
 		NETNS_TEST(test_link_move_name_taken),
+		NETNS_TEST(test_link_move_stops_halfway),
+		NETNS_TEST(test_link_move_refused_at_once),
+		NETNS_TEST(test_link_move_ifindex),
 		NETNS_TEST(test_link_mac_up_altname),
 		NETNS_TEST(test_link_list_of_many_pages),
 		NETNS_TEST(test_addresses),
@@ -500,6 +643,7 @@ int main(void)
 		NETNS_TEST(test_nsid),
 		NETNS_TEST(test_cookies),
 		NETNS_TEST(test_announce),
+		NETNS_TEST(test_kernel_announces_on_up),
 	};
 
 	if (geteuid() != 0) {
