@@ -147,6 +147,21 @@ static void link_up(int fd, int ifindex)
 	request_send(fd, &req, "up");
 }
 
+/* No duplicate address detection: what an ADD leaves must not be tentative. */
+static void link_skip_dad(const char *name)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_dad", name);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return; /* a kernel without IPv6 */
+	if (write(fd, "0", 1) < 0)
+		die(path);
+	close(fd);
+}
+
 static void address_add(int fd, int ifindex, const char *text, int plen)
 {
 	struct ifaddrmsg addr = { .ifa_family = AF_INET,
@@ -219,6 +234,7 @@ static void add(char **arg)
 		die("setns");
 	fd = netlink_open();
 	ifindex = link_index(fd, arg[2]);
+	link_skip_dad(arg[2]);
 	address_add(fd, ifindex, arg[3], atoi(arg[4]));
 	link_up(fd, ifindex);
 	route_add(fd, ifindex, arg[5]);
