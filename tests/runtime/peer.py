@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -127,7 +128,10 @@ def _put(tar, name, data, mode=0o644):
 
 
 class Host(lab.Node):
-    """A node with a CNI directory that a runtime reads: plugins in cni/bin, networks in cni/net.d."""
+    """A node with a CNI directory that a runtime reads: plugins in cni/bin, networks in cni/net.d.
+
+    A runtime puts its containers below the cgroup /LABEL, by which they are found at the end.
+    """
 
     def __init__(self, label):
         super().__init__(label)
@@ -141,8 +145,12 @@ class Host(lab.Node):
             shutil.copy(f"{DEBIAN}/usr/lib/cni/{name}", self.plugins)
 
     def close(self):
+        end_cgroup(f"/{self.label}")
         unmount_below(self.dir)
         super().close()
+
+    def daemon(self, pools=(), env=None, **settings):
+        return super().daemon(pools, env, plugin=f"{self.plugins}/spur", **settings)
 
     def spur(self, device, **keys):
         """The plugin's entry of a conflist: a device, addresses of the pool "train"."""
@@ -176,6 +184,27 @@ def leftovers():
         with contextlib.suppress(FileNotFoundError):
             names += [f"{directory}/{n}" for n in os.listdir(directory) if n.startswith(mark)]
     return sorted(names)
+
+
+def end_cgroup(name):
+    """Ends what still runs in a cgroup, in each hierarchy of v1 or in the only one of v2; removes it."""
+    roots = [top for top, _, _ in os.walk("/sys/fs/cgroup") if top.endswith(name)]
+    for cgroup in (top for root in roots for top, _, _ in os.walk(root, topdown=False)):
+        lab.wait_for(lambda path=cgroup: _cgroup_is_gone(path), what=f"{cgroup} is empty")
+
+
+def _cgroup_is_gone(cgroup):
+    try:
+        with open(f"{cgroup}/cgroup.procs", encoding="ascii") as f:
+            for pid in f.read().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        os.rmdir(cgroup)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def unmount_below(directory):

@@ -3,7 +3,6 @@
 
 import contextlib
 import json
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -63,16 +62,16 @@ class Podman(peer.Host):
     def close(self):
         self.podman("rm", "--all", "--force", "--time", "0", check=False)
         super().close()
-        for controller in ("", *os.listdir("/sys/fs/cgroup")):
-            with contextlib.suppress(OSError):
-                os.rmdir(f"/sys/fs/cgroup/{controller}/libpod_parent")
+
+    def run_container(self, *argv):
+        return self.podman("run", "--pull=never", f"--cgroup-parent=/{self.label}", *argv)
 
     def once(self, network, *options, script=ADDRESSES):
         """Runs a container to its end; returns what it saw."""
-        return self.podman("run", "--rm", f"--network={network}", *options, "--pull=never", peer.IMAGE, "sh", "-c", script)
+        return self.run_container("--rm", f"--network={network}", *options, peer.IMAGE, "sh", "-c", script)
 
     def start(self, name, *options):
-        self.podman("run", "--detach", "--name", name, *options, "--pull=never", peer.IMAGE)
+        self.run_container("--detach", "--name", name, *options, peer.IMAGE)
 
     def see(self, name):
         return self.podman("exec", name, "sh", "-c", ADDRESSES)
