@@ -33,6 +33,20 @@ const char *hook_sysfs_root(void)
 
 	return root ? root : "/sys";
 }
+
+const char *hook_text(const char *variable, const char *otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? text : otherwise;
+}
+
+int64_t hook_number(const char *variable, int64_t otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoll(text, NULL, 10) : otherwise;
+}
 #else
 typedef int hook_unit_is_not_empty; /* ISO C wants a declaration */
 #endif

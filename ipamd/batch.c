@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/batch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipamd/daemon.h"
+#include "ipamd/method.h"
+#include "ipamd/undo.h"
+
+/* Requests in order of arrival. */
+struct line {
+	struct request *first, **last;
+	size_t count;
+};
+
+struct batch {
+	struct daemon *daemon;
+	struct line inbox, waiting;
+	struct line ready; /* waited, and are to be served again: before the inbox */
+	size_t looked;     /* how many there were at the last look: has the poll brought more? */
+	uv_check_t check;  /* after each poll */
+	uv_idle_t idle;    /* makes the next poll return at once */
+	uv_timer_t done_timer, deadline_timer;
+};
+
+static void line_init(struct line *line)
+{
+	*line = (struct line) { .last = &line->first };
+}
+
+static void line_push(struct line *line, struct request *q)
+{
+	q->next = NULL;
+	*line->last = q;
+	line->last = &q->next;
+	line->count++;
+}
+
+static struct request *line_pop(struct line *line)
+{
+	struct request *q = line->first;
+
+	if (!q)
+		return NULL;
+	line->first = q->next;
+	if (!line->first)
+		line->last = &line->first;
+	line->count--;
+	return q;
+}
+
+static void request_free(struct request *q)
+{
+	if (!q)
+		return;
+	rpc_request_free(&q->rpc);
+	conn_unref(q->conn);
+	free(q->answer);
+	free(q);
+}
+
+static bool is_notification(const struct request *q)
+{
+	return q->method && !q->rpc.id;
+}
+
+/* --- coming in --- */
+
+/* Keeps the loop turning while there is something in hand. */
+static void on_idle(uv_idle_t *idle)
+{
+	(void)idle;
+}
+
+static void batch_push(struct batch *batch, struct request *q)
+{
+	line_push(&batch->inbox, q);
+	(void)uv_idle_start(&batch->idle, on_idle);
+}
+
+static struct request *request_new(struct conn *conn)
+{
+	struct request *q = calloc(1, sizeof(*q));
+
+	if (!q)
+		return NULL;
+	q->conn = conn_ref(conn);
+	q->since_ms = clock_boot_ms();
+	q->begun_ns = uv_hrtime();
+	return q;
+}
+
+static void request_fail(struct request *q, int code, const struct err *err)
+{
+	q->code = err->code;
+	q->answer = rpc_error(q->rpc.id, code, err);
+}
+
+/* A deadline that lies further off than any verb takes is cut. */
+static int64_t deadline_of(const struct request *q)
+{
+	json_t *asked = json_object_get(q->rpc.params, "deadline");
+	int64_t latest = q->since_ms + PROTO_ADD_MS;
+
+	if (!json_is_integer(asked))
+		return q->since_ms + PROTO_WAIT_MS;
+	return json_integer_value(asked) < latest ? json_integer_value(asked) : latest;
+}
+
+static void request_read(struct request *q, const char *line, size_t len)
+{
+	struct err err;
+	int code;
+
+	q->line_len = len;
+	if (rpc_parse(line, len, &q->rpc, &code, &err) < 0) {
+		request_fail(q, code, &err);
+		return;
+	}
+	q->deadline_ms = deadline_of(q);
+	q->method = method_find(q->rpc.method);
+	if (!q->method) {
+		(void)err_set(&err, ENOSYS, ERR_VALUE, "method \"%s\": is not known",
+			      q->rpc.method);
+		request_fail(q, RPC_METHOD, &err);
+	}
+}
+
+void batch_line(void *arg, struct conn *conn, char *line, size_t len)
+{
+	struct batch *batch = arg;
+	struct request *q = request_new(conn);
+
+	if (!q) {
+		log_error("out of memory: a request is not served");
+		return; /* unanswered: its sender gives up at its deadline */
+	}
+	request_read(q, line, len);
+	batch_push(batch, q);
+}
+
+/* Takes what @conn still waits for out of @line; `done` stays. */
+static void line_drop(struct line *line, const struct conn *conn)
+{
+	struct request *q = line->first;
+
+	line_init(line);
+	while (q) {
+		struct request *next = q->next;
+
+		if (q->conn == conn && !method_is_done(q->method))
+			request_free(q);
+		else
+			line_push(line, q);
+		q = next;
+	}
+}
+
+void batch_end(void *arg, struct conn *conn)
+{
+	struct batch *batch = arg;
+	struct request *q;
+
+	line_drop(&batch->inbox, conn);
+	line_drop(&batch->waiting, conn);
+	line_drop(&batch->ready, conn);
+	if (!conn->holds)
+		return;
+	q = request_new(conn);
+	if (!q) {
+		log_error("out of memory: the locks of process %d are kept", (int)conn->pid);
+		return;
+	}
+	q->is_end = true;
+	batch_push(batch, q);
+}
+
+void batch_wake(struct batch *batch, const char *seat_key)
+{
+	struct request *q = batch->waiting.first;
+
+	line_init(&batch->waiting);
+	while (q) {
+		struct request *next = q->next;
+
+		line_push(strcmp(q->blocker, seat_key) == 0 ? &batch->ready : &batch->waiting, q);
+		q = next;
+	}
+	if (batch->ready.first)
+		(void)uv_idle_start(&batch->idle, on_idle);
+}
+
+/* --- serving --- */
+
+static bool is_about_params(const struct err *err)
+{
+	return err->code == ERR_KEY || err->code == ERR_ENV || err->code == ERR_JSON ||
+	       err->code == ERR_VALUE;
+}
+
+static void request_serve(struct daemon *d, struct request *q)
+{
+	json_t *result = NULL;
+	struct err err;
+	int r;
+
+	free(TAKE_PTR(q->answer));
+	q->code = 0;
+	q->blocker[0] = '\0';
+	r = q->method->serve(d, q, &result, &err);
+	if (r == METHOD_WAITS)
+		return;
+	if (r < 0 && is_notification(q))
+		log_warn("%s from process %d: %s", q->method->name, (int)q->conn->pid, err.msg);
+	if (r < 0)
+		request_fail(q, is_about_params(&err) ? RPC_PARAMS : RPC_FAILED, &err);
+	else if (!is_notification(q))
+		q->answer = rpc_answer(q->rpc.id, TAKE_PTR(result));
+	json_decref(result);
+}
+
+/* Why a request that waits for this seat has not had its turn. */
+static const char *busy_with(const struct daemon *d, const struct seat *seat)
+{
+	if (d->stopping)
+		return "the daemon stops";
+	if (seat && seat->holder)
+		return seat->holder_name;
+	if (seat && seat->rest_until_ms)
+		return "the daemon has restarted and its ADD may still run";
+	if (seat && seat->work != SEAT_IDLE)
+		return "it is being undone";
+	return "the deadline has passed";
+}
+
+static void refuse_late(struct daemon *d, struct request *q)
+{
+	struct err err;
+
+	(void)err_set(&err, ETIMEDOUT, ERR_AGAIN, "%s: %s is busy: %s", q->method->name,
+		      q->blocker[0] ? q->blocker : "the daemon",
+		      busy_with(d, seat_find(&d->seats, q->blocker)));
+	err_details(&err, "another operation has its turn; try again");
+	request_fail(q, RPC_FAILED, &err);
+}
+
+/* Serves one; returns false if it has to wait. */
+static bool serve_one(struct batch *batch, struct request *q)
+{
+	struct daemon *d = batch->daemon;
+
+	if (q->is_end) {
+		method_end(d, q->conn);
+	} else if (q->method && q->deadline_ms < clock_boot_ms() && !method_is_done(q->method)) {
+		refuse_late(d, q);
+	} else if (q->method) {
+		request_serve(d, q);
+		return !q->blocker[0];
+	}
+	return true;
+}
+
+static void deliver(struct batch *batch, struct request *q)
+{
+	if (q->method)
+		metrics_request(&batch->daemon->metrics, q->method, q->code,
+				uv_hrtime() - q->begun_ns);
+	if (is_notification(q) || q->is_end)
+		free(TAKE_PTR(q->answer));
+	if (is_notification(q))
+		conn_unanswered(q->conn);
+	else if (!q->is_end)
+		conn_answer(q->conn, TAKE_PTR(q->answer));
+	request_free(q);
+}
+
+/* After a failed flush nobody knows what is on the disk: only a new start can tell. */
+static bool is_broken(const struct err *err)
+{
+	return err->code == ERR_STORE && err->errnum == EIO;
+}
+
+static int commit(struct batch *batch, size_t size, struct err *err)
+{
+	uint64_t begun = uv_hrtime();
+	int r = ledger_commit(batch->daemon->ledger, err);
+
+	if (r == 0)
+		metrics_commit(&batch->daemon->metrics, size, uv_hrtime() - begun);
+	return r;
+}
+
+/* A batch that could not be committed, one by one: one bad request harms no other. */
+static void serve_alone(struct batch *batch, struct request *q)
+{
+	struct daemon *d = batch->daemon;
+	struct err err;
+	int r;
+
+	if (q->is_end || !q->method) {
+		deliver(batch, q);
+		return;
+	}
+	r = ledger_begin(d->ledger, &err);
+	if (r == 0 && !serve_one(batch, q)) {
+		line_push(&batch->waiting, q);
+		ledger_abort(d->ledger);
+		return;
+	}
+	if (r == 0)
+		r = commit(batch, 1, &err);
+	if (r < 0) {
+		if (is_broken(&err)) {
+			daemon_fail(d, r, &err);
+			request_free(q);
+			return;
+		}
+		free(TAKE_PTR(q->answer));
+		request_fail(q, RPC_FAILED, &err);
+	}
+	deliver(batch, q);
+}
+
+static void batch_run(struct batch *batch)
+{
+	struct daemon *d = batch->daemon;
+	struct line served;
+	struct request *q;
+	struct err err;
+	int r;
+
+	line_init(&served);
+	r = ledger_begin(d->ledger, &err);
+	if (r < 0) {
+		daemon_fail(d, r, &err);
+		return;
+	}
+	while ((q = line_pop(&batch->ready)) || (q = line_pop(&batch->inbox)))
+		line_push(serve_one(batch, q) ? &served : &batch->waiting, q);
+	r = commit(batch, served.count, &err);
+	if (r < 0)
+		log_error("%s; its requests are served one by one", err.msg);
+	while (!d->failed && (q = line_pop(&served)))
+		r < 0 ? serve_alone(batch, q) : deliver(batch, q);
+	while ((q = line_pop(&served)))
+		request_free(q);
+	batch->looked = 0;
+	undo_go(d->undo);
+}
+
+/* --- when --- */
+
+static void on_deadline(uv_timer_t *timer);
+
+static void arm_deadline(struct batch *batch)
+{
+	int64_t first = INT64_MAX;
+
+	for (const struct request *q = batch->waiting.first; q; q = q->next)
+		first = q->deadline_ms < first ? q->deadline_ms : first;
+	if (first == INT64_MAX)
+		(void)uv_timer_stop(&batch->deadline_timer);
+	else
+		(void)uv_timer_start(&batch->deadline_timer, on_deadline,
+				     (uint64_t)clock_left_ms(first) + 1, 0);
+}
+
+/* Only `done`, and the ends of connections that sent one: they can ride with the next commit. */
+static bool can_ride(const struct batch *batch)
+{
+	if (batch->ready.first || batch->waiting.first || batch->inbox.count >= BATCH_MAX)
+		return false;
+	for (const struct request *q = batch->inbox.first; q; q = q->next) {
+		bool rides = method_is_done(q->method);
+
+		for (const struct request *p = batch->inbox.first; q->is_end && p != q; p = p->next)
+			rides = rides || (p->conn == q->conn && method_is_done(p->method));
+		if (!rides)
+			return false;
+	}
+	return true;
+}
+
+static void on_done_timer(uv_timer_t *timer)
+{
+	struct batch *batch = timer->data;
+
+	batch_run(batch);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct batch *batch = timer->data;
+	int64_t now_ms = clock_boot_ms();
+	struct request *q = batch->waiting.first;
+
+	line_init(&batch->waiting);
+	while (q) {
+		struct request *next = q->next;
+
+		line_push(q->deadline_ms < now_ms ? &batch->ready : &batch->waiting, q);
+		q = next;
+	}
+	batch_run(batch);
+	arm_deadline(batch);
+}
+
+static void on_check(uv_check_t *check)
+{
+	struct batch *batch = check->data;
+	size_t count = batch->inbox.count + batch->ready.count;
+
+	if (count == 0 || batch->daemon->failed) {
+		(void)uv_idle_stop(&batch->idle);
+		return;
+	}
+	if (count > batch->looked && count < BATCH_MAX) {
+		batch->looked = count; /* the next poll returns at once: is there more? */
+		(void)uv_idle_start(&batch->idle, on_idle);
+		return;
+	}
+	(void)uv_idle_stop(&batch->idle);
+	if (can_ride(batch)) {
+		if (!uv_is_active((uv_handle_t *)&batch->done_timer))
+			(void)uv_timer_start(&batch->done_timer, on_done_timer, BATCH_DONE_MS, 0);
+		return;
+	}
+	(void)uv_timer_stop(&batch->done_timer);
+	batch_run(batch);
+	arm_deadline(batch);
+}
+
+int batch_open(struct daemon *d, struct batch **ret_batch, struct err *err)
+{
+	struct batch *batch = calloc(1, sizeof(*batch));
+
+	if (!batch)
+		return err_nomem(err);
+	batch->daemon = d;
+	line_init(&batch->inbox);
+	line_init(&batch->waiting);
+	line_init(&batch->ready);
+	(void)uv_check_init(&d->loop, &batch->check);
+	(void)uv_idle_init(&d->loop, &batch->idle);
+	(void)uv_timer_init(&d->loop, &batch->done_timer);
+	(void)uv_timer_init(&d->loop, &batch->deadline_timer);
+	batch->check.data = batch->done_timer.data = batch->deadline_timer.data = batch;
+	(void)uv_check_start(&batch->check, on_check);
+	*ret_batch = batch;
+	return 0;
+}
+
+void batch_finish(struct batch *batch)
+{
+	struct request *q;
+
+	if (batch->inbox.first || batch->ready.first)
+		batch_run(batch);
+	while ((q = line_pop(&batch->waiting))) {
+		refuse_late(batch->daemon, q);
+		deliver(batch, q);
+	}
+}
+
+void batch_close(struct batch *batch)
+{
+	struct line *lines[] = { &batch->inbox, &batch->waiting, &batch->ready };
+	struct request *q;
+
+	if (!batch)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		while ((q = line_pop(lines[i])))
+			request_free(q);
+	}
+	uv_close((uv_handle_t *)&batch->check, NULL);
+	uv_close((uv_handle_t *)&batch->idle, NULL);
+	uv_close((uv_handle_t *)&batch->done_timer, NULL);
+	uv_close((uv_handle_t *)&batch->deadline_timer, NULL);
+}
+
+int batch_change(struct batch *batch, int (*change)(struct daemon *d, void *arg, struct err *err),
+		 void *arg, struct err *err)
+{
+	struct daemon *d = batch->daemon;
+	int r;
+
+	r = ledger_begin(d->ledger, err);
+	if (r < 0)
+		return r;
+	r = change(d, arg, err);
+	if (r < 0) {
+		ledger_abort(d->ledger);
+		return r;
+	}
+	r = commit(batch, 1, err);
+	if (r < 0 && is_broken(err))
+		daemon_fail(d, r, err);
+	return r;
+}

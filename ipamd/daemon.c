@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/hook.h"
+#include "base/log.h"
+#include "host/sysfs.h"
+#include "ipamd/batch.h"
+#include "ipamd/http.h"
+#include "ipamd/reconcile.h"
+#include "ipamd/spool.h"
+#include "ipamd/status.h"
+#include "ipamd/undo.h"
+
+enum {
+	TICK_MS = 1000,
+	PAGE_MS = 2000,      /* the metrics page is at most so old if something was committed */
+	PAGE_OLD_MS = 15000, /* else */
+	STOP_MS = 2000,      /* for answers to leave and handles to close */
+};
+
+void daemon_fail(struct daemon *d, int r, const struct err *why)
+{
+	if (d->failed)
+		return;
+	d->failed = r;
+	d->failure = *why;
+	uv_stop(&d->loop);
+}
+
+/* --- configuration --- */
+
+static void set_log(const struct config *config)
+{
+	enum log_level level = LOG_LEVEL_INFO;
+
+	(void)log_level_parse(config->log_level, &level); /* was checked */
+	log_init(STDERR_FILENO, level, strcmp(config->log_format, "json") == 0);
+}
+
+static int read_pools(const struct config *config, struct pool_set *ret_set, struct err *err)
+{
+	if (!config->pools)
+		return err_set(err, EINVAL, ERR_VALUE, "key \"pools\": is required");
+	return pool_set_read(config->pools, ret_set, err);
+}
+
+int daemon_check_config(const char *path, struct err *err)
+{
+	struct pool_set set = { 0 };
+	struct config config;
+	int r;
+
+	r = config_load(path, &config, err);
+	if (r < 0)
+		return r;
+	r = read_pools(&config, &set, err);
+	if (r < 0)
+		err_prefix(err, "%s", path);
+	pool_set_free(&set);
+	config_free(&config);
+	return r;
+}
+
+/* Makes the pools of @config the effective ones, or leaves all as it is. */
+static int take_pools(struct daemon *d, const struct config *config, struct err *err)
+{
+	struct pool_set set = { 0 };
+	int r;
+
+	r = read_pools(config, &set, err);
+	if (r == 0)
+		r = ledger_set_pools(d->ledger, &set, err);
+	if (r < 0)
+		pool_set_free(&set);
+	return r;
+}
+
+static void note_config(struct daemon *d, int r, const struct err *err)
+{
+	d->config_ok = r == 0;
+	d->config_ms = clock_wall_ms();
+	(void)snprintf(d->config_error, sizeof(d->config_error), "%s", r < 0 ? err->msg : "");
+	if (r < 0)
+		log_error("%s: not taken, the pools stay as they were: %s", d->config_path,
+			  err->msg);
+	else
+		log_info("%s: taken, %zu pools", d->config_path, ledger_pools(d->ledger)->count);
+}
+
+/*
+ * The pools live in the store: those of the last good file serve on when this one is bad. A first
+ * start has none to fall back to.
+ */
+static int start_pools(struct daemon *d, struct err *err)
+{
+	struct pool_set stored = { 0 };
+	struct err why;
+	bool have;
+	int r;
+
+	r = ledger_stored_pools(d->ledger, &stored, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	have = r == 0;
+	if (have) {
+		r = ledger_set_pools(d->ledger, &stored, err);
+		if (r < 0) {
+			pool_set_free(&stored);
+			return r;
+		}
+	}
+	r = take_pools(d, &d->config, &why);
+	if (r < 0 && !have) {
+		*err = why;
+		err_prefix(err, "%s", d->config_path);
+		return r;
+	}
+	note_config(d, r, &why);
+	return 0;
+}
+
+static void warn_changed(const char *key, const char *was, const char *is)
+{
+	if (strcmp(was, is) != 0)
+		log_warn("key \"%s\": %s: takes effect when the daemon is restarted", key, is);
+}
+
+static int reload(struct daemon *d, struct err *err)
+{
+	struct config config;
+	int r;
+
+	r = config_load(d->config_path, &config, err);
+	if (r < 0)
+		return r;
+	r = take_pools(d, &config, err);
+	if (r == 0) {
+		set_log(&config);
+		(void)snprintf(d->plugin, sizeof(d->plugin), "%s", config.plugin);
+		warn_changed("socket", d->config.socket, config.socket);
+		warn_changed("state", d->config.state, config.state);
+		warn_changed("http", d->config.http, config.http);
+		warn_changed("node", d->config.node, config.node);
+	}
+	config_free(&config);
+	return r;
+}
+
+static void on_reload(uv_signal_t *handle, int signal)
+{
+	struct daemon *d = handle->data;
+	struct err err;
+	int r;
+
+	(void)signal;
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+			 (unsigned long long)(uv_hrtime() / 1000));
+	r = reload(d, &err);
+	note_config(d, r, &err);
+	(void)sd_notifyf(0, "READY=1\nSTATUS=%s", r < 0 ? d->config_error : "serving");
+}
+
+/* --- running --- */
+
+static void publish(struct daemon *d)
+{
+	int64_t age_ms = clock_boot_ms() - d->page_ms;
+	bool changed = d->metrics.commits.count != d->page_commits;
+	char *text = NULL;
+
+	if (!d->http)
+		return;
+	if (!d->page_ms || age_ms >= PAGE_OLD_MS || (changed && age_ms >= PAGE_MS)) {
+		text = metrics_text(d);
+		d->page_ms = clock_boot_ms();
+		d->page_commits = d->metrics.commits.count;
+	}
+	http_publish(d->http, text, !d->stopping);
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+	struct daemon *d = tick->data;
+
+	server_sweep(d->server);
+	undo_go(d->undo);
+	publish(d);
+}
+
+static void on_stop(uv_signal_t *handle, int signal)
+{
+	struct daemon *d = handle->data;
+
+	if (d->stopping)
+		return;
+	log_info("%s: stopping", strsignal(signal));
+	(void)sd_notify(0, "STOPPING=1");
+	d->stopping = true;
+	server_deafen(d->server);
+	batch_finish(d->batch);
+	uv_stop(&d->loop);
+}
+
+static int watch_signals(struct daemon *d, struct err *err)
+{
+	const struct {
+		int signal;
+		uv_signal_cb callback;
+	} watched[] = { { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_reload } };
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(watched); i++) {
+		(void)uv_signal_init(&d->loop, &d->signals[i]);
+		d->signals[i].data = d;
+		if (r == 0)
+			r = uv_signal_start(&d->signals[i], watched[i].callback, watched[i].signal);
+	}
+	return r < 0 ? err_sys(err, -r, ERR_INTERNAL, "watch signals") : 0;
+}
+
+/* --- start --- */
+
+static int name_node(struct daemon *d, struct err *err)
+{
+	if (d->config.node[0]) {
+		(void)snprintf(d->node, sizeof(d->node), "%s", d->config.node);
+		return 0;
+	}
+	if (gethostname(d->node, sizeof(d->node)) < 0)
+		return err_sys(err, errno, ERR_IO, "read the host's name");
+	return 0;
+}
+
+static int know_boot(struct daemon *d, struct err *err)
+{
+	char boot_id[BOOT_ID_TEXT];
+	int r = node_boot_id(boot_id, err);
+
+	if (r == 0)
+		(void)snprintf(d->boot_id, sizeof(d->boot_id), "%s",
+			       hook_text("SPUR_BOOT_ID", boot_id));
+	return r;
+}
+
+/* The directory of the socket; that of the store is made by the ledger. */
+static int make_socket_directory(const struct daemon *d, struct err *err)
+{
+	const char *socket = d->config.socket;
+	CLEANUP_FREE char *path = strndup(socket, (size_t)(strrchr(socket, '/') - socket) + 1);
+
+	if (!path)
+		return err_nomem(err);
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return err_sys(err, errno, ERR_IO, "make %s", path);
+	return 0;
+}
+
+/* What must be known before anybody is served. */
+static int open_node(struct daemon *d, struct err *err)
+{
+	int r;
+
+	r = name_node(d, err);
+	if (r == 0)
+		r = know_boot(d, err);
+	if (r == 0)
+		r = make_socket_directory(d, err);
+	if (r == 0)
+		r = ledger_open(d->config.state, d->boot_id, &d->ledger, err);
+	if (r == 0)
+		r = start_pools(d, err);
+	if (r == 0)
+		r = rt_open(&d->rt, err);
+	if (r == 0)
+		r = sysfs_open(&d->sysfs_fd, err);
+	return r;
+}
+
+static int open_parts(struct daemon *d, struct err *err)
+{
+	int r;
+
+	r = batch_open(d, &d->batch, err);
+	if (r == 0)
+		r = undo_open(d, &d->undo, err);
+	if (r == 0)
+		r = spool_open(d, &d->spool, err);
+	if (r == 0)
+		r = reconcile_open(d, &d->reconcile, err);
+	if (r == 0)
+		r = reconcile_start(d->reconcile, err);
+	if (r == 0)
+		spool_load(d->spool);
+	return r;
+}
+
+static int open_doors(struct daemon *d, struct err *err)
+{
+	int r = watch_signals(d, err);
+
+	if (r == 0 && d->config.http[0])
+		r = http_open(d->config.http, &d->http, err);
+	if (r == 0)
+		r = server_open(&d->loop, d->config.socket,
+				&(struct server_events) { batch_line, batch_end, d->batch },
+				&d->server, err);
+	if (r < 0)
+		return r;
+	(void)uv_timer_init(&d->loop, &d->tick);
+	d->tick.data = d;
+	(void)uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
+	undo_go(d->undo);
+	publish(d);
+	return 0;
+}
+
+/* --- end --- */
+
+static void on_patience_over(uv_timer_t *timer)
+{
+	*(bool *)timer->data = true;
+}
+
+/* Runs the loop until @is_done, but not for ever: a path that hangs must not keep us. */
+static void run_until(struct daemon *d, bool (*is_done)(const struct daemon *d))
+{
+	bool over = false;
+	uv_timer_t patience;
+
+	(void)uv_timer_init(&d->loop, &patience);
+	patience.data = &over;
+	uv_unref((uv_handle_t *)&patience);
+	(void)uv_timer_start(&patience, on_patience_over, STOP_MS, 0);
+	while (!over && !is_done(d))
+		(void)uv_run(&d->loop, UV_RUN_ONCE);
+	uv_close((uv_handle_t *)&patience, NULL);
+	(void)uv_run(&d->loop, UV_RUN_NOWAIT);
+}
+
+static bool answers_are_out(const struct daemon *d)
+{
+	return server_is_drained(d->server);
+}
+
+static bool loop_is_dry(const struct daemon *d)
+{
+	return !uv_loop_alive(&d->loop);
+}
+
+static void close_handle(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if ((handle->type == UV_SIGNAL || handle->type == UV_TIMER) && !uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void daemon_close(struct daemon *d)
+{
+	d->stopping = true;
+	if (d->server)
+		run_until(d, answers_are_out);
+	undo_close(d->undo);
+	server_close(d->server); /* their locks go in a last batch */
+	if (d->batch && !d->failed)
+		batch_finish(d->batch);
+	batch_close(d->batch);
+	spool_close(d->spool);
+	reconcile_close(d->reconcile);
+	uv_walk(&d->loop, close_handle, NULL);
+	run_until(d, loop_is_dry);
+	if (uv_loop_close(&d->loop) < 0)
+		log_warn("something still runs; leaving it");
+	free(d->batch);
+	undo_free(d->undo);
+	reconcile_free(d->reconcile);
+	http_close(d->http);
+	seats_free(&d->seats);
+	rt_close(d->rt);
+	if (d->sysfs_fd >= 0)
+		(void)close(d->sysfs_fd);
+	ledger_close(d->ledger);
+	(void)unlink(d->config.socket);
+	config_free(&d->config);
+}
+
+int daemon_run(const char *config_path, struct err *err)
+{
+	struct daemon d = { .config_path = config_path, .sysfs_fd = -1 };
+	int r;
+
+	r = config_load(config_path, &d.config, err);
+	if (r < 0)
+		return r;
+	set_log(&d.config);
+	(void)snprintf(d.plugin, sizeof(d.plugin), "%s", d.config.plugin);
+	d.started_ms = clock_boot_ms();
+	r = uv_loop_init(&d.loop);
+	if (r < 0) {
+		config_free(&d.config);
+		return err_sys(err, -r, ERR_INTERNAL, "make an event loop");
+	}
+	r = open_node(&d, err);
+	if (r == 0)
+		r = open_parts(&d, err);
+	if (r == 0)
+		r = open_doors(&d, err);
+	if (r == 0) {
+		log_info("spur-ipamd %s serves node %s at %s", SPUR_VERSION, d.node,
+			 d.config.socket);
+		(void)sd_notify(0, d.config_ok ? "READY=1\nSTATUS=serving"
+					       : "READY=1\nSTATUS=serving with the stored pools");
+		(void)uv_run(&d.loop, UV_RUN_DEFAULT);
+		r = d.failed;
+		if (r < 0)
+			*err = d.failure;
+	}
+	daemon_close(&d);
+	return r;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The daemon as a whole: what its parts share, in what order they start and stop, and what the
+ * signals mean. One thread and one loop; only the HTTP page (http.c) is served by another thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "base/err.h"
+#include "host/node.h"
+#include "ipamd/config.h"
+#include "ipamd/ledger.h"
+#include "ipamd/metrics.h"
+#include "ipamd/seat.h"
+#include "ipamd/server.h"
+#include "rt/socket.h"
+
+struct batch;
+struct undo;
+struct reconcile;
+struct spool;
+struct http;
+
+struct daemon {
+	uv_loop_t loop;
+	struct config config;
+	const char *config_path;
+	char node[256];
+	char plugin[4096]; /* may change with a reload, as the log and the pools may */
+	char boot_id[BOOT_ID_TEXT];
+	int64_t started_ms; /* BOOTTIME */
+
+	struct ledger *ledger;
+	struct rt_socket *rt; /* bound to the daemon's namespace */
+	int sysfs_fd;
+	struct seats seats;
+	struct metrics metrics;
+	struct server *server;
+	struct batch *batch;
+	struct undo *undo;
+	struct reconcile *reconcile;
+	struct spool *spool;
+	struct http *http;
+
+	/* How the last reading of the file ended, for status and metrics. */
+	bool config_ok;
+	int64_t config_ms; /* wall clock */
+	char config_error[ERR_MSG_MAX];
+
+	/* The metrics page: when it was made, and after how many commits. */
+	int64_t page_ms;
+	uint64_t page_commits;
+
+	uv_timer_t tick;
+	uv_signal_t signals[3];
+	bool stopping;
+	int failed; /* -errno: the loop ended because of @failure */
+	struct err failure;
+};
+
+/* Runs until SIGTERM or SIGINT. On failure @err says why it ended. */
+int daemon_run(const char *config_path, struct err *err);
+
+/* Would the file at @config_path be taken? (But for what the store holds.) */
+int daemon_check_config(const char *config_path, struct err *err);
+
+/*
+ * The store can no longer be trusted: leaves the loop without answering anybody; the process ends
+ * and its successor reopens the store.
+ */
+void daemon_fail(struct daemon *d, int r, const struct err *why);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /metrics, /healthz and /readyz on a loopback port, on a thread of their own: they answer from
+ * what the loop has published, so that a stuck loop is seen and a scraper never disturbs it.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+enum { HTTP_STUCK_MS = 5000 /* a loop that has not published for so long is not alive */ };
+
+struct http;
+
+/* @address as http_address_parse() takes it. */
+int http_open(const char *address, struct http **ret_http, struct err *err);
+void http_close(struct http *http); /* NULL is fine */
+/* Takes @text (NULL: the last one stays). To be called at least every second. */
+void http_publish(struct http *http, char *text, bool ready);

@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/method.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "ipamd/daemon.h"
+#include "ipamd/device.h"
+#include "ipamd/reconcile.h"
+#include "ipamd/status.h"
+#include "ipamd/turn.h"
+#include "ipamd/undo.h"
+
+enum {
+	METHOD_RECORD_MAX = 48 * 1024, /* of a reserve: leaves room for what the record adds */
+	METHOD_LIST_MAX = 100,         /* records of one answer */
+	METHOD_ANSWER_MAX = PROTO_LINE_MAX - 2048,
+	METHOD_HISTORY_MAX = 200,
+};
+
+/* --- seats --- */
+
+static struct seat *seat_of(struct daemon *d, const struct attachment_key *key)
+{
+	char text[SEAT_KEY_MAX];
+
+	return seat_get(&d->seats, seat_key(key, text));
+}
+
+static int wait_for(struct request *q, const char *seat)
+{
+	(void)snprintf(q->blocker, sizeof(q->blocker), "%s", seat);
+	return METHOD_WAITS;
+}
+
+static int wait_for_record(struct request *q, const struct attachment *a)
+{
+	struct attachment_key key = attachment_key(a);
+
+	(void)seat_key(&key, q->blocker);
+	return METHOD_WAITS;
+}
+
+/* Takes the lock of @key, or METHOD_WAITS. */
+static int take_seat(struct daemon *d, struct request *q, const struct attachment_key *key,
+		     struct seat **ret_seat, struct err *err)
+{
+	struct seat *seat = seat_of(d, key);
+
+	if (!seat)
+		return err_nomem(err);
+	if (seat_is_held_by_other(seat, q->conn) || seat->rest_until_ms > clock_boot_ms())
+		return wait_for(q, seat->key);
+	seat_lock(seat, q->conn, q->method->name);
+	*ret_seat = seat;
+	return 0;
+}
+
+/* --- attachment.reserve --- */
+
+/* The records in the way of a request; they belong to it. */
+struct obstacles {
+	struct attachment by_key, by_device, by_pod;
+	struct turn_view view;
+};
+
+static void obstacles_free(struct obstacles *o)
+{
+	attachment_free(&o->by_key);
+	attachment_free(&o->by_device);
+	attachment_free(&o->by_pod);
+}
+
+/* What is going on around a record that was found. @r is what the search returned. */
+static int obstacle(struct daemon *d, const struct request *q, int r, const struct attachment *a,
+		    struct turn_record *ret_record)
+{
+	struct attachment_key key;
+	char text[SEAT_KEY_MAX];
+	const struct seat *seat;
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	key = attachment_key(a);
+	ret_record->a = a;
+	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (!seat)
+		return 0;
+	ret_record->holder = seat_is_held_by_other(seat, q->conn) ? seat->holder_name : NULL;
+	ret_record->mine = seat->holder == q->conn;
+	ret_record->resting = seat->rest_until_ms || (seat->check && seat->work != SEAT_IDLE);
+	ret_record->undoing = !seat->check && seat->work != SEAT_IDLE;
+	if (seat->life == TURN_DEAD || seat->looked_ms >= q->since_ms)
+		ret_record->life = seat->life;
+	if (seat->failures && seat->failed_ms >= q->since_ms)
+		ret_record->failed = seat->why;
+	return 0;
+}
+
+static int obstacles_find(struct daemon *d, const struct request *q,
+			  const struct reserve_request *request, struct obstacles *o,
+			  struct err *err)
+{
+	struct turn_view *view = &o->view;
+	const struct seat *seat;
+	char text[SEAT_KEY_MAX];
+	int r;
+
+	view->request = request;
+	seat = seat_find(&d->seats, seat_key(&request->key, text));
+	if (seat && seat_is_held_by_other(seat, q->conn))
+		view->key_holder = seat->holder_name;
+	r = ledger_find(d->ledger, &request->key, &o->by_key, err);
+	r = obstacle(d, q, r, &o->by_key, &view->by_key);
+	if (r == 0 && request->device) {
+		r = ledger_find_device(d->ledger, request->device, &o->by_device, err);
+		r = obstacle(d, q, r, &o->by_device, &view->by_device);
+	}
+	if (r == 0 && request->pod.uid && request->pod.uid[0]) {
+		r = ledger_find_pod(d->ledger, request->pod.uid, &request->key, &o->by_pod, err);
+		r = obstacle(d, q, r, &o->by_pod, &view->by_pod);
+	}
+	return r;
+}
+
+/* Marks as alive every obstacle that is this record. */
+static void obstacles_alive(struct obstacles *o, const struct attachment *a)
+{
+	struct turn_record *records[] = { &o->view.by_key, &o->view.by_device, &o->view.by_pod };
+
+	for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+		if (records[i]->a && records[i]->a->id == a->id)
+			records[i]->life = TURN_ALIVE;
+	}
+}
+
+struct held {
+	const struct conn *conn;
+	int ifindex;
+	struct seat *found;
+};
+
+static void find_holder_of_link(struct seat *seat, void *arg)
+{
+	struct held *held = arg;
+
+	if (seat_is_held_by_other(seat, held->conn) && seat->held_ifindex == held->ifindex)
+		held->found = seat;
+}
+
+/*
+ * The device as it is now. It may go by another key ("pci:…" and "net:…") in an ADD that has not
+ * moved it yet: that one's turn comes first, and then the device is gone from here.
+ */
+static int observe(struct daemon *d, struct request *q, const char *device_key,
+		   struct baseline *ret_device, struct err *err)
+{
+	struct held held = { .conn = q->conn };
+	int r;
+
+	r = device_observe(d->rt, d->sysfs_fd, device_key, ret_device, err);
+	if (r < 0)
+		return r;
+	held.ifindex = ret_device->ifindex;
+	seats_each(&d->seats, find_holder_of_link, &held);
+	if (!held.found)
+		return 0;
+	baseline_free(ret_device);
+	return wait_for(q, held.found->key);
+}
+
+static int encode_record(const struct attachment *a, json_t **ret_result, struct err *err)
+{
+	*ret_result = attachment_encode(a);
+	return *ret_result ? 0 : err_nomem(err);
+}
+
+static int reserve_new(struct daemon *d, struct request *q, const struct reserve_request *request,
+		       json_t **ret_result, struct err *err)
+{
+	struct attachment a = { 0 };
+	struct baseline device = { 0 };
+	struct seat *seat;
+	int r;
+
+	r = take_seat(d, q, &request->key, &seat, err);
+	if (r != 0)
+		return r;
+	if (request->device) {
+		r = observe(d, q, request->device, &device, err);
+		if (r != 0)
+			return r;
+	}
+	r = ledger_reserve(d->ledger, request, request->device ? &device : NULL, &a, err);
+	if (r == 0) {
+		seat_forget(seat);
+		seat->held_ifindex = device.ifindex;
+		r = encode_record(&a, ret_result, err);
+	}
+	baseline_free(&device);
+	attachment_free(&a);
+	return r;
+}
+
+static int serve_standing(struct daemon *d, struct request *q, const struct attachment *a,
+			  json_t **ret_result, struct err *err)
+{
+	struct attachment_key key = attachment_key(a);
+	struct seat *seat;
+	int r;
+
+	r = take_seat(d, q, &key, &seat, err);
+	return r != 0 ? r : encode_record(a, ret_result, err);
+}
+
+static const char *reason_to_undo(const struct attachment *a, const struct obstacles *o)
+{
+	if (a->state == ATTACHMENT_UNFINISHED)
+		return "unfinished";
+	if (a->state == ATTACHMENT_DIRTY)
+		return "dirty";
+	return a == o->view.by_pod.a ? "superseded" : "dead";
+}
+
+static int take_turn(struct daemon *d, struct request *q, const struct reserve_request *request,
+		     struct obstacles *o, json_t **ret_result, struct err *err)
+{
+	const struct attachment *other;
+	char text[SEAT_KEY_MAX];
+	struct attachment_key key;
+
+	for (;;) {
+		switch (turn_decide(&o->view, &other, err)) {
+		case TURN_RESERVE:
+			return reserve_new(d, q, request, ret_result, err);
+		case TURN_SERVE:
+			return serve_standing(d, q, other, ret_result, err);
+		case TURN_REFUSE:
+			return -EBUSY;
+		case TURN_WAIT:
+			return other ? wait_for_record(q, other)
+				     : wait_for(q, seat_key(&request->key, text));
+		case TURN_UNDO:
+			key = attachment_key(other);
+			undo_ask(d, seat_key(&key, text), reason_to_undo(other, o), false);
+			return wait_for(q, text);
+		case TURN_LOOK:
+			if (reconcile_look(d->reconcile, other, &request->netns) != TURN_ALIVE)
+				return wait_for_record(q, other);
+			obstacles_alive(o, other);
+			break; /* and decide again */
+		}
+	}
+}
+
+static int serve_reserve(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	struct reserve_request request = { 0 };
+	struct obstacles o = { 0 };
+	int r;
+
+	if (q->line_len > METHOD_RECORD_MAX)
+		return err_set(err, E2BIG, ERR_VALUE,
+			       "attachment.reserve: %zu bytes, more than %d: the network "
+			       "configuration is too large",
+			       q->line_len, METHOD_RECORD_MAX);
+	r = reserve_decode(q->rpc.params, &request, err);
+	if (r < 0)
+		return r;
+	r = obstacles_find(d, q, &request, &o, err);
+	if (r == 0)
+		r = take_turn(d, q, &request, &o, ret_result, err);
+	obstacles_free(&o);
+	return r;
+}
+
+/* --- attachment.done, .get, .release --- */
+
+static int read_generation(struct json_reader *r, uint64_t *ret_generation)
+{
+	int64_t generation = 0;
+
+	if (!json_int(r, "generation", 0, INT64_MAX, &generation))
+		json_missing(r, "generation");
+	*ret_generation = (uint64_t)generation;
+	return r->r;
+}
+
+static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	struct attachment_key key;
+	struct facts facts = { 0 };
+	char text[SEAT_KEY_MAX];
+	const struct seat *seat;
+	uint64_t generation;
+	json_t *told = NULL;
+	struct json_reader r;
+
+	if (key_decode(q->rpc.params, &key, err) < 0)
+		return -err->errnum;
+	json_read(&r, q->rpc.params, "", err);
+	(void)read_generation(&r, &generation);
+	if (!json_obj(&r, "facts", &told))
+		json_missing(&r, "facts");
+	if (json_finish(&r, READ_LENIENT) < 0 || facts_decode(told, &facts, err) < 0)
+		return -err->errnum;
+	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (seat && seat_is_held_by_other(seat, q->conn))
+		return err_set(err, EBUSY, ERR_AGAIN, "done %s: the lock is held by %s", text,
+			       seat->holder_name);
+	*ret_result = json_object();
+	return ledger_done(d->ledger, &key, generation, &facts, err);
+}
+
+static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	struct attachment a = { 0 };
+	struct attachment_key key;
+	json_t *record = NULL;
+	struct seat *seat;
+	int r;
+
+	r = key_decode(q->rpc.params, &key, err);
+	if (r == 0)
+		r = take_seat(d, q, &key, &seat, err);
+	if (r != 0)
+		return r;
+	r = ledger_find(d->ledger, &key, &a, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0) {
+		record = attachment_encode(&a);
+		attachment_free(&a);
+		if (!record)
+			return err_nomem(err);
+	}
+	*ret_result = json_pack("{s:o?}", "attachment", record);
+	return *ret_result ? 0 : err_nomem(err);
+}
+
+static int serve_release(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	const char *reason = "DEL";
+	struct attachment_key key;
+	bool left, restored, gone;
+	uint64_t generation;
+	struct json_reader read;
+	struct seat *seat;
+	int r;
+
+	r = key_decode(q->rpc.params, &key, err);
+	if (r < 0)
+		return r;
+	json_read(&read, q->rpc.params, "", err);
+	(void)read_generation(&read, &generation);
+	if (!json_bool(&read, "left", &left))
+		json_missing(&read, "left");
+	if (!json_bool(&read, "restored", &restored))
+		json_missing(&read, "restored");
+	(void)json_str(&read, "reason", &reason);
+	r = json_finish(&read, READ_LENIENT);
+	if (r == 0)
+		r = take_seat(d, q, &key, &seat, err);
+	if (r != 0)
+		return r;
+	r = ledger_release(d->ledger, &key, generation, left, restored, reason, &gone, err);
+	if (r < 0)
+		return r;
+	seat->held_ifindex = 0;
+	*ret_result = json_object();
+	return 0;
+}
+
+/* --- attachment.undo --- */
+
+/* Undoes a record as a DEL of its own would, and answers when it has gone or cannot go. */
+static int serve_undo(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	struct attachment a = { 0 };
+	struct attachment_key key;
+	struct seat *seat;
+	int r;
+
+	r = key_decode(q->rpc.params, &key, err);
+	if (r < 0)
+		return r;
+	r = ledger_find(d->ledger, &key, &a, err);
+	if (r == -ENOENT) {
+		*ret_result = json_object();
+		return *ret_result ? 0 : err_nomem(err);
+	}
+	if (r < 0)
+		return r;
+	attachment_free(&a);
+	seat = seat_of(d, &key);
+	if (!seat)
+		return err_nomem(err);
+	if (q->ticket && seat->failures && seat->failed_ms >= q->since_ms)
+		return err_set(err, EBUSY, ERR_AGAIN, "undo %s: %s", seat->key, seat->why);
+	q->ticket = 1;
+	undo_ask(d, seat->key, "forced", false);
+	return wait_for(q, seat->key);
+}
+
+/* --- attachment.list --- */
+
+static int list_append(json_t *list, const struct attachment *a, size_t *size, struct err *err)
+{
+	CLEANUP_JSON json_t *record = attachment_encode(a);
+
+	if (!record)
+		return err_nomem(err);
+	*size += json_dumpb(record, NULL, 0, JSON_COMPACT) + 1;
+	if (*size > METHOD_ANSWER_MAX)
+		return METHOD_WAITS; /* full */
+	return json_array_append(list, record) < 0 ? err_nomem(err) : 0;
+}
+
+/* Fills @list; *@ret_next is where the next page begins after, 0 = this was the last. */
+static int list_page(struct daemon *d, const char *network, uint64_t after, size_t limit,
+		     json_t *list, uint64_t *ret_next, struct err *err)
+{
+	struct attachment a = { 0 };
+	size_t size = 0;
+	int r = 0;
+
+	*ret_next = 0;
+	while (r == 0) {
+		r = ledger_next(d->ledger, after, &a, err);
+		if (r == -ENOENT)
+			return 0;
+		if (r < 0)
+			return r;
+		if (json_array_size(list) == limit)
+			r = METHOD_WAITS;
+		else if (!network || strcmp(network, a.network) == 0)
+			r = list_append(list, &a, &size, err);
+		if (r == 0)
+			after = a.id;
+		attachment_free(&a);
+	}
+	*ret_next = after;
+	return r < 0 ? r : 0;
+}
+
+static int serve_list(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	CLEANUP_JSON json_t *list = json_array();
+	int64_t after = 0, limit = METHOD_LIST_MAX;
+	const char *network = NULL;
+	struct json_reader r;
+	uint64_t next;
+
+	if (!list)
+		return err_nomem(err);
+	json_read(&r, q->rpc.params, "", err);
+	(void)json_str(&r, "network", &network);
+	(void)json_int(&r, "after", 0, INT64_MAX, &after);
+	(void)json_int(&r, "limit", 1, METHOD_LIST_MAX, &limit);
+	if (json_finish(&r, READ_LENIENT) < 0 ||
+	    list_page(d, network, (uint64_t)after, (size_t)limit, list, &next, err) < 0)
+		return -err->errnum;
+	*ret_result = json_pack("{s:O, s:I}", "attachments", list, "next", (json_int_t)next);
+	return *ret_result ? 0 : err_nomem(err);
+}
+
+/* --- pool.list, history.get, node.* --- */
+
+static int serve_pools(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	const char *pool = NULL;
+	struct json_reader r;
+
+	json_read(&r, q->rpc.params, "", err);
+	(void)json_str(&r, "pool", &pool);
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return -err->errnum;
+	return status_pools(d, pool, ret_result, err);
+}
+
+static int serve_history(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	CLEANUP_JSON json_t *events = NULL;
+	int64_t after = 0, limit = METHOD_HISTORY_MAX;
+	struct json_reader r;
+	int ret;
+
+	json_read(&r, q->rpc.params, "", err);
+	(void)json_int(&r, "after", 0, INT64_MAX, &after);
+	(void)json_int(&r, "limit", 1, METHOD_HISTORY_MAX, &limit);
+	ret = json_finish(&r, READ_LENIENT);
+	if (ret < 0)
+		return ret;
+	ret = ledger_history(d->ledger, (uint64_t)after, (size_t)limit, &events, err);
+	if (ret < 0)
+		return ret;
+	while (json_dumpb(events, NULL, 0, JSON_COMPACT) > METHOD_ANSWER_MAX &&
+	       json_array_size(events) > 1)
+		(void)json_array_remove(events, json_array_size(events) - 1);
+	*ret_result = json_pack("{s:O}", "events", events);
+	return *ret_result ? 0 : err_nomem(err);
+}
+
+static int serve_status(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	const char *pool = NULL;
+	struct json_reader r;
+
+	json_read(&r, q->rpc.params, "", err);
+	(void)json_str(&r, "pool", &pool);
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return -err->errnum;
+	if (pool && !pool_find(ledger_pools(d->ledger), pool))
+		return err_set(err, ENOENT, ERR_UNAVAILABLE, "pool \"%s\": is not configured",
+			       pool);
+	return status_node(d, ret_result, err);
+}
+
+static int serve_reconcile(struct daemon *d, struct request *q, json_t **ret_result,
+			   struct err *err)
+{
+	const struct reconcile_report *last = reconcile_last(d->reconcile);
+	bool force = false;
+	struct json_reader r;
+
+	json_read(&r, q->rpc.params, "", err);
+	(void)json_bool(&r, "force", &force);
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return -err->errnum;
+	if (!q->ticket)
+		q->ticket = reconcile_ask(d->reconcile, force);
+	if (last->pass < q->ticket)
+		return wait_for(q, RECONCILE_SEAT);
+	*ret_result = json_pack("{s:i, s:i, s:i, s:b}", "looked", last->looked, "dead", last->dead,
+				"reclaimed", last->reclaimed, "alarm", last->alarm);
+	return *ret_result ? 0 : err_nomem(err);
+}
+
+/* --- the table --- */
+
+const struct method methods[METHOD_COUNT] = {
+	{ "attachment.reserve", serve_reserve },
+	{ "attachment.done", serve_done },
+	{ "attachment.get", serve_get },
+	{ "attachment.release", serve_release },
+	{ "attachment.undo", serve_undo },
+	{ "attachment.list", serve_list },
+	{ "pool.list", serve_pools },
+	{ "history.get", serve_history },
+	{ "node.status", serve_status },
+	{ "node.reconcile", serve_reconcile },
+};
+
+const struct method *method_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		if (strcmp(methods[i].name, name) == 0)
+			return &methods[i];
+	}
+	return NULL;
+}
+
+bool method_is_done(const struct method *method)
+{
+	return method && method->serve == serve_done;
+}
+
+/* --- the end of a connection --- */
+
+struct ending {
+	struct conn *conn;
+	struct seat *seat; /* one that it still holds */
+};
+
+static void find_held(struct seat *seat, void *arg)
+{
+	struct ending *ending = arg;
+
+	if (seat->holder == ending->conn)
+		ending->seat = seat;
+}
+
+static void let_go(struct daemon *d, struct seat *seat)
+{
+	char parts[SEAT_KEY_MAX];
+	struct attachment_key key = seat_key_split(seat->key, parts);
+	struct attachment a = { 0 };
+	struct err err;
+	int r;
+
+	seat_unlock(seat);
+	r = ledger_find(d->ledger, &key, &a, &err);
+	if (r == 0 && a.state == ATTACHMENT_UNFINISHED)
+		undo_ask(d, seat->key, "unfinished", false);
+	else if (r == -ENOENT)
+		undo_needless(d, seat);
+	else if (r < 0)
+		log_error("%s: %s", seat->key, err.msg);
+	attachment_free(&a);
+	batch_wake(d->batch, seat->key);
+	seat_put(&d->seats, seat);
+}
+
+void method_end(struct daemon *d, struct conn *conn)
+{
+	struct ending ending = { .conn = conn };
+
+	while (conn->holds) {
+		ending.seat = NULL;
+		seats_each(&d->seats, find_held, &ending);
+		let_go(d, ending.seat);
+	}
+}

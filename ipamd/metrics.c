@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ipamd/daemon.h"
+#include "ipamd/method.h"
+#include "ipamd/spool.h"
+#include "ipamd/status.h"
+#include "ipamd/undo.h"
+
+static const double seconds[METRICS_BUCKETS] = { 0.0001, 0.00025, 0.0005, 0.001, 0.0025,
+						 0.005,  0.01,    0.05,   0.5,   5 };
+static const double requests[METRICS_BUCKETS] = { 1, 2, 4, 8, 16, 32, 64, 128, 200, 256 };
+
+static void observe(struct histogram *h, const double bounds[METRICS_BUCKETS], double value)
+{
+	size_t i = 0;
+
+	while (i < METRICS_BUCKETS && value > bounds[i])
+		i++;
+	h->buckets[i]++;
+	h->count++;
+	h->sum += value;
+}
+
+void metrics_request(struct metrics *m, const struct method *method, int code, uint64_t ns)
+{
+	size_t number = (size_t)(method - methods);
+
+	observe(&m->durations[number], seconds, (double)ns / 1e9);
+	for (size_t i = 0; i < METRICS_CODES; i++) {
+		if (m->requests[number][i].count && m->requests[number][i].code != code)
+			continue;
+		m->requests[number][i].code = code;
+		m->requests[number][i].count++;
+		return;
+	}
+}
+
+void metrics_commit(struct metrics *m, size_t batch_size, uint64_t ns)
+{
+	observe(&m->commits, seconds, (double)ns / 1e9);
+	observe(&m->sizes, requests, (double)batch_size);
+}
+
+void metrics_undo(struct metrics *m, const char *reason)
+{
+	if (!reason) {
+		m->undo_failed++;
+		return;
+	}
+	m->undone++;
+	metrics_reclaimed(m, reason);
+}
+
+void metrics_reclaimed(struct metrics *m, const char *reason)
+{
+	for (size_t i = 0; i < METRICS_REASONS; i++) {
+		if (m->reclaimed[i].reason && strcmp(m->reclaimed[i].reason, reason) != 0)
+			continue;
+		m->reclaimed[i].reason = reason;
+		m->reclaimed[i].count++;
+		return;
+	}
+}
+
+/* --- the page --- */
+
+static void head(FILE *f, const char *name, const char *type, const char *help)
+{
+	(void)fprintf(f, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* @labels: "" or `name="value"`. */
+static void histogram_print(FILE *f, const char *name, const char *labels,
+			    const struct histogram *h, const double bounds[METRICS_BUCKETS])
+{
+	const char *comma = labels[0] ? "," : "";
+	uint64_t below = 0;
+
+	for (size_t i = 0; i < METRICS_BUCKETS; i++) {
+		below += h->buckets[i];
+		(void)fprintf(f, "%s_bucket{%s%sle=\"%g\"} %llu\n", name, labels, comma, bounds[i],
+			      (unsigned long long)below);
+	}
+	(void)fprintf(f, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", name, labels, comma,
+		      (unsigned long long)h->count);
+	(void)fprintf(f, "%s_sum%s%s%s %.9g\n", name, labels[0] ? "{" : "", labels,
+		      labels[0] ? "}" : "", h->sum);
+	(void)fprintf(f, "%s_count%s%s%s %llu\n", name, labels[0] ? "{" : "", labels,
+		      labels[0] ? "}" : "", (unsigned long long)h->count);
+}
+
+static void print_requests(FILE *f, const struct metrics *m)
+{
+	char label[64];
+
+	head(f, "spur_requests_total", "counter",
+	     "Requests answered, by method and CNI code (0: well).");
+	for (size_t i = 0; i < METHOD_COUNT; i++) {
+		for (size_t j = 0; j < METRICS_CODES && m->requests[i][j].count; j++)
+			(void)fprintf(f, "spur_requests_total{method=\"%s\",code=\"%d\"} %llu\n",
+				      methods[i].name, m->requests[i][j].code,
+				      (unsigned long long)m->requests[i][j].count);
+	}
+	head(f, "spur_request_duration_seconds", "histogram",
+	     "From the line read to the answer sent.");
+	for (size_t i = 0; i < METHOD_COUNT; i++) {
+		(void)snprintf(label, sizeof(label), "method=\"%s\"", methods[i].name);
+		if (m->durations[i].count)
+			histogram_print(f, "spur_request_duration_seconds", label, &m->durations[i],
+					seconds);
+	}
+	head(f, "spur_commit_duration_seconds", "histogram", "Durable commits of the ledger.");
+	histogram_print(f, "spur_commit_duration_seconds", "", &m->commits, seconds);
+	head(f, "spur_batch_size", "histogram", "Requests committed together.");
+	histogram_print(f, "spur_batch_size", "", &m->sizes, requests);
+}
+
+static void print_undo(FILE *f, struct daemon *d)
+{
+	const struct metrics *m = &d->metrics;
+	int queued, running;
+
+	head(f, "spur_undo_total", "counter", "Runs of the plugin to undo a record.");
+	(void)fprintf(f, "spur_undo_total{result=\"ok\"} %llu\n", (unsigned long long)m->undone);
+	(void)fprintf(f, "spur_undo_total{result=\"failed\"} %llu\n",
+		      (unsigned long long)m->undo_failed);
+	head(f, "spur_reclaimed_total", "counter",
+	     "Records that went without a DEL of the runtime.");
+	for (size_t i = 0; i < METRICS_REASONS && m->reclaimed[i].reason; i++)
+		(void)fprintf(f, "spur_reclaimed_total{reason=\"%s\"} %llu\n",
+			      m->reclaimed[i].reason, (unsigned long long)m->reclaimed[i].count);
+	undo_count(d, &queued, &running);
+	head(f, "spur_undo_pending", "gauge", "Records to be undone, now or again.");
+	(void)fprintf(f, "spur_undo_pending %d\n", queued + running);
+	head(f, "spur_spooled", "gauge", "DELs in the spool whose record still stands.");
+	(void)fprintf(f, "spur_spooled %d\n", spool_count(d->spool));
+}
+
+static void print_rail(FILE *f, struct daemon *d, const struct pool *pool, const struct rail *rail)
+{
+	struct rail_usage usage;
+	struct err err;
+
+	if (ledger_usage(d->ledger, pool, rail, &usage, &err) < 0)
+		return; /* absent is the honest value */
+	const struct {
+		const char *state;
+		uint64_t count;
+	} rows[] = { { "capacity", usage.capacity },
+		     { "held", usage.held },
+		     { "resting", usage.resting } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		(void)fprintf(f, "spur_pool_addresses{pool=\"%s\",rail=\"%s\",state=\"%s\"} %llu\n",
+			      pool->name, rail->name, rows[i].state,
+			      (unsigned long long)rows[i].count);
+}
+
+static void print_ledger(FILE *f, struct daemon *d)
+{
+	const struct pool_set *pools = ledger_pools(d->ledger);
+	struct status_counts counts;
+	struct err err;
+
+	head(f, "spur_pool_addresses", "gauge", "Indexes of each rail, by state.");
+	for (size_t i = 0; i < pools->count; i++) {
+		for (size_t j = 0; j < pools->pools[i].rail_count; j++)
+			print_rail(f, d, &pools->pools[i], &pools->pools[i].rails[j]);
+	}
+	if (status_count(d, &counts, &err) < 0)
+		return;
+	head(f, "spur_attachments", "gauge", "Records of the ledger, by state.");
+	(void)fprintf(f, "spur_attachments{state=\"unfinished\"} %llu\n",
+		      (unsigned long long)counts.unfinished);
+	(void)fprintf(f, "spur_attachments{state=\"attached\"} %llu\n",
+		      (unsigned long long)counts.attached);
+	(void)fprintf(f, "spur_attachments{state=\"dirty\"} %llu\n",
+		      (unsigned long long)counts.dirty);
+}
+
+static void print_node(FILE *f, struct daemon *d)
+{
+	head(f, "spur_build_info", "gauge", "1, with the version.");
+	(void)fprintf(f, "spur_build_info{version=\"%s\"} 1\n", SPUR_VERSION);
+	head(f, "spur_connections", "gauge", "Open connections.");
+	(void)fprintf(f, "spur_connections %d\n", server_conns(d->server));
+	head(f, "spur_alarm", "gauge", "1 while something needs a person.");
+	(void)fprintf(f, "spur_alarm{alarm=\"configuration\"} %d\n", !d->config_ok);
+	(void)fprintf(f, "spur_alarm{alarm=\"mass_death\"} %d\n", status_mass_death(d));
+}
+
+char *metrics_text(struct daemon *d)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	print_node(f, d);
+	print_requests(f, &d->metrics);
+	print_undo(f, d);
+	print_ledger(f, d);
+	if (fclose(f) != 0)
+		free(TAKE_PTR(text));
+	return text;
+}

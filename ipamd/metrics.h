@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counters of the daemon and their text form (Prometheus exposition format 0.0.4). What can be
+ * counted in the ledger is counted there when the page is made, not kept here.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { METRICS_CODES = 16, METRICS_BUCKETS = 10, METRICS_METHODS = 16, METRICS_REASONS = 8 };
+
+struct daemon;
+struct method;
+
+struct histogram {
+	uint64_t buckets[METRICS_BUCKETS + 1]; /* the last one: beyond all */
+	uint64_t count;
+	double sum;
+};
+
+struct metrics {
+	struct {
+		int code;
+		uint64_t count;
+	} requests[METRICS_METHODS][METRICS_CODES]; /* count 0: a free place */
+	struct histogram durations[METRICS_METHODS];
+	struct histogram commits, sizes;
+	uint64_t undone, undo_failed;
+	struct {
+		const char *reason;
+		uint64_t count;
+	} reclaimed[METRICS_REASONS];
+};
+
+void metrics_request(struct metrics *m, const struct method *method, int code, uint64_t ns);
+void metrics_commit(struct metrics *m, size_t batch_size, uint64_t ns);
+/* An undo went well, for @reason (a constant), or failed: NULL. */
+void metrics_undo(struct metrics *m, const char *reason);
+/* A record went because of @reason (a constant). */
+void metrics_reclaimed(struct metrics *m, const char *reason);
+
+/* The page. The caller frees it; NULL: out of memory. */
+char *metrics_text(struct daemon *d);

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who is dead (docs/architecture.md): at start, when a namespace id goes, and on a timer, all
+ * records are looked at. A record of an earlier boot is dropped, one whose namespace has gone is
+ * undone, a dirty one is tried again. If too many look dead at once, it is our eyes that fail:
+ * nothing is reclaimed and an alarm is raised.
+ *
+ * Paths of namespaces are opened in the thread pool: they may block.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "ipamd/seat.h"
+
+enum {
+	RECONCILE_EVERY_MS = 30000,
+	RECONCILE_SOON_MS = 1000,   /* after an event: a runtime's own DEL may be on its way */
+	RECONCILE_YOUNG_MS = 10000, /* records younger than this are not looked at */
+	RECONCILE_SLICE = 256,      /* records a turn of the loop */
+	RECONCILE_MASS = 4,         /* this many dead, and more than half of all: an alarm */
+};
+
+struct daemon;
+struct reconcile;
+
+struct reconcile_report {
+	uint64_t pass; /* its number, from 1 */
+	int looked, dead, reclaimed, rebooted;
+	bool alarm; /* too many looked dead: none was reclaimed */
+};
+
+int reconcile_open(struct daemon *d, struct reconcile **ret_reconcile, struct err *err);
+/* Its handles are closed; the struct goes with reconcile_free(), after the loop has run dry. */
+void reconcile_close(struct reconcile *reconcile);
+void reconcile_free(struct reconcile *reconcile);
+
+/*
+ * Before anything is served: drops the records of earlier boots, and puts what an earlier run of
+ * the daemon has left unfinished to rest.
+ */
+int reconcile_start(struct reconcile *reconcile, struct err *err);
+
+/* Begins a pass (or another one after the running one) and returns its number. */
+uint64_t reconcile_ask(struct reconcile *reconcile, bool force);
+/* The last pass that has ended; pass 0: none yet. */
+const struct reconcile_report *reconcile_last(const struct reconcile *reconcile);
+
+/*
+ * Whether the namespace of @a lives: TURN_ALIVE, or TURN_UNKNOWN and the seat is woken when it is
+ * known. @asked is the namespace of whoever asks.
+ */
+enum turn_life reconcile_look(struct reconcile *reconcile, const struct attachment *a,
+			      const struct netns_ref *asked);
+/* Whoever waits for the end of a pass waits for this seat. */
+#define RECONCILE_SEAT "reconcile"

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The unix socket and its connections: who may connect, where a line ends, how much a peer may
+ * make us hold and for how long. Knows nothing of JSON or of what a line means. A slow or rude
+ * client costs a bounded buffer and harms no other.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <uv.h>
+
+#include "base/err.h"
+
+enum {
+	SERVER_CONNS_MAX = 256, /* beyond: one error line, closed */
+	SERVER_IDLE_MS = 60000, /* a connection that holds no lock and asks nothing */
+	SERVER_LINE_MS = 10000, /* a half-sent line; an answer that nobody reads */
+	SERVER_UNANSWERED_MAX =
+		64 /* requests of one connection; it is read on when they are done */
+};
+
+struct server;
+struct seat;
+
+struct conn {
+	pid_t pid;  /* of the peer; 0 = in a PID namespace that we do not see */
+	int holds;  /* locks, which keep an idle connection open: kept by seat.c */
+	bool ended; /* the peer has gone, or was sent away: nothing can be answered any more */
+
+	/* The server's own. */
+	struct server *server;
+	struct conn *next, *prev;
+	uv_pipe_t pipe;
+	int refs;
+	char *buf; /* the bytes of a line that has not ended */
+	size_t len, size;
+	int unanswered;
+	size_t unsent;     /* bytes of answers that the peer has not taken */
+	int64_t active_ms; /* the last line in or answer out */
+	int64_t line_ms;   /* when the first byte of the half line came */
+	int64_t unsent_ms; /* since when there are unsent bytes */
+	bool reading, closing_after_write;
+};
+
+struct server_events {
+	/* A line without its newline, valid during the call. Exactly one conn_answer() or
+	 * conn_unanswered() must follow, but only after it has returned. */
+	void (*line)(void *arg, struct conn *conn, char *line, size_t len);
+	/* The connection has ended: the last event of it. */
+	void (*end)(void *arg, struct conn *conn);
+	void *arg;
+};
+
+int server_open(uv_loop_t *loop, const char *path, const struct server_events *events,
+		struct server **ret_server, struct err *err);
+void server_sweep(struct server *server);  /* to be called every second: ends what is overdue */
+void server_deafen(struct server *server); /* no new connections, no new lines */
+bool server_is_drained(const struct server *server); /* every answer has left us */
+/* Closes all. The struct is freed once the loop has run: NULL is fine. */
+void server_close(struct server *server);
+int server_conns(const struct server *server);
+
+/* Sends @line (taken; NULL: out of memory, the connection ends). */
+void conn_answer(struct conn *conn, char *line);
+/* The line of this request needs no answer (a notification). */
+void conn_unanswered(struct conn *conn);
+/* Sends @line (taken) and ends the connection. */
+void conn_dismiss(struct conn *conn, char *line);
+struct conn *conn_ref(struct conn *conn);
+void conn_unref(struct conn *conn);

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/spool.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "ipamd/daemon.h"
+#include "ipamd/undo.h"
+
+enum { SPOOL_ENTRY_MAX = 1024 * 1024 /* bytes of a file */ };
+
+/* A DEL whose record still stands. */
+struct entry {
+	struct entry *next;
+	char name[NAME_MAX + 1];
+	char key[SEAT_KEY_MAX];
+	json_t *request;
+};
+
+struct spool {
+	struct daemon *daemon;
+	int dir_fd;
+	char *path;
+	struct entry *entries;
+	uv_fs_event_t event;
+};
+
+static void entry_free(struct entry *entry)
+{
+	json_decref(entry->request);
+	free(entry);
+}
+
+/* What an entry says, borrowed from its JSON. */
+struct told {
+	struct attachment_key key;
+	const char *boot_id;
+	int64_t boot_time_ms;
+	json_t *request;
+};
+
+static int told_decode(json_t *json, struct told *ret_told, struct err *err)
+{
+	json_t *key = NULL, *env = NULL, *netconf = NULL;
+	struct told told = { 0 };
+	struct json_reader r;
+
+	json_read(&r, json, "", err);
+	if (!json_obj(&r, "key", &key))
+		json_missing(&r, "key");
+	if (!json_str(&r, "bootID", &told.boot_id))
+		json_missing(&r, "bootID");
+	if (!json_int(&r, "bootTime", 0, INT64_MAX, &told.boot_time_ms))
+		json_missing(&r, "bootTime");
+	if (!json_obj(&r, "request", &told.request))
+		json_missing(&r, "request");
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return r.r;
+	json_read(&r, told.request, "request", err);
+	if (!json_obj(&r, "env", &env))
+		json_missing(&r, "env");
+	if (!json_obj(&r, "netconf", &netconf))
+		json_missing(&r, "netconf");
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return r.r;
+	*ret_told = told;
+	return key_decode(key, &ret_told->key, err);
+}
+
+static void discard(struct spool *spool, const char *name)
+{
+	if (unlinkat(spool->dir_fd, name, 0) < 0 && errno != ENOENT)
+		log_warn("spool: remove %s/%s: %s", spool->path, name, strerror(errno));
+}
+
+static void set_aside(struct spool *spool, const char *name, const char *why)
+{
+	char bad[NAME_MAX + 1];
+
+	(void)snprintf(bad, sizeof(bad), "%.*s.bad", NAME_MAX - 4, name);
+	log_error("spool: %s/%s: %s; it is set aside as %s", spool->path, name, why, bad);
+	if (renameat(spool->dir_fd, name, spool->dir_fd, bad) < 0)
+		log_error("spool: rename %s/%s: %s", spool->path, name, strerror(errno));
+}
+
+/* Is there a record that is older than the DEL? */
+static bool told_applies(struct spool *spool, const struct told *told)
+{
+	struct attachment a = { 0 };
+	struct err err;
+	bool applies;
+
+	if (strcmp(told->boot_id, spool->daemon->boot_id) != 0)
+		return false; /* with that boot its namespace went, and its record goes */
+	if (ledger_find(spool->daemon->ledger, &told->key, &a, &err) < 0)
+		return false;
+	applies = a.boot_time_ms < told->boot_time_ms;
+	attachment_free(&a);
+	return applies;
+}
+
+static int keep(struct spool *spool, const char *name, const struct told *told)
+{
+	struct entry *entry = calloc(1, sizeof(*entry));
+
+	if (!entry)
+		return -ENOMEM;
+	(void)snprintf(entry->name, sizeof(entry->name), "%s", name);
+	(void)seat_key(&told->key, entry->key);
+	entry->request = json_incref(told->request);
+	entry->next = spool->entries;
+	spool->entries = entry;
+	return 0;
+}
+
+static int read_entry(struct spool *spool, const char *name, json_t **ret_json, struct err *err)
+{
+	CLEANUP_CLOSE int fd = openat(spool->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	CLEANUP_FREE char *text = NULL;
+	size_t len;
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, errno, ERR_IO, "open");
+	r = fs_read_all(fd, SPOOL_ENTRY_MAX, &text, &len);
+	if (r < 0)
+		return err_sys(err, -r, ERR_IO, "read");
+	return json_parse(text, len, ret_json, err);
+}
+
+static void load_entry(struct spool *spool, const char *name)
+{
+	CLEANUP_JSON json_t *json = NULL;
+	struct told told;
+	struct err err;
+	int r;
+
+	r = read_entry(spool, name, &json, &err);
+	if (r == -ENOENT)
+		return;
+	if (r == 0)
+		r = told_decode(json, &told, &err);
+	if (r < 0) {
+		set_aside(spool, name, err.msg);
+		return;
+	}
+	if (!told_applies(spool, &told)) {
+		discard(spool, name);
+		return;
+	}
+	if (keep(spool, name, &told) < 0) {
+		log_error("out of memory: %s/%s has to wait", spool->path, name);
+		return;
+	}
+	undo_ask(spool->daemon, spool->entries->key, "spooled", false);
+}
+
+static bool is_new(const struct spool *spool, const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	if (name[0] == '.' || !dot || strcmp(dot, ".json") != 0)
+		return false;
+	for (const struct entry *e = spool->entries; e; e = e->next) {
+		if (strcmp(e->name, name) == 0)
+			return false;
+	}
+	return true;
+}
+
+void spool_load(struct spool *spool)
+{
+	int fd = openat(spool->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *found;
+
+	if (!dir) {
+		log_error("spool: read %s: %s", spool->path, strerror(errno));
+		if (fd >= 0)
+			(void)close(fd);
+		return;
+	}
+	while ((found = readdir(dir))) {
+		if (is_new(spool, found->d_name))
+			load_entry(spool, found->d_name);
+	}
+	(void)closedir(dir);
+}
+
+static void on_event(uv_fs_event_t *event, const char *name, int events, int status)
+{
+	struct spool *spool = event->data;
+
+	(void)name; /* events can be lost: all that is there is looked at */
+	(void)events;
+	(void)status;
+	spool_load(spool);
+	undo_go(spool->daemon->undo);
+}
+
+static int make_directory(struct spool *spool, struct err *err)
+{
+	const char *socket = spool->daemon->config.socket;
+	int parent_len = (int)(strrchr(socket, '/') - socket);
+
+	if (asprintf(&spool->path, "%.*s/spool", parent_len, socket) < 0) {
+		spool->path = NULL;
+		return err_nomem(err);
+	}
+	if (mkdir(spool->path, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, errno, ERR_IO, "make %s", spool->path);
+	spool->dir_fd = open(spool->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (spool->dir_fd < 0)
+		return err_sys(err, errno, ERR_IO, "open %s", spool->path);
+	return 0;
+}
+
+static void spool_free(struct spool *spool)
+{
+	struct entry *next;
+
+	for (struct entry *e = spool->entries; e; e = next) {
+		next = e->next;
+		entry_free(e);
+	}
+	if (spool->dir_fd >= 0)
+		(void)close(spool->dir_fd);
+	free(spool->path);
+	free(spool);
+}
+
+int spool_open(struct daemon *d, struct spool **ret_spool, struct err *err)
+{
+	struct spool *spool = calloc(1, sizeof(*spool));
+	int r;
+
+	if (!spool)
+		return err_nomem(err);
+	*spool = (struct spool) { .daemon = d, .dir_fd = -1 };
+	r = make_directory(spool, err);
+	if (r < 0) {
+		spool_free(spool);
+		return r;
+	}
+	(void)uv_fs_event_init(&d->loop, &spool->event);
+	spool->event.data = spool;
+	*ret_spool = spool;
+	r = uv_fs_event_start(&spool->event, on_event, spool->path, 0);
+	return r < 0 ? err_sys(err, -r, ERR_IO, "watch %s", spool->path) : 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	spool_free(handle->data);
+}
+
+void spool_close(struct spool *spool)
+{
+	if (spool)
+		uv_close((uv_handle_t *)&spool->event, on_closed);
+}
+
+json_t *spool_request(const struct spool *spool, const char *key)
+{
+	for (const struct entry *e = spool->entries; e; e = e->next) {
+		if (strcmp(e->key, key) == 0)
+			return e->request;
+	}
+	return NULL;
+}
+
+void spool_undone(struct spool *spool, const char *key)
+{
+	struct entry **link = &spool->entries;
+
+	while (*link) {
+		struct entry *e = *link;
+
+		if (strcmp(e->key, key) == 0) {
+			*link = e->next;
+			discard(spool, e->name);
+			entry_free(e);
+		} else {
+			link = &e->next;
+		}
+	}
+}
+
+int spool_count(const struct spool *spool)
+{
+	int count = 0;
+
+	for (const struct entry *e = spool->entries; e; e = e->next)
+		count++;
+	return count;
+}

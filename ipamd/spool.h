@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * DELs that found no daemon (ipamd/client/spool.c leaves them beside the socket). Read before the
+ * first request is answered and whenever one comes: what is older than the DEL is undone with the
+ * DEL's own request, and only then its file goes. A file that cannot be read is set aside as
+ * NAME.bad.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "base/err.h"
+
+struct daemon;
+struct spool;
+
+int spool_open(struct daemon *d, struct spool **ret_spool, struct err *err);
+void spool_close(struct spool *spool); /* NULL is fine */
+/* Reads what is there now. */
+void spool_load(struct spool *spool);
+
+/* The request ({"program","env","netconf"}) of a DEL that waits for this record; NULL = none. */
+json_t *spool_request(const struct spool *spool, const char *seat_key);
+/* The record of this key has gone. */
+void spool_undone(struct spool *spool, const char *seat_key);
+int spool_count(const struct spool *spool);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/status.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "ipamd/daemon.h"
+#include "ipamd/reconcile.h"
+#include "ipamd/spool.h"
+#include "ipamd/undo.h"
+
+int status_count(struct daemon *d, struct status_counts *ret_counts, struct err *err)
+{
+	struct status_counts counts = { 0 };
+	struct attachment a = { 0 };
+	uint64_t after = 0;
+	int r;
+
+	while ((r = ledger_next(d->ledger, after, &a, err)) == 0) {
+		after = a.id;
+		counts.unfinished += a.state == ATTACHMENT_UNFINISHED;
+		counts.attached += a.state == ATTACHMENT_ATTACHED;
+		counts.dirty += a.state == ATTACHMENT_DIRTY;
+		attachment_free(&a);
+	}
+	if (r != -ENOENT)
+		return r;
+	*ret_counts = counts;
+	return 0;
+}
+
+bool status_mass_death(const struct daemon *d)
+{
+	return reconcile_last(d->reconcile)->alarm;
+}
+
+static json_t *alarms_of(const struct daemon *d)
+{
+	const struct reconcile_report *last = reconcile_last(d->reconcile);
+	json_t *alarms = json_array();
+
+	if (alarms && !d->config_ok)
+		(void)json_array_append_new(
+			alarms,
+			json_sprintf("the configuration was not taken: %s", d->config_error));
+	if (alarms && last->alarm)
+		(void)json_array_append_new(
+			alarms, json_sprintf("%d of %d attachments look dead at once: none was "
+					     "reclaimed",
+					     last->dead, last->looked));
+	return alarms;
+}
+
+int status_node(struct daemon *d, json_t **ret_json, struct err *err)
+{
+	struct status_counts counts;
+	int queued, running, r;
+
+	r = status_count(d, &counts, err);
+	if (r < 0)
+		return r;
+	undo_count(d, &queued, &running);
+	*ret_json = json_pack(
+		"{s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I}, s:I, s:{s:i, s:i}, s:i, s:i,"
+		" s:{s:b, s:I, s:s}, s:o}",
+		"version", SPUR_VERSION, "node", d->node, "bootID", d->boot_id, "uptime",
+		(json_int_t)((clock_boot_ms() - d->started_ms) / 1000), "state", d->config.state,
+		"attachments", "unfinished", (json_int_t)counts.unfinished, "attached",
+		(json_int_t)counts.attached, "dirty", (json_int_t)counts.dirty, "pools",
+		(json_int_t)ledger_pools(d->ledger)->count, "undo", "queued", queued, "running",
+		running, "spooled", spool_count(d->spool), "connections", server_conns(d->server),
+		"config", "ok", d->config_ok, "time", (json_int_t)d->config_ms, "error",
+		d->config_error, "alarms", alarms_of(d));
+	return *ret_json ? 0 : err_nomem(err);
+}
+
+static json_t *cidr_json(const struct cidr *cidr)
+{
+	char text[CIDR_TEXT];
+
+	return cidr->ip.family ? json_string(cidr_format(cidr, text)) : NULL;
+}
+
+static json_t *ip_json(const struct ip *ip)
+{
+	char text[IP_TEXT];
+
+	return ip->family ? json_string(ip_format(ip, text)) : NULL;
+}
+
+static int add_rail(struct daemon *d, const struct pool *pool, const struct rail *rail,
+		    json_t *rails, struct err *err)
+{
+	struct rail_usage usage;
+	json_t *json;
+	int r;
+
+	r = ledger_usage(d->ledger, pool, rail, &usage, err);
+	if (r < 0)
+		return r;
+	json = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:I}", "name", rail->name, "cidr",
+			 cidr_json(&rail->cidr), "cidr6", cidr_json(&rail->cidr6), "gateway",
+			 ip_json(&rail->gateway), "gateway6", ip_json(&rail->gateway6), "capacity",
+			 (json_int_t)usage.capacity, "held", (json_int_t)usage.held, "resting",
+			 (json_int_t)usage.resting);
+	return json_array_append_new(rails, json) < 0 ? err_nomem(err) : 0;
+}
+
+static int add_pool(struct daemon *d, const struct pool *pool, json_t *pools, struct err *err)
+{
+	CLEANUP_JSON json_t *rails = json_array();
+	json_t *json;
+	int r = rails ? 0 : err_nomem(err);
+
+	for (size_t i = 0; r == 0 && i < pool->rail_count; i++)
+		r = add_rail(d, pool, &pool->rails[i], rails, err);
+	if (r < 0)
+		return r;
+	json = json_pack("{s:s, s:I, s:O}", "name", pool->name, "cooldown_s",
+			 (json_int_t)(pool->cooldown_ms / 1000), "rails", rails);
+	return json_array_append_new(pools, json) < 0 ? err_nomem(err) : 0;
+}
+
+int status_pools(struct daemon *d, const char *name, json_t **ret_json, struct err *err)
+{
+	const struct pool_set *set = ledger_pools(d->ledger);
+	CLEANUP_JSON json_t *pools = json_array();
+	int r = pools ? 0 : err_nomem(err);
+
+	for (size_t i = 0; r == 0 && i < set->count; i++) {
+		if (!name || strcmp(name, set->pools[i].name) == 0)
+			r = add_pool(d, &set->pools[i], pools, err);
+	}
+	if (r < 0)
+		return r;
+	*ret_json = json_pack("{s:O}", "pools", pools);
+	return *ret_json ? 0 : err_nomem(err);
+}
