@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which index is next, and what may be asked for by name. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "ipamd/lease.h"
+
+enum { COOLDOWN = 1000 };
+
+static void test_oldest_rested_before_unused(void **state)
+{
+	static const struct {
+		struct lease_offer offer;
+		int64_t now;
+		int index; /* -1: refused */
+		const char *says;
+	} rows[] = {
+		{ { true, true, 7, 5000, 9 }, 6000, 7, "" },
+		{ { true, true, 7, 5000, 9 }, 5999, 9, "" },
+		{ { true, false, 7, 5000, 0 }, 6000, 7, "" },
+		{ { true, false, 7, 5000, 0 }, 5999, -1, "in 1 s" },
+		{ { true, false, 7, 5000, 0 }, 5000, -1, "in 1 s" },
+		{ { false, true, 0, 0, 9 }, 0, 9, "" },
+		{ { false, false, 0, 0, 0 }, 0, -1, "all are held" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct err err = { 0 };
+		uint32_t index = 99;
+		int r = lease_choose(&rows[i].offer, COOLDOWN, rows[i].now, &index, &err);
+
+		assert_int_equal(r, rows[i].index < 0 ? -EAGAIN : 0);
+		assert_int_equal(index, rows[i].index < 0 ? 99 : rows[i].index);
+		assert_int_equal(err.code, rows[i].index < 0 ? ERR_AGAIN : 0);
+		assert_non_null(strstr(err.msg, rows[i].says));
+	}
+}
+
+static void test_rest(void **state)
+{
+	(void)state;
+	assert_int_equal(lease_rest_left_ms(5000, 1000, 5000), 1000);
+	assert_int_equal(lease_rest_left_ms(5000, 1000, 5999), 1);
+	assert_int_equal(lease_rest_left_ms(5000, 1000, 6000), 0);
+	assert_int_equal(lease_rest_left_ms(5000, 1000, 999999), 0);
+	assert_int_equal(lease_rest_left_ms(5000, 0, 5000), 0);
+}
+
+static void test_lease_is_read_back(void **state)
+{
+	(void)state;
+	struct lease held = { .state = LEASE_HELD, .holder = UINT64_C(0x0102030405060708) };
+	struct lease resting = { .state = LEASE_RESTING, .since_ms = 123456789 }, found;
+	uint8_t bytes[LEASE_BYTES];
+
+	lease_encode(&held, bytes);
+	assert_int_equal(lease_decode(bytes, sizeof(bytes), &found), 0);
+	assert_int_equal(found.state, LEASE_HELD);
+	assert_int_equal(found.holder, held.holder);
+	lease_encode(&resting, bytes);
+	assert_int_equal(lease_decode(bytes, sizeof(bytes), &found), 0);
+	assert_int_equal(found.state, LEASE_RESTING);
+	assert_int_equal(found.since_ms, resting.since_ms);
+	assert_int_equal(lease_decode(bytes, sizeof(bytes) - 1, &found), -EINVAL);
+	bytes[0] = LEASE_UNUSED;
+	assert_int_equal(lease_decode(bytes, sizeof(bytes), &found), -EINVAL);
+}
+
+static void test_addresses_asked_for(void **state)
+{
+	static const struct {
+		const char *ips[3];
+		int index; /* -1: refused */
+		const char *says;
+	} rows[] = {
+		{ { "10.0.0.5/24" }, 5, "" },
+		{ { "10.0.0.5" }, 5, "" },
+		{ { "fd00::5" }, 5, "" },
+		{ { "10.0.0.5", "fd00::5" }, 5, "" },
+		{ { "fd00::5", "10.0.0.5" }, 5, "" },
+		{ { "10.0.0.5", "fd00::6" }, -1, "different host indexes (5 and 6)" },
+		{ { "10.0.0.5", "10.0.0.5" }, -1, "one address of each family" },
+		{ { "10.0.0.5", "10.0.0.6" }, -1, "one address of each family" },
+		{ { "10.0.1.5" }, -1, "10.0.1.5: is not in rail \"r\"" },
+		{ { "10.0.0.5", "fe80::5" }, -1, "fe80::5: is not in rail" },
+		{ { "10.0.0.1" }, -1, "is excluded" }, /* the gateway */
+		{ { "10.0.0.0" }, -1, "is excluded" },
+		{ { "10.0.0.255" }, -1, "is excluded" },
+		{ { "10.0.0.9" }, -1, "is excluded" },
+	};
+	CLEANUP_JSON json_t *json = json_loads(
+		"[{\"name\": \"p\", \"rails\": [{\"name\": \"r\", \"cidr\": \"10.0.0.0/24\", "
+		"\"cidr6\": \"fd00::/64\", \"gatewayIndex\": 1, \"exclude\": [\"10.0.0.9\"]}]}]",
+		0, NULL);
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	struct err err = { 0 };
+	(void)state;
+
+	assert_int_equal(pool_set_read(json, &set, &err), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct cidr ips[3];
+		size_t count = 0;
+		uint32_t index = 99;
+		int r;
+
+		for (; count < 3 && rows[i].ips[count]; count++)
+			assert_int_equal(cidr_parse(rows[i].ips[count], &ips[count]), 0);
+		err = (struct err) { 0 };
+		r = lease_requested(&set.pools[0].rails[0], ips, count, &index, &err);
+		assert_int_equal(r, rows[i].index < 0 ? -EINVAL : 0);
+		assert_int_equal(index, rows[i].index < 0 ? 99 : rows[i].index);
+		assert_int_equal(err.code, rows[i].index < 0 ? ERR_VALUE : 0);
+		if (!strstr(err.msg, rows[i].says))
+			fail_msg("row %zu: \"%s\" does not say %s", i, err.msg, rows[i].says);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_oldest_rested_before_unused),
+		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_lease_is_read_back),
+		cmocka_unit_test(test_addresses_asked_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pools as text, and the arithmetic between indexes and addresses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "ipamd/pool.h"
+
+/* JSON with ' for ". */
+static json_t *parse(const char *text)
+{
+	CLEANUP_FREE char *copy = strdup(text);
+	json_t *json;
+
+	for (char *p = copy; *p; p++) {
+		if (*p == '\'')
+			*p = '"';
+	}
+	json = json_loads(copy, 0, NULL);
+	assert_non_null(json);
+	return json;
+}
+
+/* One pool with one rail of these members. */
+static int read_rail(const char *members, struct pool_set *set, struct err *err)
+{
+	char text[1024];
+
+	(void)snprintf(text, sizeof(text), "[{'name': 'p', 'rails': [{'name': 'r', %s}]}]",
+		       members);
+
+	CLEANUP_JSON json_t *json = parse(text);
+
+	return pool_set_read(json, set, err);
+}
+
+static struct ip ip_of(const char *text)
+{
+	struct ip ip = { 0 };
+
+	assert_int_equal(ip_parse(text, &ip), 0);
+	return ip;
+}
+
+/* The indexes that a rail gives, as "first-last first-last …". */
+static void format_indexes(const struct rail *rail, char *buf, size_t size)
+{
+	uint64_t from, index;
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (from = 0; rail_next_index(rail, from, &index); from = index + 1) {
+		uint64_t first = index;
+
+		while (index < rail->last && rail_has_index(rail, index + 1))
+			index++;
+		n += (size_t)snprintf(buf + n, size - n, "%s%llu-%llu", n ? " " : "",
+				      (unsigned long long)first, (unsigned long long)index);
+	}
+}
+
+static void test_indexes_that_may_be_given(void **state)
+{
+	static const struct {
+		const char *members, *indexes;
+	} rows[] = {
+		{ "'cidr': '10.0.0.0/29'", "1-6" },
+		{ "'cidr': '10.0.0.0/30'", "1-2" },
+		{ "'cidr': '10.0.0.0/31'", "0-1" },
+		{ "'cidr': '10.0.0.7/32'", "0-0" },
+		{ "'cidr6': 'fd00::/125'", "1-7" },
+		{ "'cidr6': 'fd00::/127'", "0-1" },
+		{ "'cidr6': 'fd00::7/128'", "0-0" },
+		{ "'cidr': '10.0.0.0/29', 'cidr6': 'fd00::/64'", "1-6" },
+		{ "'cidr': '10.0.0.0/24', 'cidr6': 'fd00::/125'", "1-7" },
+		{ "'cidr': '10.0.0.0/31', 'cidr6': 'fd00::/64'", "1-1" },
+		{ "'cidr': '10.0.0.0/31', 'gatewayIndex': 0", "1-1" },
+		{ "'cidr': '10.0.0.0/29', 'gatewayIndex': 1", "2-6" },
+		{ "'cidr': '10.0.0.0/29', 'gateway': '10.0.0.6'", "1-5" },
+		{ "'cidr6': 'fd00::/125', 'gateway6': 'fd00::4'", "1-3 5-7" },
+		{ "'cidr': '10.0.0.0/28', 'exclude': ['10.0.0.4/30', '10.0.0.9', "
+		  "'10.0.0.11-10.0.0.12']",
+		  "1-3 8-8 10-10 13-14" },
+		/* overlapping, touching, unsorted */
+		{ "'cidr': '10.0.0.0/28', 'exclude': ['10.0.0.8-10.0.0.10', '10.0.0.2-10.0.0.5', "
+		  "'10.0.0.6', '10.0.0.4-10.0.0.4']",
+		  "1-1 7-7 11-14" },
+		/* by either family; past the highest index is nothing */
+		{ "'cidr': '10.0.0.0/29', 'cidr6': 'fd00::/64', 'exclude': ['fd00::3', "
+		  "'fd00::100-fd00::200', 'fd00::5-fd00::ffff']",
+		  "1-2 4-4" },
+		{ "'cidr': '10.0.0.0/29', 'exclude': ['10.0.0.0/29']", "" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP(pool_set_free) struct pool_set set = { 0 };
+		const struct rail *rail;
+		struct err err = { 0 };
+		uint64_t count = 0;
+		char text[200];
+
+		if (read_rail(rows[i].members, &set, &err) < 0)
+			fail_msg("row %zu: %s", i, err.msg);
+		rail = pool_rail(pool_find(&set, "p"), NULL);
+		format_indexes(rail, text, sizeof(text));
+		assert_string_equal(text, rows[i].indexes);
+		for (uint64_t index = 0; index <= rail->last; index++)
+			count += rail_has_index(rail, index);
+		assert_int_equal(rail_capacity(rail), count);
+	}
+}
+
+static void test_large_rails(void **state)
+{
+	(void)state;
+	CLEANUP(pool_set_free) struct pool_set set = { 0 }, all = { 0 };
+	struct err err;
+	uint64_t index;
+
+	assert_int_equal(read_rail("'cidr6': 'fd00::/16', 'exclude': ['fd00::/17']", &set, &err),
+			 0);
+	assert_int_equal(rail_capacity(&set.pools[0].rails[0]), 0);
+	assert_int_equal(read_rail("'cidr': '0.0.0.0/0'", &all, &err), 0);
+	assert_int_equal(rail_capacity(&all.pools[0].rails[0]), UINT32_MAX - UINT64_C(1));
+	assert_true(rail_next_index(&all.pools[0].rails[0], UINT32_MAX - 1, &index));
+	assert_false(rail_next_index(&all.pools[0].rails[0], UINT32_MAX, &index));
+}
+
+static void assert_address(const struct address *address, const char *cidr, const char *gateway)
+{
+	char text[CIDR_TEXT], ip[IP_TEXT] = "";
+
+	assert_string_equal(cidr_format(&address->cidr, text), cidr);
+	if (address->gateway.family)
+		(void)ip_format(&address->gateway, ip);
+	assert_string_equal(ip, gateway);
+}
+
+static void test_index_becomes_addresses_and_back(void **state)
+{
+	(void)state;
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	struct ip_config config;
+	struct rail *rail;
+	struct err err;
+	uint64_t index;
+	struct ip ip;
+
+	assert_int_equal(read_rail("'cidr': '10.0.0.0/13', 'cidr6': 'fd00::/64', "
+				   "'gatewayIndex': 1, 'routes': [{'dst': '10.0.0.0/8'}, "
+				   "{'dst': 'fd00::/8', 'gw': 'fd00::7'}, {'dst': '::/0', "
+				   "'table': 103}]",
+				   &set, &err),
+			 0);
+	rail = &set.pools[0].rails[0];
+	rail_config(rail, 0x10203, &config);
+	assert_int_equal(config.ip_count, 2);
+	assert_address(&config.ips[0], "10.1.2.3/13", "10.0.0.1");
+	assert_address(&config.ips[1], "fd00::1:203/64", "fd00::1");
+	assert_int_equal(config.route_count, 3);
+	ip = ip_of("10.0.0.1");
+	assert_int_equal(ip_compare(&config.routes[0].gw, &ip), 0);
+	ip = ip_of("fd00::7");
+	assert_int_equal(ip_compare(&config.routes[1].gw, &ip), 0);
+	ip = ip_of("fd00::1");
+	assert_int_equal(ip_compare(&config.routes[2].gw, &ip), 0);
+	assert_int_equal(config.routes[2].table, 103);
+
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(rail_index_of(rail, &config.ips[i].cidr.ip, &index));
+		assert_int_equal(index, 0x10203);
+	}
+	ip = ip_of("10.8.0.0");
+	assert_false(rail_index_of(rail, &ip, &index));
+	ip = ip_of("9.255.255.255");
+	assert_false(rail_index_of(rail, &ip, &index));
+	ip = ip_of("fd00::8:0"); /* in the prefix, past the v4 side's last */
+	assert_false(rail_index_of(rail, &ip, &index));
+	ip = ip_of("fd00:0:0:1::5");
+	assert_false(rail_index_of(rail, &ip, &index));
+}
+
+static void test_route_without_gateway_is_on_link(void **state)
+{
+	(void)state;
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	struct err err;
+
+	assert_int_equal(
+		read_rail("'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8'}]", &set, &err),
+		0);
+	assert_int_equal(set.pools[0].rails[0].routes[0].gw.family, 0);
+}
+
+static void test_wrong_rail_names_the_key(void **state)
+{
+	static const struct {
+		const char *members, *says;
+	} rows[] = {
+		{ "'mtu': 1", "key \"pools[0].rails[0].cidr\": is required" },
+		{ "'cidr': '10.0.0.0/24', 'mtu': 1", "\"pools[0].rails[0].mtu\": is not known" },
+		{ "'cidr': '10.0.0.1/24'",
+		  "\"pools[0].rails[0].cidr\": \"10.0.0.1/24\": has host" },
+		{ "'cidr': '10.0.0.0'", "\"pools[0].rails[0].cidr\"" },
+		{ "'cidr': 'fd00::/64'", "must be an IPv4 prefix" },
+		{ "'cidr6': '10.0.0.0/24'", "must be an IPv6 prefix" },
+		{ "'cidr6': 'fd00::1/64'", "has host bits" },
+		{ "'cidr': 7", "\"pools[0].rails[0].cidr\": 7: must be a string" },
+		{ "'cidr': '10.0.0.0/24', 'gateway': '10.0.1.1'", "rails[0].gateway\"" },
+		{ "'cidr': '10.0.0.0/24', 'gateway': '10.0.0.0'", "rails[0].gateway\"" },
+		{ "'cidr': '10.0.0.0/24', 'gateway': '10.0.0.255'", "rails[0].gateway\"" },
+		{ "'cidr': '10.0.0.0/24', 'gateway': 'fd00::1'", "rails[0].gateway\"" },
+		{ "'cidr': '10.0.0.0/24', 'gateway6': 'fd00::1'", "rails[0].gateway6\"" },
+		{ "'cidr': '10.0.0.0/24', 'gatewayIndex': -1", "rails[0].gatewayIndex\"" },
+		{ "'cidr': '10.0.0.0/24', 'gatewayIndex': 0", "rails[0].gatewayIndex\"" },
+		{ "'cidr': '10.0.0.0/24', 'gatewayIndex': 255", "rails[0].gatewayIndex\"" },
+		{ "'cidr': '10.0.0.0/24', 'gatewayIndex': 256", "rails[0].gatewayIndex\"" },
+		{ "'cidr': '10.0.0.0/24', 'gatewayIndex': 1, 'gateway': '10.0.0.2'",
+		  "rails[0].gatewayIndex\": 1: excludes" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': '10.0.0.1'", "rails[0].exclude\"" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.1', '10.0.1.0']", "element 1" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.0/8']", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9-10.0.0.8']", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9-10.0.1.8']", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9-']", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9/28']", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': [9]", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['fd00::1']", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'routes': {}", "rails[0].routes\"" },
+		{ "'cidr': '10.0.0.0/24', 'routes': [{}]",
+		  "rails[0].routes[0].dst\": is required" },
+		{ "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.1/8'}]",
+		  "rails[0].routes[0].dst\": has host bits" },
+		{ "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'via': 'x'}]",
+		  "rails[0].routes[0].via\": is not known" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct pool_set set = { .count = 99 };
+		struct err err = { 0 };
+
+		if (read_rail(rows[i].members, &set, &err) == 0)
+			fail_msg("row %zu is taken", i);
+		assert_int_equal(set.count, 99);
+		if (!strstr(err.msg, rows[i].says))
+			fail_msg("row %zu: \"%s\" does not say %s", i, err.msg, rows[i].says);
+	}
+}
+
+static void test_wrong_pools_name_the_key(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{ "{}", "\"pools\": must be an array" },
+		{ "[7]", "\"pools[0]\": must be an object" },
+		{ "[{}]", "\"pools[0].name\": is required" },
+		{ "[{'name': 'p'}]", "\"pools[0].rails\": is required" },
+		{ "[{'name': '../p', 'rails': []}]", "\"pools[0].name\"" },
+		{ "[{'name': 'p', 'rails': []}]", "\"pools[0].rails\"" },
+		{ "[{'name': 'p', 'rails': [{'cidr': '10.0.0.0/24'}]}]",
+		  "\"pools[0].rails[0].name\": is required" },
+		{ "[{'name': 'p', 'cooldown_s': 86401, 'rails': [{'name': 'r', 'cidr': "
+		  "'10.0.0.0/24'}]}]",
+		  "\"pools[0].cooldown_s\"" },
+		{ "[{'name': 'p', 'colour': 1, 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24'}]}]",
+		  "\"pools[0].colour\": is not known" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24'}, {'name': 'r', "
+		  "'cidr': '10.0.1.0/24'}]}]",
+		  "\"pools[0].rails[1].name\"" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24'}]}, {'name': 'p', "
+		  "'rails': [{'name': 's', 'cidr': '10.0.1.0/24'}]}]",
+		  "\"pools[1].name\"" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24'}, {'name': 's', "
+		  "'cidr': '10.0.0.128/25'}]}]",
+		  "\"pools[0].rails[1].cidr\": overlaps rail \"r\"" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr6': 'fd00::/64'}]}, {'name': 'q', "
+		  "'rails': [{'name': 's', 'cidr6': 'fd00::/48'}]}]",
+		  "\"pools[1].rails[0].cidr6\": overlaps rail \"r\" of pool \"p\"" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP_JSON json_t *json = parse(rows[i].text);
+		struct pool_set set;
+		struct err err = { 0 };
+
+		if (pool_set_read(json, &set, &err) == 0)
+			fail_msg("row %zu is taken", i);
+		if (!strstr(err.msg, rows[i].says))
+			fail_msg("row %zu: \"%s\" does not say %s", i, err.msg, rows[i].says);
+	}
+}
+
+static void test_pools_and_rails_are_found(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json =
+		parse("[{'name': 'a', 'rails': [{'name': 'r0', 'cidr': '10.0.0.0/24'}, {'name': "
+		      "'r1', 'cidr': '10.0.1.0/24'}]}, {'name': 'b', 'cooldown_s': 0, 'x-note': "
+		      "1, 'rails': [{'name': 'r0', 'cidr': '10.0.2.0/24'}]}]");
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	struct err err;
+
+	assert_int_equal(pool_set_read(json, &set, &err), 0);
+	assert_ptr_equal(pool_find(&set, "b"), &set.pools[1]);
+	assert_null(pool_find(&set, "c"));
+	assert_null(pool_rail(&set.pools[0], NULL));
+	assert_ptr_equal(pool_rail(&set.pools[0], "r1"), &set.pools[0].rails[1]);
+	assert_null(pool_rail(&set.pools[0], "r2"));
+	assert_ptr_equal(pool_rail(&set.pools[1], NULL), &set.pools[1].rails[0]);
+	assert_int_equal(set.pools[0].cooldown_ms, 120000);
+	assert_int_equal(set.pools[1].cooldown_ms, 0);
+	assert_true(json_equal(set.source, json));
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_indexes_that_may_be_given),
+		cmocka_unit_test(test_large_rails),
+		cmocka_unit_test(test_index_becomes_addresses_and_back),
+		cmocka_unit_test(test_route_without_gateway_is_on_link),
+		cmocka_unit_test(test_wrong_rail_names_the_key),
+		cmocka_unit_test(test_wrong_pools_name_the_key),
+		cmocka_unit_test(test_pools_and_rails_are_found),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

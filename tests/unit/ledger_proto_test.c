@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The words on the socket: what is written is read back, and what is wrong is named. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "ipamd/proto/proto.h"
+
+/* JSON with ' for ". */
+static json_t *parse(const char *text)
+{
+	CLEANUP_FREE char *copy = strdup(text);
+	json_t *json;
+
+	for (char *p = copy; *p; p++) {
+		if (*p == '\'')
+			*p = '"';
+	}
+	json = json_loads(copy, 0, NULL);
+	assert_non_null(json);
+	return json;
+}
+
+static void assert_json_equal(json_t *a, json_t *b)
+{
+	if (json_equal(a, b))
+		return;
+	CLEANUP_FREE char *x = json_dumps(a, JSON_SORT_KEYS);
+	CLEANUP_FREE char *y = json_dumps(b, JSON_SORT_KEYS);
+
+	assert_string_equal(x, y);
+}
+
+static const char record_text[] =
+	"{'id': 12, 'generation': 12, 'state': 'attached', 'network': 'rail0',"
+	" 'containerID': 'abc', 'ifname': 'net1',"
+	" 'pod': {'namespace': 'ns', 'name': 'worker-3', 'uid': 'u-1'},"
+	" 'netns': {'path': '/run/netns/x', 'cookie': 4711, 'nsid': 3}, 'bootID': 'b-1',"
+	" 'request': {'program': 'spur', 'env': {'CNI_COMMAND': 'ADD', 'CNI_ARGS': ''},"
+	"   'netconf': {'name': 'rail0', 'device': 'eth5'}},"
+	" 'device': {'key': 'net:eth5', 'ifindex': 7, 'name': 'eth5', 'altnames': ['a', 'b'],"
+	"   'mtu': 1500, 'mac': '02:00:00:00:00:01', 'permMAC': '02:00:00:00:00:02', 'up': true,"
+	"   'kind': 'veth', 'parent': 'pci/0000:1a:00.1'},"
+	" 'pool': 'train', 'rail': {'name': 'rail0', 'number': 0, 'index': 5},"
+	" 'ips': [{'address': '10.0.0.5/24', 'gateway': '10.0.0.1'}, {'address': 'fd00::5/64'}],"
+	" 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.1', 'mtu': 4200, 'advmss': 1, 'priority': "
+	"2,"
+	"   'table': 103, 'scope': 0}, {'dst': 'fd00::/8'}],"
+	" 'facts': {'ifindex': 9, 'mac': '02:00:00:00:00:03', 'mtu': 9000, 'table': 100,"
+	"   'ips': [{'address': '10.0.0.5/24'}], 'routes': [{'dst': '0.0.0.0/0', 'gw': "
+	"'10.0.0.1'}]},"
+	" 'reservedAt': 1700000000000, 'bootTime': 12345}";
+
+static void test_record_is_read_back(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json = parse(record_text);
+	CLEANUP(attachment_free) struct attachment a = { 0 }, copy = { 0 };
+	struct err err;
+
+	assert_int_equal(attachment_decode(json, &a, &err), 0);
+	assert_int_equal(a.id, 12);
+	assert_int_equal(a.state, ATTACHMENT_ATTACHED);
+	assert_string_equal(a.netns.path, "/run/netns/x");
+	assert_int_equal(a.netns.cookie, 4711);
+	assert_int_equal(a.netns.nsid, 3);
+	assert_int_equal(a.device.altname_count, 2);
+	assert_true(a.device.up);
+	assert_int_equal(a.rail.index, 5);
+	assert_int_equal(a.net.ip_count, 2);
+	assert_int_equal(a.net.ips[1].gateway.family, 0);
+	assert_int_equal(a.net.routes[0].scope, 0);
+	assert_int_equal(a.net.routes[1].scope, -1);
+	assert_int_equal(a.facts.net.route_count, 1);
+
+	CLEANUP_JSON json_t *again = attachment_encode(&a);
+
+	assert_json_equal(json, again);
+	assert_int_equal(attachment_copy(&a, &copy, &err), 0);
+	attachment_free(&a);
+
+	CLEANUP_JSON json_t *copied = attachment_encode(&copy);
+
+	assert_json_equal(json, copied);
+}
+
+/* What an attachment of spur-ipam without pool has: everything optional left out. */
+static void test_small_record_is_read_back(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json =
+		parse("{'id': 1, 'generation': 1, 'state': 'unfinished', 'network': 'n',"
+		      " 'containerID': 'c', 'ifname': 'i', 'future': [1],"
+		      " 'request': {'program': 'spur-ipam', 'env': {}, 'netconf': {}}}");
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 };
+	struct err err;
+
+	assert_int_equal(attachment_decode(json, &a, &err), 0);
+	assert_string_equal(a.device.key, "");
+	assert_string_equal(a.pod.uid, "");
+	assert_int_equal(a.netns.nsid, -1);
+
+	CLEANUP_JSON json_t *full = attachment_encode(&a);
+
+	assert_null(json_object_get(full, "device"));
+	assert_null(json_object_get(full, "pool"));
+	assert_int_equal(attachment_decode(full, &b, &err), 0);
+
+	CLEANUP_JSON json_t *again = attachment_encode(&b);
+
+	assert_json_equal(full, again);
+}
+
+/* Each row changes one member of the record above; NULL takes it away. */
+static void test_wrong_record_names_the_member(void **state)
+{
+	static const struct {
+		const char *object, *key, *value, *says;
+	} rows[] = {
+		{ NULL, "id", NULL, "\"id\": is required" },
+		{ NULL, "id", "0", "\"id\": 0: must be an integer" },
+		{ NULL, "id", "'1'", "\"id\"" },
+		{ NULL, "state", "'gone'", "\"state\"" },
+		{ NULL, "state", NULL, "\"state\": is required" },
+		{ NULL, "network", "'a/b'", "\"network\"" },
+		{ NULL, "containerID", "''", "\"containerID\"" },
+		{ NULL, "ifname", "'sixteen-bytes-xx'", "\"ifname\"" },
+		{ NULL, "ifname", "'..'", "\"ifname\"" },
+		{ NULL, "request", NULL, "\"request\": is required" },
+		{ "request", "program", "'sh'", "\"request.program\"" },
+		{ "request", "env", "{'LD_PRELOAD': 'x'}", "\"request.env\"" },
+		{ "request", "env", "{'CNI_X': 1}", "\"request.env\"" },
+		{ "request", "env", "{'CNI_A=B': ''}", "\"request.env\"" },
+		{ "request", "env", NULL, "\"request.env\": is required" },
+		{ "request", "netconf", "[]", "\"request.netconf\"" },
+		{ NULL, "pod", "'x'", "\"pod\": \"x\": must be an object" },
+		{ "pod", "uid", "7", "\"pod.uid\"" },
+		{ "netns", "nsid", "-2", "\"netns.nsid\"" },
+		{ "netns", "cookie", "-1", "\"netns.cookie\"" },
+		{ "device", "name", "'a-name-of-sixteen'", "\"device.name\"" },
+		{ "device", "mac", "'02:00'", "\"device.mac\"" },
+		{ "device", "altnames", "[1]", "\"device.altnames\"" },
+		{ "device", "up", "1", "\"device.up\"" },
+		{ "rail", "index", "4294967296", "\"rail.index\"" },
+		{ NULL, "ips", "[{'address': '10.0.0.5/33'}]", "\"ips[0].address\"" },
+		{ NULL, "ips", "[{'address': '::1', 'gateway': '1.2.3.4'}]", "\"ips[0].gateway\"" },
+		{ NULL, "ips", "[{}]", "\"ips[0].address\": is required" },
+		{ NULL, "ips", "[1]", "\"ips[0]\": must be an object" },
+		{ NULL, "routes", "[{'dst': '::/0'}, {'dst': '::/0', 'gw': '1.2.3.4'}]",
+		  "\"routes[1].gw\"" },
+		{ NULL, "routes", "[{'dst': '::/0', 'scope': 256}]", "\"routes[0].scope\"" },
+		{ "facts", "ips", "[{'address': 'x'}]", "\"facts.ips[0].address\"" },
+		{ "facts", "mtu", "-1", "\"facts.mtu\"" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP_JSON json_t *json = parse(record_text);
+		struct attachment a = { .id = 99 };
+		json_t *object = rows[i].object ? json_object_get(json, rows[i].object) : json;
+		struct err err = { 0 };
+
+		if (rows[i].value) {
+			char text[200];
+
+			(void)snprintf(text, sizeof(text), "[%s]", rows[i].value);
+
+			CLEANUP_JSON json_t *value = parse(text);
+
+			json_object_set(object, rows[i].key, json_array_get(value, 0));
+		} else {
+			json_object_del(object, rows[i].key);
+		}
+		assert_true(attachment_decode(json, &a, &err) < 0);
+		assert_int_equal(a.id, 99);
+		if (!strstr(err.msg, rows[i].says))
+			fail_msg("row %zu: \"%s\" does not say %s", i, err.msg, rows[i].says);
+	}
+}
+
+static void test_arrays_have_limits(void **state)
+{
+	static const struct {
+		const char *key;
+		const char *element;
+		size_t max;
+	} rows[] = {
+		{ "ips", "{'address': '::1/128'}", PROTO_IPS_MAX },
+		{ "routes", "{'dst': '::/0'}", PROTO_ROUTES_MAX },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP_JSON json_t *json = parse("{}");
+		CLEANUP_JSON json_t *element = parse(rows[i].element);
+		json_t *array = json_array();
+		struct facts facts;
+		struct err err;
+
+		json_object_set_new(json, rows[i].key, array);
+		for (size_t k = 0; k < rows[i].max; k++)
+			json_array_append(array, element);
+		assert_int_equal(facts_decode(json, &facts, &err), 0);
+		json_array_append(array, element);
+		assert_true(facts_decode(json, &facts, &err) < 0);
+		assert_non_null(strstr(err.msg, rows[i].key));
+	}
+}
+
+static void test_key_fits_the_store(void **state)
+{
+	(void)state;
+	char id[PROTO_KEY_MAX + 1];
+	struct attachment_key key = { "net", id, "i" }, found;
+	struct err err;
+
+	memset(id, 'x', sizeof(id));
+	id[PROTO_KEY_MAX - 4] = '\0';
+
+	CLEANUP_JSON json_t *fits = key_encode(&key);
+
+	assert_int_equal(key_decode(fits, &found, &err), 0);
+	assert_string_equal(found.container_id, id);
+	id[PROTO_KEY_MAX - 4] = 'x';
+	id[PROTO_KEY_MAX - 3] = '\0';
+
+	CLEANUP_JSON json_t *longer = key_encode(&key);
+
+	assert_true(key_decode(longer, &found, &err) < 0);
+	assert_int_equal(err.code, ERR_ENV);
+}
+
+static void test_request_is_read_back(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json =
+		parse("{'network': 'rail0', 'containerID': 'abc', 'ifname': 'net1',"
+		      " 'pod': {'name': 'p'}, 'netns': {'path': '/x', 'cookie': 1, 'nsid': 0},"
+		      " 'request': {'program': 'spur', 'env': {'CNI_IFNAME': 'net1'},"
+		      "   'netconf': {'name': 'rail0'}},"
+		      " 'device': 'net:eth5', 'pool': 'train', 'rail': 'rail0',"
+		      " 'ips': ['10.0.0.5/32', 'fd00::5/64'], 'deadline': 5000}");
+	struct reserve_request request;
+	struct err err;
+
+	assert_int_equal(reserve_decode(json, &request, &err), 0);
+	assert_string_equal(request.key.network, "rail0");
+	assert_string_equal(request.pod.uid, "");
+	assert_int_equal(request.netns.nsid, 0);
+	assert_string_equal(request.device, "net:eth5");
+	assert_int_equal(request.ip_count, 2);
+	assert_int_equal(request.deadline_ms, 5000);
+
+	CLEANUP_JSON json_t *again = reserve_encode(&request);
+
+	assert_json_equal(json, again);
+}
+
+static void test_wrong_request_is_refused(void **state)
+{
+	static const struct {
+		const char *key, *value;
+	} rows[] = {
+		{ "deadline", NULL },    { "deadline", "-1" },     { "ips", "[1]" },
+		{ "ips", "['10.0.0']" }, { "ips", "'10.0.0.5'" },  { "pool", "''" },
+		{ "rail", "7" },         { "device", "''" },       { "netns", "[]" },
+		{ "request", "{}" },     { "containerID", "'-'" }, { "ifname", "''" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP_JSON json_t *json =
+			parse("{'network': 'n', 'containerID': 'c', 'ifname': 'i', 'deadline': 1,"
+			      " 'request': {'program': 'spur', 'env': {}, 'netconf': {}}}");
+		struct reserve_request request;
+		struct err err;
+		char text[64];
+
+		assert_int_equal(reserve_decode(json, &request, &err), 0);
+		(void)snprintf(text, sizeof(text), "[%s]", rows[i].value ? rows[i].value : "");
+
+		CLEANUP_JSON json_t *value = parse(text);
+
+		if (rows[i].value)
+			json_object_set(json, rows[i].key, json_array_get(value, 0));
+		else
+			json_object_del(json, rows[i].key);
+		assert_true(reserve_decode(json, &request, &err) < 0);
+		assert_non_null(strstr(err.msg, rows[i].key));
+	}
+}
+
+/* The store also keys on the pod's UID. */
+static void test_pod_uid_fits_the_store(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json = parse(record_text);
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	char uid[PROTO_KEY_MAX + 1];
+	struct err err;
+
+	memset(uid, 'u', sizeof(uid));
+	uid[PROTO_KEY_MAX - 9] = '\0'; /* "rail0" and "net1" take nine */
+	json_object_set_new(json_object_get(json, "pod"), "uid", json_string(uid));
+	assert_int_equal(attachment_decode(json, &a, &err), 0);
+	attachment_free(&a);
+	uid[PROTO_KEY_MAX - 9] = 'u';
+	uid[PROTO_KEY_MAX - 8] = '\0';
+	json_object_set_new(json_object_get(json, "pod"), "uid", json_string(uid));
+	assert_true(attachment_decode(json, &a, &err) < 0);
+	assert_non_null(strstr(err.msg, "\"pod.uid\""));
+}
+
+static void test_error_is_read_back(void **state)
+{
+	(void)state;
+	struct err err = { 0 }, found = { 0 };
+
+	err_set(&err, EBUSY, ERR_AGAIN, "reserve %s: busy", "x");
+	err_details(&err, "wait");
+
+	CLEANUP_JSON json_t *json = error_encode(&err);
+
+	assert_true(error_decode(json, &found) < 0);
+	assert_int_equal(found.code, ERR_AGAIN);
+	assert_true(found.errnum > 0);
+	assert_string_equal(found.msg, "reserve x: busy");
+	assert_string_equal(found.details, "wait");
+
+	CLEANUP_JSON json_t *foreign = parse("{'code': -32601}");
+
+	assert_true(error_decode(foreign, &found) < 0);
+	assert_int_equal(found.code, ERR_INTERNAL);
+	assert_true(error_decode(NULL, &found) < 0);
+}
+
+static void test_error_survives_bytes_that_are_no_text(void **state)
+{
+	(void)state;
+	struct err err = { 0 }, found = { 0 };
+
+	err_set(&err, EINVAL, ERR_NAME, "name \xff\xfe: taken");
+
+	CLEANUP_JSON json_t *json = error_encode(&err);
+
+	assert_non_null(json);
+	assert_true(error_decode(json, &found) < 0);
+	assert_string_equal(found.msg, "name ??: taken");
+}
+
+static long allocations_left;
+
+static void *failing_malloc(size_t size)
+{
+	return allocations_left-- > 0 ? malloc(size) : NULL;
+}
+
+/* For each allocation in turn: it fails, nothing is half-built (or leaked: sanitizers look). */
+static void test_out_of_memory_at_each_allocation(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json = parse(record_text);
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	json_t *encoded = NULL;
+	struct err err;
+	long n;
+
+	assert_int_equal(attachment_decode(json, &a, &err), 0);
+	json_set_alloc_funcs(failing_malloc, free);
+	for (n = 0; !encoded && n < 10000; n++) {
+		allocations_left = n;
+		encoded = attachment_encode(&a);
+	}
+	json_set_alloc_funcs(malloc, free);
+	assert_true(n > 50 && n < 10000);
+	assert_json_equal(encoded, json);
+	json_decref(encoded);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_record_is_read_back),
+		cmocka_unit_test(test_small_record_is_read_back),
+		cmocka_unit_test(test_wrong_record_names_the_member),
+		cmocka_unit_test(test_arrays_have_limits),
+		cmocka_unit_test(test_key_fits_the_store),
+		cmocka_unit_test(test_request_is_read_back),
+		cmocka_unit_test(test_wrong_request_is_refused),
+		cmocka_unit_test(test_pod_uid_fits_the_store),
+		cmocka_unit_test(test_error_is_read_back),
+		cmocka_unit_test(test_error_survives_bytes_that_are_no_text),
+		cmocka_unit_test(test_out_of_memory_at_each_allocation),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
