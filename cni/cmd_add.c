@@ -60,9 +60,9 @@ static int get_addresses(struct add *add, struct err *err)
 	add->facts.net = add->record.net;
 	if (request->conf.ipam != IPAM_FOREIGN)
 		return 0;
-	add->asked = true;
 	r = ipam_delegate(&request->conf, &request->env, "ADD", NULL, add->site.host_fd,
 			  add->site.deadline_ms, &answer, err);
+	add->asked = r != -ENOENT;
 	if (r == 0)
 		r = result_read(answer, request->conf.ipam_type, &add->facts.net, err);
 	if (r == 0)

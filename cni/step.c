@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <linux/rtnetlink.h>
+
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -199,15 +201,21 @@ static void up_describe(const struct step *step, const struct site *site, char *
 	(void)snprintf(buf, size, "bring up %s", site->record->ifname);
 }
 
-/* The kernel told the neighbours when the device came up, and there was nobody to hear it. */
+/*
+ * The kernel told the neighbours when the device came up, and there was nobody to hear it. They
+ * would find out by themselves, later: no reason to fail.
+ */
 static int announce_addresses(struct site *site, struct err *err)
 {
 	struct addr_list list;
+	struct err ignored;
 	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
 
-	for (int i = 0; r == 0 && i < list.count; i++)
-		r = neigh_announce(site->link.ifindex, &site->link.mac, &list.addrs[i].cidr.ip,
-				   err);
+	for (int i = 0; r == 0 && i < list.count; i++) {
+		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
+			(void)neigh_announce(site->link.ifindex, &site->link.mac,
+					     &list.addrs[i].cidr.ip, &ignored);
+	}
 	return r;
 }
 

@@ -33,7 +33,10 @@ int ipam_delegate(const struct netconf *conf, const struct request_env *env, con
 	return delegate_run(&how, ret_answer, err);
 }
 
-/* The addresses are given back only when nobody uses them any more. */
+/*
+ * Addresses are given back only when nobody uses them any more. A foreign IPAM that fails does not
+ * keep the device from others: it is asked again at the next DEL.
+ */
 static int release(const struct undo *how, const struct recorded *recorded, const struct site *site,
 		   const struct err *trouble, struct err *err)
 {
@@ -43,17 +46,18 @@ static int release(const struct undo *how, const struct recorded *recorded, cons
 		.restored = site->outcome.restored,
 		.reason = reason,
 	};
-	int r = 0;
+	struct err later;
+	int r = 0, r2;
 
 	(void)snprintf(reason, sizeof(reason), "%s%s%s", how->reason, trouble ? ": " : "",
 		       trouble ? trouble->msg : "");
 	if (words.left)
 		r = ipam_delegate(&recorded->conf, &recorded->env, "DEL", how->prev_result,
 				  site->host_fd, how->deadline_ms, NULL, err);
-	if (r < 0)
-		return r;
 	(void)hook_step("release", 1);
-	return client_release(how->client, recorded->record, &words, how->deadline_ms, err);
+	r2 = client_release(how->client, recorded->record, &words, how->deadline_ms,
+			    r < 0 ? &later : err);
+	return r < 0 ? r : r2;
 }
 
 int undo_add(const struct undo *how, const struct recorded *recorded, struct site *site,

@@ -266,7 +266,10 @@ class Node:
 
     def daemon(self, pools=(), env=None, **settings):
         """Writes the configuration and starts spur-ipamd; returns when it serves."""
-        config = {"socket": self.socket, "state": self.state, "http": "", "node": self.label, "pools": list(pools)}
+        config = {
+            "socket": self.socket, "state": self.state, "plugin": program("spur"), "http": "",
+            "node": self.label, "pools": list(pools),
+        }
         config.update(settings)
         with open(self.config, "w", encoding="utf-8") as f:
             json.dump(config, f)
