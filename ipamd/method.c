@@ -411,11 +411,25 @@ static int serve_undo(struct daemon *d, struct request *q, json_t **ret_result, 
 
 /* --- attachment.list --- */
 
-static int list_append(json_t *list, const struct attachment *a, size_t *size, struct err *err)
+/* Beside the record, what is being done about it: {"reason", "why"} of an undo. */
+static int list_add_undo(const struct daemon *d, const struct attachment *a, json_t *record)
+{
+	struct attachment_key key = attachment_key(a);
+	char text[SEAT_KEY_MAX];
+	const struct seat *seat = seat_find(&d->seats, seat_key(&key, text));
+
+	if (!seat || seat->work == SEAT_IDLE)
+		return 0;
+	return json_object_set_new(
+		record, "undo", json_pack("{s:s, s:s}", "reason", seat->reason, "why", seat->why));
+}
+
+static int list_append(const struct daemon *d, json_t *list, const struct attachment *a,
+		       size_t *size, struct err *err)
 {
 	CLEANUP_JSON json_t *record = attachment_encode(a);
 
-	if (!record)
+	if (!record || list_add_undo(d, a, record) < 0)
 		return err_nomem(err);
 	*size += json_dumpb(record, NULL, 0, JSON_COMPACT) + 1;
 	if (*size > METHOD_ANSWER_MAX)
@@ -441,7 +455,7 @@ static int list_page(struct daemon *d, const char *network, uint64_t after, size
 		if (json_array_size(list) == limit)
 			r = METHOD_WAITS;
 		else if (!network || strcmp(network, a.network) == 0)
-			r = list_append(list, &a, &size, err);
+			r = list_append(d, list, &a, &size, err);
 		if (r == 0)
 			after = a.id;
 		attachment_free(&a);

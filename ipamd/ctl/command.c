@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/ctl/command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "ipamd/ctl/record.h"
+#include "ipamd/ctl/table.h"
+
+static int call(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
+		struct err *err)
+{
+	/* A pass or an undo takes longer than a verb waits for its turn. */
+	return client_call(&ctl->client, method, params,
+			   clock_boot_ms() + PROTO_ADD_MS + PROTO_CONNECT_MS, ret_result, err);
+}
+
+static int print_json(json_t *json, struct err *err)
+{
+	if (json_dumpf(json, stdout, JSON_INDENT(2)) < 0 || putchar('\n') < 0)
+		return err_set(err, EIO, ERR_IO, "print the answer: cannot write");
+	return 0;
+}
+
+static const char *text_of(json_t *obj, const char *key)
+{
+	const char *text = json_string_value(json_object_get(obj, key));
+
+	return text ? text : "";
+}
+
+static long long number_of(json_t *obj, const char *key)
+{
+	return json_integer_value(json_object_get(obj, key));
+}
+
+/* --- status, pools --- */
+
+static void print_status(json_t *status)
+{
+	json_t *counts = json_object_get(status, "attachments");
+	json_t *config = json_object_get(status, "config");
+	json_t *undo = json_object_get(status, "undo");
+	json_t *alarms = json_object_get(status, "alarms"), *alarm;
+	bool colour = table_wants_colour();
+	char age[AGE_TEXT];
+	size_t i;
+
+	printf("node         %s\n", text_of(status, "node"));
+	printf("daemon       spur-ipamd %s, up %s\n", text_of(status, "version"),
+	       age_format(clock_wall_ms() - number_of(status, "uptime") * 1000, age));
+	printf("attachments  %lld attached, %lld unfinished, %lld dirty\n",
+	       number_of(counts, "attached"), number_of(counts, "unfinished"),
+	       number_of(counts, "dirty"));
+	printf("to be undone %lld (%lld running), %lld of them from the spool\n",
+	       number_of(undo, "queued") + number_of(undo, "running"), number_of(undo, "running"),
+	       number_of(status, "spooled"));
+	printf("pools        %lld, configuration %s %s ago\n", number_of(status, "pools"),
+	       json_is_true(json_object_get(config, "ok")) ? "taken" : "refused",
+	       age_format(number_of(config, "time"), age));
+	json_array_foreach (alarms, i, alarm)
+		printf("%sALARM%s        %s\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "",
+		       json_string_value(alarm));
+}
+
+static int run_status(struct ctl *ctl, struct err *err)
+{
+	CLEANUP_JSON json_t *status = NULL;
+	int r;
+
+	r = call(ctl, "node.status", json_object(), &status, err);
+	if (r < 0)
+		return r;
+	if (ctl->json)
+		return print_json(status, err);
+	print_status(status);
+	return 0;
+}
+
+static void print_rails(struct table *table, json_t *pool)
+{
+	json_t *rail;
+	size_t i;
+
+	json_array_foreach (json_object_get(pool, "rails"), i, rail) {
+		long long capacity = number_of(rail, "capacity"), held = number_of(rail, "held"),
+			  resting = number_of(rail, "resting");
+
+		table_cell(table, "%s", text_of(pool, "name"));
+		table_cell(table, "%s", text_of(rail, "name"));
+		table_cell(table, "%s%s%s", text_of(rail, "cidr"),
+			   text_of(rail, "cidr")[0] && text_of(rail, "cidr6")[0] ? "," : "",
+			   text_of(rail, "cidr6"));
+		table_cell(table, "%lld", held);
+		table_cell(table, "%lld", resting);
+		table_cell(table, "%lld", capacity - held - resting);
+	}
+}
+
+static int run_pools(struct ctl *ctl, struct err *err)
+{
+	static const char *const heads[] = { "POOL", "RAIL", "PREFIX", "HELD", "RESTING", "FREE" };
+	CLEANUP_JSON json_t *result = NULL;
+	struct table table;
+	json_t *pool;
+	size_t i;
+	int r;
+
+	r = call(ctl, "pool.list", json_object(), &result, err);
+	if (r < 0)
+		return r;
+	if (ctl->json)
+		return print_json(result, err);
+	table_begin(&table, heads, ARRAY_SIZE(heads));
+	json_array_foreach (json_object_get(result, "pools"), i, pool)
+		print_rails(&table, pool);
+	return table_end(&table) < 0 ? err_nomem(err) : 0;
+}
+
+/* --- attachments, show, history --- */
+
+static int run_attachments(struct ctl *ctl, struct err *err)
+{
+	CLEANUP_JSON json_t *records = NULL;
+	int r;
+
+	r = records_fetch(&ctl->client, &records, err);
+	if (r < 0)
+		return r;
+	return ctl->json ? print_json(records, err) : records_print(records, ctl->wide, err);
+}
+
+/* What the argument names; at least one record. */
+static int find_records(struct ctl *ctl, json_t **ret_matches, struct err *err)
+{
+	CLEANUP_JSON json_t *records = NULL;
+	int r;
+
+	r = records_fetch(&ctl->client, &records, err);
+	if (r == 0)
+		r = records_match(records, ctl->argument, ret_matches, err);
+	if (r == 0 && json_array_size(*ret_matches) == 0)
+		r = err_set(err, ENOENT, ERR_VALUE, "%s: no attachment has that", ctl->argument);
+	return r;
+}
+
+static int fetch_history(struct ctl *ctl, json_t **ret_events, struct err *err)
+{
+	CLEANUP_JSON json_t *events = json_array();
+	json_int_t after = 0;
+	size_t got;
+
+	if (!events)
+		return err_nomem(err);
+	do {
+		CLEANUP_JSON json_t *page = NULL;
+		json_t *list;
+		int r;
+
+		r = call(ctl, "history.get", json_pack("{s:I}", "after", after), &page, err);
+		if (r < 0)
+			return r;
+		list = json_object_get(page, "events");
+		got = json_array_size(list);
+		if (json_array_extend(events, list) < 0)
+			return err_nomem(err);
+		if (got)
+			after = number_of(json_array_get(list, got - 1), "seq");
+	} while (got);
+	*ret_events = TAKE_PTR(events);
+	return 0;
+}
+
+static int run_show(struct ctl *ctl, struct err *err)
+{
+	CLEANUP_JSON json_t *matches = NULL, *events = NULL;
+	json_t *record;
+	size_t i;
+	int r;
+
+	r = find_records(ctl, &matches, err);
+	if (r < 0)
+		return r;
+	if (ctl->json)
+		return print_json(matches, err);
+	r = fetch_history(ctl, &events, err);
+	json_array_foreach (matches, i, record) {
+		if (i)
+			printf("\n");
+		if (r == 0)
+			r = record_print(record, events, err);
+	}
+	return r;
+}
+
+static void event_time(long long wall_ms, char buf[32])
+{
+	time_t seconds = wall_ms / 1000;
+	struct tm tm;
+
+	if (!localtime_r(&seconds, &tm) || strftime(buf, 32, "%F %T", &tm) == 0)
+		buf[0] = '\0';
+}
+
+static void print_event(struct table *table, json_t *event)
+{
+	json_t *pod = json_object_get(event, "pod"), *ips = json_object_get(event, "ips"), *ip;
+	char time[32], text[TABLE_CELL_MAX] = "";
+	size_t i, len = 0;
+
+	event_time(number_of(event, "time"), time);
+	json_array_foreach (ips, i, ip) {
+		if (len < sizeof(text))
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
+						i ? "," : "", json_string_value(ip));
+	}
+	table_cell(table, "%s", time);
+	table_cell(table, "%s", text_of(event, "event"));
+	table_cell(table, "%s%s%s", text_of(pod, "namespace"), text_of(pod, "name")[0] ? "/" : "",
+		   text_of(pod, "name"));
+	table_cell(table, "%s/%s", text_of(event, "network"), text_of(event, "ifname"));
+	table_cell(table, "%s", text);
+	table_cell(table, "%s", text_of(event, "device"));
+	table_cell(table, "%s", text_of(event, "reason"));
+}
+
+static int run_history(struct ctl *ctl, struct err *err)
+{
+	static const char *const heads[] = { "TIME",      "EVENT",  "POD",   "NETWORK/IFNAME",
+					     "ADDRESSES", "DEVICE", "REASON" };
+	CLEANUP_JSON json_t *events = NULL;
+	struct table table;
+	json_t *event;
+	size_t i;
+	int r;
+
+	r = fetch_history(ctl, &events, err);
+	if (r < 0)
+		return r;
+	if (ctl->json)
+		return print_json(events, err);
+	table_begin(&table, heads, ARRAY_SIZE(heads));
+	json_array_foreach (events, i, event)
+		print_event(&table, event);
+	return table_end(&table) < 0 ? err_nomem(err) : 0;
+}
+
+/* --- reconcile, release --- */
+
+/* Only the whole word counts. */
+static bool confirm(const char *question)
+{
+	char answer[16];
+
+	printf("%s Type yes: ", question);
+	(void)fflush(stdout);
+	return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
+}
+
+static int run_reconcile(struct ctl *ctl, struct err *err)
+{
+	CLEANUP_JSON json_t *report = NULL;
+	int r;
+
+	if (ctl->force && !ctl->yes &&
+	    !confirm("All that looks dead is undone, however much it is."))
+		return COMMAND_DECLINED;
+	r = call(ctl, "node.reconcile",
+		 json_pack("{s:b, s:I}", "force", ctl->force, "deadline",
+			   (json_int_t)(clock_boot_ms() + PROTO_ADD_MS)),
+		 &report, err);
+	if (r < 0)
+		return r;
+	if (ctl->json)
+		return print_json(report, err);
+	printf("%lld attachments looked at, %lld dead, %lld are being undone\n",
+	       number_of(report, "looked"), number_of(report, "dead"),
+	       number_of(report, "reclaimed"));
+	if (json_is_true(json_object_get(report, "alarm")))
+		printf("ALARM: too many look dead at once, so none is undone. If they are: "
+		       "spurctl reconcile --force\n");
+	return 0;
+}
+
+static int forget(struct ctl *ctl, const struct attachment_key *key, struct err *err)
+{
+	const struct release how = { .left = true, .restored = true, .reason = "forced" };
+	int64_t deadline_ms = clock_boot_ms() + PROTO_WAIT_MS;
+	struct attachment a;
+	bool found;
+	int r;
+
+	r = client_get(&ctl->client, key, deadline_ms, &a, &found, err);
+	if (r < 0 || !found)
+		return r;
+	r = client_release(&ctl->client, &a, &how, deadline_ms, err);
+	attachment_free(&a);
+	if (r == 0)
+		printf("forgotten; its device is as it is\n");
+	return r;
+}
+
+/* The way of DEL first; only when that fails, and on another yes, the record alone. */
+static int give_up(struct ctl *ctl, const struct attachment_key *key, struct err *err)
+{
+	CLEANUP_JSON json_t *params = key_encode(key), *result = NULL;
+	struct err why;
+	int r;
+
+	if (!params || json_object_set_new(params, "deadline",
+					   json_integer(clock_boot_ms() + PROTO_ADD_MS)) < 0)
+		return err_nomem(err);
+	r = call(ctl, "attachment.undo", json_incref(params), &result, &why);
+	if (r == 0) {
+		printf("undone\n");
+		return 0;
+	}
+	if (ctl->yes) {
+		*err = why;
+		return r;
+	}
+	fprintf(stderr, "spurctl: %s\n", why.msg);
+	if (!confirm("It could not be undone. Forget the record all the same? Its device stays as "
+		     "it is, and its addresses can be given to others."))
+		return COMMAND_DECLINED;
+	return forget(ctl, key, err);
+}
+
+static int run_release(struct ctl *ctl, struct err *err)
+{
+	CLEANUP_JSON json_t *matches = NULL;
+	struct attachment_key key;
+	struct attachment a;
+	int r;
+
+	if (!ctl->force)
+		return err_set(err, EINVAL, ERR_VALUE,
+			       "release %s: takes a device from its pod: say --force",
+			       ctl->argument);
+	r = find_records(ctl, &matches, err);
+	if (r < 0)
+		return r;
+	if (json_array_size(matches) > 1)
+		return err_set(err, EINVAL, ERR_VALUE,
+			       "release %s: %zu attachments have that: say "
+			       "NETWORK/CONTAINER/IFNAME",
+			       ctl->argument, json_array_size(matches));
+	r = record_print(json_array_get(matches, 0), NULL, err);
+	if (r < 0)
+		return r;
+	if (!ctl->yes && !confirm("This attachment is undone, also if its pod lives."))
+		return COMMAND_DECLINED;
+	r = attachment_decode(json_array_get(matches, 0), &a, err);
+	if (r < 0)
+		return r;
+	key = attachment_key(&a);
+	r = give_up(ctl, &key, err);
+	attachment_free(&a);
+	return r;
+}
+
+static const struct command commands[] = {
+	{ "status", false, run_status },   { "pools", false, run_pools },
+	{ "show", true, run_show },        { "attachments", false, run_attachments },
+	{ "history", false, run_history }, { "reconcile", false, run_reconcile },
+	{ "release", true, run_release },
+};
+
+const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}

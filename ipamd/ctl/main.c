@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spurctl: reads its arguments, opens the door to the daemon, runs one command. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ipamd/ctl/command.h"
+
+static const char usage[] =
+	"Usage: spurctl [--socket PATH] [--json] COMMAND [ARGUMENT]\n"
+	"Asks the node daemon of Spur.\n"
+	"\n"
+	"  status                             how the node is\n"
+	"  pools                              addresses held, resting and free\n"
+	"  attachments [-o wide]              which pod has what\n"
+	"  show ADDRESS|DEVICE|POD            all there is to tell of it\n"
+	"  history                            what has happened, oldest first\n"
+	"  reconcile [--force]                look for dead pods now, and undo them;\n"
+	"                                     --force: also when too many look dead at once\n"
+	"  release --force ADDRESS|DEVICE|POD|NETWORK/CONTAINER/IFNAME\n"
+	"                                     undo an attachment, also of a living pod\n"
+	"\n"
+	"  --socket PATH   default: " PROTO_SOCKET "\n"
+	"  --json          for programs\n"
+	"  --yes           with --force: do not ask\n"
+	"  --help, --version\n"
+	"\n"
+	"Ends with 0; 1 if it failed or the question was not answered with yes; 2 if it was "
+	"called\n"
+	"wrongly.\n";
+
+enum { EXIT_USAGE = 2 };
+
+static int usage_error(const char *what, const char *text)
+{
+	fprintf(stderr, "spurctl: %s%s%s\n%s", what, text ? ": " : "", text ? text : "", usage);
+	return EXIT_USAGE;
+}
+
+static int run(struct ctl *ctl, const struct command *command, const char *socket)
+{
+	struct err err;
+	int r;
+
+	r = client_open(&ctl->client, socket, &err);
+	if (r == 0)
+		r = command->run(ctl, &err);
+	client_close(&ctl->client);
+	if (r < 0) {
+		fprintf(stderr, "spurctl: %s\n", err.msg);
+		if (err.details[0])
+			fprintf(stderr, "spurctl: %s\n", err.details);
+	}
+	if (r == COMMAND_DECLINED)
+		fprintf(stderr, "spurctl: nothing was done\n");
+	return r == 0 ? 0 : 1;
+}
+
+/* The positional arguments: a command and what it takes. */
+static int run_arguments(struct ctl *ctl, char **argv, int count, const char *socket)
+{
+	const struct command *command;
+
+	if (count == 0)
+		return usage_error("a command is missing", NULL);
+	command = command_find(argv[0]);
+	if (!command)
+		return usage_error("unknown command", argv[0]);
+	if (command->takes_argument && count < 2)
+		return usage_error("an argument is missing", argv[0]);
+	if (count > 1 + command->takes_argument)
+		return usage_error("unexpected argument", argv[1 + command->takes_argument]);
+	ctl->argument = command->takes_argument ? argv[1] : NULL;
+	return run(ctl, command, socket);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "socket", required_argument, NULL, 's' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "force", no_argument, NULL, 'f' },
+		{ "yes", no_argument, NULL, 'y' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct ctl ctl = { .client.fd = -1 };
+	const char *socket = PROTO_SOCKET;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "o:", options, NULL)) >= 0) {
+		switch (option) {
+		case 's':
+			socket = optarg;
+			break;
+		case 'j':
+			ctl.json = true;
+			break;
+		case 'f':
+			ctl.force = true;
+			break;
+		case 'y':
+			ctl.yes = true;
+			break;
+		case 'o':
+			if (strcmp(optarg, "wide") != 0)
+				return usage_error("-o must be wide", optarg);
+			ctl.wide = true;
+			break;
+		case 'v':
+			printf("spurctl %s\n", SPUR_VERSION);
+			return 0;
+		case 'h':
+			fputs(usage, stdout);
+			return 0;
+		default:
+			fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	return run_arguments(&ctl, argv + optind, argc - optind, socket);
+}
