@@ -91,7 +91,7 @@ def attach_through_podman(node):
     )
     peer.write(f"{node.networks}/rail1.conflist", peer.conflist("rail1", {
         k: v for k, v in node.netconf(1).items() if k not in ("cniVersion", "name")}))
-    node.start("pod-b", "--network=rail1")
+    node.detached("pod-b", "--network=rail1")
     show("podman run --detach --name pod-b --network rail1 busybox sleep 1000", "")
     seen = node.podman("exec", "pod-b", "ip", "addr", "show", "eth0")
     show("podman exec pod-b ip addr show eth0", seen)

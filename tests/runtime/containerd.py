@@ -130,11 +130,14 @@ class Containerd(peer.Host):
         return cri.pod_config(name, attempt, f"/{self.label}")
 
     def crash(self):
-        """kill -9, as a bug or the OOM killer would; shims and plugins live on."""
-        self.client.close()
-        self.client = None
+        """kill -9, as a bug or the OOM killer would; shims and plugins live on.
+
+        Before the client goes: a call that its client gives up has its plugin killed.
+        """
         self.server.send_signal(signal.SIGKILL)
         self.server.wait()
+        self.client.close()
+        self.client = None
 
     def close(self):
         with contextlib.suppress(Exception):
@@ -259,7 +262,7 @@ def crash_during_add(node, name, step=3):
     call = node.client.start("RunPodSandbox", {"config": node.pod_config(name)})
     pid = lab.wait_for(lambda: is_stopped(stalled), 20, "the ADD stands still")
     node.crash()
-    call.cancel()
+    assert call.exception(), "nobody can have answered"
     unstall(node)
     assert one(node)["state"] == "unfinished"
     return pid

@@ -70,7 +70,7 @@ class Podman(peer.Host):
         """Runs a container to its end; returns what it saw."""
         return self.run_container("--rm", f"--network={network}", *options, peer.IMAGE, "sh", "-c", script)
 
-    def start(self, name, *options):
+    def detached(self, name, *options):
         self.run_container("--detach", "--name", name, *options, peer.IMAGE)
 
     def see(self, name):
@@ -103,7 +103,7 @@ def test_run():
 
 def test_two_networks():
     with podman(rails=2) as node:
-        node.start("two", "--network=rail1", "--network=rail2")
+        node.detached("two", "--network=rail1", "--network=rail2")
         seen = node.see("two")
         assert address_of(seen, "eth0") != address_of(seen, "eth1")
         listed = node.spurctl("attachments")
@@ -113,7 +113,7 @@ def test_two_networks():
 
 def test_connect_disconnect():
     with podman(rails=2) as node:
-        node.start("hot", "--network=rail1")
+        node.detached("hot", "--network=rail1")
         assert "eth1" not in node.see("hot")
         node.podman("network", "connect", "rail2", "hot")
         address_of(node.see("hot"), "eth1")
@@ -134,7 +134,7 @@ def test_static_ip_and_mac():
 
 def test_ping_between_containers():
     with podman(rails=2) as node:
-        node.start("a", "--network=rail1")
+        node.detached("a", "--network=rail1")
         address = address_of(node.see("a"), "eth0").split("/")[0]
         node.once("rail2", script=f"ping -c 1 -W 5 {address}")
         node.podman("rm", "--force", "--time", "0", "a")
