@@ -25,7 +25,11 @@ _steps = iter(range(1, 100))
 
 def step(title, why):
     print(f"\n{BOLD}{next(_steps)}. {title}{PLAIN}")
-    print(textwrap.indent(textwrap.fill(why, 96), "   ") + "\n")
+    tell(why)
+
+
+def tell(text):
+    print(f"\n{textwrap.indent(textwrap.fill(text, 96), chr(32) * 3)}\n")
 
 
 def show(command, output):
@@ -39,13 +43,13 @@ def pretty(text):
 
 
 class Demo(podman.Podman):
-    """The node of the demo: two rails on a bridge that also is their router."""
+    """The node of the demo: two rails, each on a bridge that is its switch and its gateway."""
 
     def __init__(self):
-        super().__init__()
+        super().__init__("demo")
         for rail in (0, 1):
-            self.rail(f"eth{rail}", bridge="fabric")
-            self.net.ip("addr", "add", f"10.{rail}.0.1/24", "dev", "fabric")
+            self.rail(f"eth{rail}", bridge=f"switch{rail}")
+            self.net.ip("addr", "add", f"10.{rail}.0.1/24", "dev", f"switch{rail}")
         self.net.sh("sysctl", "-qw", "net.ipv4.ip_forward=1")
 
     def netconf(self, rail):
@@ -54,7 +58,7 @@ class Demo(podman.Podman):
             routing={"table": "auto", "rules": True},
         )
 
-    def tell(self, command):
+    def spurctl_table(self, command):
         """spurctl's table, as an operator sees it."""
         show(f"spurctl {command}", self.run(lab.program("spurctl"), "--socket", self.socket, command))
 
@@ -62,7 +66,7 @@ class Demo(podman.Podman):
         """The call that a container runtime makes, made by hand."""
         answer = self.cni(verb, pod, conf)
         assert answer.returncode == 0, answer
-        call = f"CNI_CONTAINERID={pod.container} CNI_NETNS=/run/netns/pod-a CNI_IFNAME=net1"
+        call = f"CNI_CONTAINERID={pod.container} CNI_NETNS={pod.path} CNI_IFNAME=net1"
         show(f"CNI_COMMAND={verb} {call} spur < rail0.json", answer.stdout and pretty(answer.stdout))
 
 
@@ -76,8 +80,10 @@ def attach_by_hand(node):
     pod, conf = node.pod("pod-a", container="pod-a"), node.netconf(0)
     show("cat rail0.json", json.dumps(conf, indent=2))
     node.spur("ADD", pod, conf)
-    print("\n   eth0 has left the node. In the pod it is net1, with an address of the pool; what the pod sends from that\n"
-          "   address leaves by that rail (a rule and a table for each rail: source routing).\n")
+    tell(
+        "eth0 has left the node. In the pod it is net1, with an address of the pool \"train\". What the pod sends "
+        "from that address leaves by that rail: each rail has a rule and a table of its own (source routing)."
+    )
     show("ip -brief addr                 # in pod A", pod.ip("-brief", "addr"))
     show("ip rule                        # in pod A", pod.ip("rule"))
     show("ip route show table 100        # in pod A", pod.ip("route", "show", "table", "100"))
@@ -104,7 +110,7 @@ def main():
         step(
             "A node with two rails",
             "Each rail is a network device that a pod will get for itself: here one end of a veth pair, on a real "
-            "node a virtual function of a NIC. Their far ends are on a bridge, which plays the switch.",
+            "node a virtual function of a NIC. Each far end is on a bridge, which plays the switch of that rail.",
         )
         show("ip -brief link                 # on the node", node.net.ip("-brief", "link"))
 
@@ -115,18 +121,18 @@ def main():
         )
         node.daemon(pools=[POOL])
         show("spur-ipamd --config ipamd.json &", "")
-        node.tell("pools")
+        node.spurctl_table("pools")
         before = node.snapshot()
 
         pod = attach_by_hand(node)
         address = attach_through_podman(node)
 
-        step("They reach each other", "From pod A on rail0 to pod B on rail1, through the bridge.")
+        step("They reach each other", "From pod A on rail0 to pod B on rail1, through the gateways of both.")
         mine = pod.addresses("net1")[0].split("/")[0]
         show(f"ping -c 2 -I {mine} {address}   # in pod A", pod.sh("ping", "-c", "2", "-i", "0.2", "-I", mine, address))
 
         step("What the node knows", "The daemon's records, as an operator sees them.")
-        node.tell("attachments")
+        node.spurctl_table("attachments")
 
         step("Both go", "DEL is the opposite of ADD. The record says how each device was.")
         node.spur("DEL", pod, node.netconf(0))
@@ -135,9 +141,9 @@ def main():
 
         step("Everything is as before", "The devices are back on the node under their own names; the ledger is empty.")
         show("ip -brief link                 # on the node", node.net.ip("-brief", "link"))
-        node.tell("attachments")
+        node.spurctl_table("attachments")
         lab.same(before, node.snapshot())
-        print("\n   Compared with the start: links, addresses, routes, rules and ledger are the same.\n")
+        tell("Compared with the start: links, addresses, routes, rules and ledger are the same.")
 
 
 main()

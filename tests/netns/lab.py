@@ -81,6 +81,14 @@ def wait_for(condition, seconds=10.0, what="condition"):
         time.sleep(0.02)
 
 
+def wait_stopped(process):
+    """Waits until a process has stopped itself (SPUR_STALL_STEP)."""
+    def stopped():
+        with open(f"/proc/{process.pid}/stat", encoding="ascii") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "T"
+    wait_for(stopped, what=f"process {process.pid} stops")
+
+
 class Namespace:
     """A named network namespace."""
 
@@ -151,7 +159,8 @@ def _link_facts(link):
 def _route_facts(ns, family):
     lines = ns.ip(family, "route", "show", "table", "all").splitlines()
     late = ("fe80::", "multicast ff00::", "local fe80::", "anycast fe80::")
-    return sorted(" ".join(l.split()) for l in lines if not l.startswith(late))
+    # linkdown: a carrier comes and goes by itself.
+    return sorted(" ".join(l.replace(" linkdown", "").split()) for l in lines if not l.startswith(late))
 
 
 class Answer:

@@ -39,9 +39,9 @@ runroot = "{dir}/podman/run"
 
 
 class Podman(peer.Host):
-    def __init__(self):
+    def __init__(self, label="podman"):
         peer.need(PODMAN)
-        super().__init__("podman")
+        super().__init__(label)
         home = f"{self.dir}/home"
         driver = "overlay" if peer.overlay_works(self.dir) else "vfs"
         peer.write(f"{home}/containers.conf", CONTAINERS.format(
