@@ -151,10 +151,11 @@ static void addresses_format(const struct attachment *a, char *buf, size_t size)
 	}
 }
 
+/* podman gives a name without a namespace. */
 static void pod_format(const struct attachment *a, char *buf, size_t size)
 {
-	(void)snprintf(buf, size, "%s%s%s", a->pod.namespace, a->pod.name[0] ? "/" : "",
-		       a->pod.name);
+	(void)snprintf(buf, size, "%s%s%s", a->pod.namespace,
+		       a->pod.namespace[0] && a->pod.name[0] ? "/" : "", a->pod.name);
 }
 
 static void print_row(struct table *table, const struct attachment *a, bool wide)
