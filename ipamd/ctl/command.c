@@ -222,8 +222,8 @@ static void print_event(struct table *table, json_t *event)
 	}
 	table_cell(table, "%s", time);
 	table_cell(table, "%s", text_of(event, "event"));
-	table_cell(table, "%s%s%s", text_of(pod, "namespace"), text_of(pod, "namespace")[0] ? "/" : "",
-		   text_of(pod, "name"));
+	table_cell(table, "%s%s%s", text_of(pod, "namespace"),
+		   text_of(pod, "namespace")[0] ? "/" : "", text_of(pod, "name"));
 	table_cell(table, "%s/%s", text_of(event, "network"), text_of(event, "ifname"));
 	table_cell(table, "%s", text);
 	table_cell(table, "%s", text_of(event, "device"));
