@@ -9,6 +9,7 @@
 import os
 import re
 import sys
+import time
 import traceback
 
 import shape
@@ -138,10 +139,11 @@ def run(rows, plugin, reference):
     w, failed = None, 0
     for row in rows:
         expect, strict = expectation(row, reference)
+        begun = time.monotonic()
         w = w or world.World(plugin)
         try:
             play(w, row, expect, strict)
-            print(f"ok   {row.name}", flush=True)
+            print(f"ok   {row.name} ({time.monotonic() - begun:.1f} s)", flush=True)
         except Exception as e:  # one failed row does not hide the others
             failed += 1
             why = str(e) if isinstance(e, AssertionError) else traceback.format_exc()

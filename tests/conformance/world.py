@@ -38,7 +38,7 @@ class Spur:
         self.plugins = lab.BIN
 
     def start(self):
-        self.node.daemon(POOLS)
+        self.node.daemon(POOLS, plugin=lab.program("spur"))
 
     def program(self, name):
         return lab.program(name)
