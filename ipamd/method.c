@@ -202,6 +202,7 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 	if (r == 0) {
 		seat_forget(seat);
 		seat->held_ifindex = device.ifindex;
+		seat->finished = false;
 		r = encode_record(&a, ret_result, err);
 	}
 	baseline_free(&device);
@@ -298,7 +299,7 @@ static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, 
 	struct attachment_key key;
 	struct facts facts = { 0 };
 	char text[SEAT_KEY_MAX];
-	const struct seat *seat;
+	struct seat *seat;
 	uint64_t generation;
 	json_t *told = NULL;
 	struct json_reader r;
@@ -315,8 +316,12 @@ static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, 
 	if (seat && seat_is_held_by_other(seat, q->conn))
 		return err_set(err, EBUSY, ERR_AGAIN, "done %s: the lock is held by %s", text,
 			       seat->holder_name);
+	if (ledger_done(d->ledger, &key, generation, &facts, err) < 0)
+		return -err->errnum;
+	if (seat && seat->holder)
+		seat->finished = true;
 	*ret_result = json_object();
-	return ledger_done(d->ledger, &key, generation, &facts, err);
+	return 0;
 }
 
 static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
@@ -374,6 +379,7 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 	if (r < 0)
 		return r;
 	seat->held_ifindex = 0;
+	seat->finished = false;
 	*ret_result = json_object();
 	return 0;
 }
@@ -601,7 +607,8 @@ static void find_held(struct seat *seat, void *arg)
 		ending->seat = seat;
 }
 
-static void let_go(struct daemon *d, struct seat *seat)
+/* What the holder of this seat has left behind. */
+static void undo_if_unfinished(struct daemon *d, struct seat *seat)
 {
 	char parts[SEAT_KEY_MAX];
 	struct attachment_key key = seat_key_split(seat->key, parts);
@@ -609,7 +616,6 @@ static void let_go(struct daemon *d, struct seat *seat)
 	struct err err;
 	int r;
 
-	seat_unlock(seat);
 	r = ledger_find(d->ledger, &key, &a, &err);
 	if (r == 0 && a.state == ATTACHMENT_UNFINISHED)
 		undo_ask(d, seat->key, "unfinished", false);
@@ -618,6 +624,15 @@ static void let_go(struct daemon *d, struct seat *seat)
 	else if (r < 0)
 		log_error("%s: %s", seat->key, err.msg);
 	attachment_free(&a);
+}
+
+static void let_go(struct daemon *d, struct seat *seat)
+{
+	bool finished = seat->finished;
+
+	seat_unlock(seat);
+	if (!finished)
+		undo_if_unfinished(d, seat);
 	batch_wake(d->batch, seat->key);
 	seat_put(&d->seats, seat);
 }

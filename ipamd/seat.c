@@ -108,6 +108,7 @@ void seat_unlock(struct seat *seat)
 	conn_unref(seat->holder);
 	seat->holder = NULL;
 	seat->held_ifindex = 0;
+	seat->finished = false;
 }
 
 bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn)

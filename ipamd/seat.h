@@ -29,6 +29,7 @@ struct seat {
 	struct conn *holder;  /* NULL = free */
 	char holder_name[96]; /* for whom it says no to */
 	int held_ifindex;     /* of the device that the holder reserved, 0 = none */
+	bool finished;        /* the holder has said `done`: its end leaves nothing to undo */
 
 	/* Unfinished, from an earlier run of the daemon: its ADD may still be at it until then. */
 	int64_t rest_until_ms; /* 0 = it is not */
