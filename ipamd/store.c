@@ -11,12 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <lmdb.h>
@@ -212,6 +212,7 @@ static int store_lock(struct store *store, int dir_fd, struct err *err)
 
 static int store_open_env(struct store *store, struct err *err)
 {
+	mdb_filehandle_t fd;
 	int rc;
 
 	rc = mdb_env_create(&store->env);
@@ -224,6 +225,11 @@ static int store_open_env(struct store *store, struct err *err)
 	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
 		return err_set(err, EINVAL, ERR_STORE, "open store %s: data.mdb is not a ledger",
 			       store->path);
+	/* LMDB opens its other files close-on-exec, but not the data file. */
+	if (rc == 0)
+		rc = mdb_env_get_fd(store->env, &fd);
+	if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+		rc = errno;
 	return rc ? store_error(store, rc, "open", err) : 0;
 }
 
@@ -404,6 +410,14 @@ static void store_close_cursors(struct store *store)
 	}
 }
 
+/* To LMDB a write that was cut short, as on a disk that has just filled up, is an EIO. */
+static bool disk_is_full(const char *path)
+{
+	struct statvfs disk;
+
+	return statvfs(path, &disk) == 0 && disk.f_bfree == 0;
+}
+
 int store_commit(struct store *store, struct err *err)
 {
 	MDB_txn *txn = store->txn;
@@ -416,6 +430,8 @@ int store_commit(struct store *store, struct err *err)
 	store_close_cursors(store);
 	store->txn = NULL; /* gone, whatever the commit says */
 	rc = mdb_txn_commit(txn);
+	if (rc == EIO && disk_is_full(store->path))
+		rc = ENOSPC;
 	return rc ? store_error(store, rc, "commit to", err) : 0;
 }
 

@@ -2,3 +2,10 @@
 spur_unit_test(ledger_proto_test ipamd_proto)
 spur_unit_test(ledger_pool_test ipamd_ledger)
 spur_unit_test(ledger_lease_test ipamd_ledger)
+spur_unit_test(ledger_store_test ipamd_ledger)
+
+# These stop the clock.
+foreach(name ledger_verbs_test)
+  spur_unit_test(${name} ipamd_ledger)
+  target_link_options(${name} PRIVATE -Wl,--wrap=clock_boot_ms)
+endforeach()

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store over real files: what is committed is there, what is wrong is refused in words. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/fs.h"
+#include "ipamd/crc32c.h"
+#include "ipamd/store.h"
+
+static char root[] = "/tmp/spur-store-XXXXXX";
+static char dir[64]; /* of this test */
+static struct err err;
+
+static int setup(void **state)
+{
+	static int count;
+
+	(void)state;
+	(void)snprintf(dir, sizeof(dir), "%s/%d", root, ++count);
+	err = (struct err) { 0 };
+	return 0;
+}
+
+/* After a failure in the middle too. */
+static int teardown(void **state)
+{
+	(void)state;
+	(void)umount2(dir, MNT_DETACH);
+	return 0;
+}
+
+static struct store *open_store(void)
+{
+	struct store *store;
+
+	if (store_open(dir, &store, &err) < 0)
+		fail_msg("%s", err.msg);
+	return store;
+}
+
+static struct store_key number_key(uint64_t number)
+{
+	struct store_key key = { 0 };
+
+	store_key_u64(&key, number);
+	return key;
+}
+
+static void put_text(struct store *store, uint64_t number, const char *text)
+{
+	struct store_key key = number_key(number);
+
+	store_put(store, STORE_RECORD, &key, text, strlen(text));
+}
+
+static void commit_text(struct store *store, uint64_t number, const char *text)
+{
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	put_text(store, number, text);
+	assert_int_equal(store_commit(store, &err), 0);
+}
+
+/* What a record holds, or "" if there is none. */
+static void read_text(struct store *store, uint64_t number, char *buf, size_t size)
+{
+	struct store_key key = number_key(number);
+	struct store_view value = { 0 };
+
+	assert_int_equal(store_begin(store, STORE_READ, &err), 0);
+	(void)store_get(store, STORE_RECORD, &key, &value);
+	assert_true(value.len < size);
+	if (value.len)
+		memcpy(buf, value.data, value.len);
+	buf[value.len] = '\0';
+	assert_int_equal(store_check(store, &err), 0);
+	store_abort(store);
+}
+
+/* RFC 3720, B.4, and the check value of every CRC catalogue. */
+static void test_crc32c(void **state)
+{
+	uint8_t bytes[32] = { 0 };
+	(void)state;
+
+	assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283);
+	assert_int_equal(crc32c(0, bytes, 32), 0x8a9136aa);
+	memset(bytes, 0xff, 32);
+	assert_int_equal(crc32c(0, bytes, 32), 0x62a8ab43);
+	for (uint8_t i = 0; i < 32; i++)
+		bytes[i] = i;
+	assert_int_equal(crc32c(0, bytes, 32), 0x46dd794e);
+	for (size_t cut = 0; cut <= 32; cut++)
+		assert_int_equal(crc32c(crc32c(0, bytes, cut), bytes + cut, 32 - cut), 0x46dd794e);
+}
+
+static void test_commit_survives_reopening(void **state)
+{
+	(void)state;
+	struct store *store = open_store();
+	struct stat st;
+	char text[64];
+
+	commit_text(store, 1, "one");
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	put_text(store, 2, "two");
+	store_abort(store);
+	store_close(store);
+
+	store = open_store();
+	read_text(store, 1, text, sizeof(text));
+	assert_string_equal(text, "one");
+	read_text(store, 2, text, sizeof(text));
+	assert_string_equal(text, "");
+	store_close(store);
+	assert_int_equal(stat(dir, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+}
+
+static void test_seek_walks_in_order_of_keys(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint32_t number;
+	} entries[] = { { "a", 1 }, { "a", 256 }, { "a", 65536 }, { "ab", 0 }, { "b", 7 } };
+	struct store *store = open_store();
+	struct store_key key = { 0 };
+	struct store_view found, value;
+	size_t prefix, n = 0;
+
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	for (size_t i = ARRAY_SIZE(entries); i-- > 0;) {
+		struct store_key entry = { 0 };
+
+		store_key_text(&entry, entries[i].text);
+		store_key_u32(&entry, entries[i].number);
+		store_put(store, STORE_BY_INDEX, &entry, NULL, 0);
+	}
+	while (store_seek(store, STORE_BY_INDEX, &key, 0, &found, &value)) {
+		assert_string_equal((const char *)found.data, entries[n].text);
+		assert_int_equal(store_view_u32(&found, found.len - 4), entries[n].number);
+		assert_int_equal(value.len, 0);
+		store_key_set(&key, &found);
+		store_key_next(&key);
+		n++;
+	}
+	assert_int_equal(n, ARRAY_SIZE(entries));
+
+	/* Only what begins with "a\0"; deleting while walking is fine. */
+	key = (struct store_key) { 0 };
+	store_key_text(&key, "a");
+	prefix = key.len;
+	for (n = 0; store_seek(store, STORE_BY_INDEX, &key, prefix, &found, &value); n++) {
+		struct store_key gone = { 0 };
+
+		store_key_set(&gone, &found);
+		store_delete(store, STORE_BY_INDEX, &gone);
+	}
+	assert_int_equal(n, 3);
+	assert_int_equal(store_count(store, STORE_BY_INDEX), 2);
+	assert_true(store_last(store, STORE_BY_INDEX, &found));
+	assert_string_equal((const char *)found.data, "b");
+	assert_false(store_last(store, STORE_FREE_Q, &found));
+	assert_int_equal(store_commit(store, &err), 0);
+	store_close(store);
+}
+
+static void test_only_changes_count_as_changes(void **state)
+{
+	(void)state;
+	struct store *store = open_store();
+
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	assert_true(store_is_open(store, STORE_WRITE));
+	assert_false(store_is_open(store, STORE_READ));
+	assert_false(store_is_changed(store));
+	put_text(store, 1, "one");
+	assert_true(store_is_changed(store));
+	store_abort(store);
+	assert_false(store_is_open(store, STORE_WRITE));
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	assert_false(store_is_changed(store));
+	store_close(store);
+}
+
+/* The first error ends the transaction: nothing of it is kept, and the next one works. */
+static void test_error_sticks_until_the_end(void **state)
+{
+	(void)state;
+	struct store *store = open_store();
+	struct store_key long_key = { 0 };
+	struct store_view value;
+	char text[64];
+
+	memset(long_key.bytes, 'x', sizeof(long_key.bytes));
+	long_key.len = sizeof(long_key.bytes);
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	put_text(store, 1, "one");
+	store_put(store, STORE_RECORD, &long_key, "x", 1);
+	put_text(store, 2, "two");
+	assert_true(store_check(store, &err) < 0);
+	assert_int_equal(err.code, ERR_STORE);
+	long_key = number_key(1);
+	assert_false(store_get(store, STORE_RECORD, &long_key, &value));
+	assert_true(store_commit(store, &err) < 0);
+
+	commit_text(store, 3, "three");
+	read_text(store, 1, text, sizeof(text));
+	assert_string_equal(text, "");
+	read_text(store, 3, text, sizeof(text));
+	assert_string_equal(text, "three");
+	store_close(store);
+}
+
+static void test_second_opener_is_refused(void **state)
+{
+	(void)state;
+	struct store *store = open_store(), *second;
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0)
+		_exit(store_open(dir, &second, &err) == -EBUSY &&
+				      strstr(err.msg, "another spur-ipamd")
+			      ? 0
+			      : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	assert_int_equal(store_open(dir, &second, &err), -EBUSY);
+	store_close(store);
+	store_close(open_store());
+}
+
+/* A child that the daemon starts must not inherit lock, data or LMDB's own lock file. */
+static void test_files_are_closed_on_exec(void **state)
+{
+	(void)state;
+	struct store *store = open_store();
+	int found = 0;
+
+	for (int fd = 3; fd < 256; fd++) {
+		char link[64], path[256];
+		ssize_t n;
+
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, path, sizeof(path) - 1);
+		if (n < 0)
+			continue;
+		path[n] = '\0';
+		if (!strstr(path, dir))
+			continue;
+		found++;
+		if (!(fcntl(fd, F_GETFD) & FD_CLOEXEC))
+			fail_msg("%s is inherited", path);
+	}
+	assert_true(found >= 3);
+	store_close(store);
+}
+
+static void make_file(const char *name, const char *text, size_t len)
+{
+	CLEANUP_CLOSE int dir_fd = -1;
+
+	assert_int_equal(mkdir(dir, 0700), 0);
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(fs_write_atomic(dir_fd, name, text, len, 0600, &err), 0);
+}
+
+static void test_foreign_file_is_refused(void **state)
+{
+	(void)state;
+	static char zeros[65536];
+	struct store *store;
+
+	make_file("data.mdb", "SQLite format 3", 15);
+	assert_int_equal(store_open(dir, &store, &err), -EINVAL);
+	assert_int_equal(err.code, ERR_STORE);
+	assert_non_null(strstr(err.msg, "is not a ledger"));
+	setup(NULL);
+	make_file("data.mdb", zeros, sizeof(zeros));
+	assert_int_equal(store_open(dir, &store, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "is not a ledger"));
+}
+
+static void test_path_that_is_no_directory_is_refused(void **state)
+{
+	(void)state;
+	struct store *store;
+
+	make_file("state", "", 0);
+	(void)strcat(dir, "/state");
+	assert_int_equal(store_open(dir, &store, &err), -ENOTDIR);
+	assert_non_null(strstr(err.msg, dir));
+	(void)snprintf(dir, sizeof(dir), "%s/absent/state", root);
+	assert_int_equal(store_open(dir, &store, &err), -ENOENT);
+}
+
+static void test_other_schema_is_refused(void **state)
+{
+	(void)state;
+	struct store *store = open_store();
+	struct store_key key = { 0 };
+	uint8_t schema[] = { 0, 0, 0, 2 };
+
+	store_key_text(&key, "schema");
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	store_put(store, STORE_META, &key, schema, sizeof(schema));
+	assert_int_equal(store_commit(store, &err), 0);
+	store_close(store);
+	assert_int_equal(store_open(dir, &store, &err), -EPROTONOSUPPORT);
+	assert_non_null(strstr(err.msg, "its schema is 2, this program knows 1"));
+}
+
+/* Flips one bit in the file, where @text is. */
+static void damage(const char *text)
+{
+	char path[128], *data, *at;
+	size_t len;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(fs_read_all(fd, 1 << 24, &data, &len), 0);
+	at = memmem(data, len, text, strlen(text));
+	assert_non_null(at);
+	*at ^= 1;
+	assert_int_equal(pwrite(fd, at, 1, at - data), 1);
+	free(data);
+	(void)close(fd);
+}
+
+static void test_damaged_value_is_not_believed(void **state)
+{
+	(void)state;
+	struct store *store = open_store();
+	struct store_key key = number_key(7);
+	struct store_view found, value;
+
+	commit_text(store, 7, "a value that somebody wrote");
+	store_close(store);
+	damage("a value that somebody wrote");
+	store = open_store();
+	for (int way = 0; way < 2; way++) {
+		assert_int_equal(store_begin(store, STORE_READ, &err), 0);
+		if (way == 0)
+			assert_false(store_get(store, STORE_RECORD, &key, &value));
+		else
+			assert_false(store_seek(store, STORE_RECORD, &key, 0, &found, &value));
+		assert_int_equal(store_check(store, &err), -EUCLEAN);
+		assert_int_equal(err.code, ERR_STORE);
+		assert_non_null(strstr(err.msg, "table record, key \\x00\\x00\\x00\\x00\\x00\\x00"
+						"\\x00\\x07: value is damaged"));
+		assert_true(err.details[0]);
+		store_abort(store);
+	}
+	store_close(store);
+}
+
+/* A key is part of what the checksum covers: a value cannot pass for another one's. */
+static void test_damaged_key_is_not_believed(void **state)
+{
+	(void)state;
+	struct store *store = open_store();
+	struct store_key key = { 0 };
+	struct store_view found, value;
+
+	store_key_text(&key, "the key of something");
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	store_put(store, STORE_BY_KEY, &key, "x", 1);
+	assert_int_equal(store_commit(store, &err), 0);
+	store_close(store);
+	damage("the key of something");
+	store = open_store();
+	key.len = 0;
+	assert_int_equal(store_begin(store, STORE_READ, &err), 0);
+	assert_false(store_seek(store, STORE_BY_KEY, &key, 0, &found, &value));
+	assert_int_equal(store_check(store, &err), -EUCLEAN);
+	store_close(store);
+}
+
+static void mount_small(unsigned long flags)
+{
+	assert_int_equal(mkdir(dir, 0700), 0);
+	if (mount("none", dir, "tmpfs", flags, "size=512k") < 0) {
+		print_message("SKIP: no right to mount a tmpfs (%s)\n", strerror(errno));
+		(void)rmdir(dir);
+		skip();
+	}
+}
+
+/* The batch that does not fit is not there; what was there is, and can be given up. */
+static void test_full_disk(void **state)
+{
+	(void)state;
+	static char big[4096];
+	struct store *store;
+	struct store_key key;
+	char text[64];
+	uint64_t n = 2;
+	int r = 0;
+
+	mount_small(0);
+	store = open_store();
+	commit_text(store, 1, "one");
+	memset(big, 'x', sizeof(big) - 1);
+	for (; r == 0 && n < 1000; n++) {
+		assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+		put_text(store, n, big);
+		r = store_commit(store, &err);
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_int_equal(err.code, ERR_STORE);
+	assert_non_null(strstr(err.msg, "commit to store"));
+	assert_non_null(strstr(err.msg, "No space left on device"));
+	assert_non_null(strstr(err.details, "is full"));
+	read_text(store, 1, text, sizeof(text));
+	assert_string_equal(text, "one");
+	store_close(store);
+
+	store = open_store();
+	read_text(store, 1, text, sizeof(text));
+	assert_string_equal(text, "one");
+	key = number_key(2);
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	store_delete(store, STORE_RECORD, &key);
+	assert_int_equal(store_commit(store, &err), 0);
+	commit_text(store, 2, "two");
+	store_close(store);
+}
+
+static void test_read_only_disk(void **state)
+{
+	(void)state;
+	struct store *store;
+
+	mount_small(0);
+	store_close(open_store());
+	assert_int_equal(mount("none", dir, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(store_open(dir, &store, &err), -EROFS);
+	assert_int_equal(err.code, ERR_STORE);
+	assert_non_null(strstr(err.msg, "Read-only file system"));
+}
+
+static void test_no_permission(void **state)
+{
+	(void)state;
+	pid_t pid;
+	int status;
+
+	store_close(open_store());
+	if (getuid() != 0)
+		skip();
+	assert_int_equal(chmod(root, 0755), 0);
+	pid = fork();
+	if (pid == 0) {
+		struct store *store;
+		int r;
+
+		if (setgid(65534) < 0 || setuid(65534) < 0)
+			_exit(2);
+		r = store_open(dir, &store, &err);
+		_exit(r == -EACCES && strstr(err.msg, "Permission denied") ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static int make_root(void **state)
+{
+	(void)state;
+	return mkdtemp(root) ? 0 : -1;
+}
+
+static int remove_root(void **state)
+{
+	char command[128];
+
+	(void)state;
+	(void)snprintf(command, sizeof(command), "rm -rf --one-file-system %s", root);
+	return system(command);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_crc32c),
+		cmocka_unit_test_setup(test_commit_survives_reopening, setup),
+		cmocka_unit_test_setup(test_seek_walks_in_order_of_keys, setup),
+		cmocka_unit_test_setup(test_only_changes_count_as_changes, setup),
+		cmocka_unit_test_setup(test_error_sticks_until_the_end, setup),
+		cmocka_unit_test_setup(test_second_opener_is_refused, setup),
+		cmocka_unit_test_setup(test_files_are_closed_on_exec, setup),
+		cmocka_unit_test_setup(test_foreign_file_is_refused, setup),
+		cmocka_unit_test_setup(test_path_that_is_no_directory_is_refused, setup),
+		cmocka_unit_test_setup(test_other_schema_is_refused, setup),
+		cmocka_unit_test_setup(test_damaged_value_is_not_believed, setup),
+		cmocka_unit_test_setup(test_damaged_key_is_not_believed, setup),
+		cmocka_unit_test_setup_teardown(test_full_disk, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_read_only_disk, setup, teardown),
+		cmocka_unit_test_setup(test_no_permission, setup),
+	};
+
+	return cmocka_run_group_tests(tests, make_root, remove_root);
+}

@@ -1,0 +1,710 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ledger's verbs one by one: what each changes, what it refuses, what outlives a restart. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fs.h"
+#include "ledger_kit.h"
+
+static const char pools_text[] =
+	"[{'name': 'train', 'cooldown_s': 100, 'rails': ["
+	"  {'name': 'rail0', 'cidr': '10.0.0.0/29', 'cidr6': 'fd00::/64', 'gatewayIndex': 1,"
+	"   'routes': [{'dst': '10.0.0.0/8'}]},"
+	"  {'name': 'rail1', 'cidr': '10.0.1.0/29', 'gatewayIndex': 1}]},"
+	" {'name': 'one', 'cooldown_s': 0, 'rails': [{'name': 'r', 'cidr': '10.9.0.0/24'}]}]";
+
+/* Reserves an address of rail0 and returns its index, or the negative error. */
+static int take(struct ledger *ledger, const char *container, const char *ip,
+		struct attachment *ret_a)
+{
+	struct reserve_request request = kit_request(container, "train");
+	struct attachment a = { 0 };
+	int r, index;
+
+	request.rail = "rail0";
+	if (ip) {
+		assert_int_equal(cidr_parse(ip, &request.ips[0]), 0);
+		request.ip_count = 1;
+	}
+	r = kit_reserve(ledger, &request, NULL, &a);
+	if (r < 0)
+		return r;
+	index = (int)a.rail.index;
+	if (ret_a)
+		*ret_a = a;
+	else
+		attachment_free(&a);
+	return index;
+}
+
+static void give_back(struct ledger *ledger, const char *container)
+{
+	struct attachment_key key = { "net", container, "net1" };
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	assert_ok(ledger_find(ledger, &key, &a, &kit_err));
+	assert_true(kit_release(ledger, &a, true, true));
+}
+
+static void assert_same(const struct attachment *a, const struct attachment *b)
+{
+	CLEANUP_JSON json_t *x = attachment_encode(a), *y = attachment_encode(b);
+	CLEANUP_FREE char *s = json_dumps(x, JSON_SORT_KEYS), *t = json_dumps(y, JSON_SORT_KEYS);
+
+	assert_string_equal(s, t);
+}
+
+static void test_reservation_is_found_by_everything(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", "train");
+	struct baseline device = kit_device("net:eth5");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	char text[CIDR_TEXT];
+
+	kit_set_pools(ledger, pools_text);
+	request.rail = "rail0";
+	request.pod.uid = (char *)"uid-1";
+	request.netns.nsid = 4;
+	assert_ok(kit_reserve(ledger, &request, &device, &a));
+	assert_int_equal(a.state, ATTACHMENT_UNFINISHED);
+	assert_int_equal(a.generation, a.id);
+	assert_string_equal(a.boot_id, "boot-1");
+	assert_int_equal(a.boot_time_ms, kit_now_ms);
+	assert_true(a.reserved_at_ms > 0);
+	assert_string_equal(a.pool, "train");
+	assert_int_equal(a.rail.index, 2);
+	assert_int_equal(a.net.ip_count, 2);
+	assert_string_equal(cidr_format(&a.net.ips[0].cidr, text), "10.0.0.2/29");
+	assert_string_equal(cidr_format(&a.net.ips[1].cidr, text), "fd00::2/64");
+	assert_int_equal(a.net.route_count, 1);
+
+	for (int round = 0; round < 3; round++) {
+		struct attachment found[5] = { 0 };
+
+		if (round == 1) {
+			ledger_close(ledger);
+			kit_check();
+			ledger = kit_open("boot-1");
+		}
+		if (round == 2) /* inside a batch */
+			assert_ok(ledger_begin(ledger, &kit_err));
+		assert_ok(ledger_find(ledger, &request.key, &found[0], &kit_err));
+		assert_ok(ledger_find_id(ledger, a.id, &found[1], &kit_err));
+		assert_ok(ledger_find_device(ledger, "net:eth5", &found[2], &kit_err));
+		assert_ok(ledger_find_pod(ledger, "uid-1", &request.key, &found[3], &kit_err));
+		assert_ok(ledger_next(ledger, 0, &found[4], &kit_err));
+		for (int i = 0; i < 5; i++) {
+			assert_same(&found[i], &a);
+			attachment_free(&found[i]);
+		}
+		assert_int_equal(ledger_next(ledger, a.id, &found[1], &kit_err), -ENOENT);
+		assert_int_equal(ledger_find_device(ledger, "net:eth", &found[1], &kit_err),
+				 -ENOENT);
+		assert_int_equal(ledger_count(ledger), 1);
+	}
+	ledger_close(ledger);
+}
+
+/* Of a batch, what was refused leaves no trace and the rest stands. */
+static void test_refusal_leaves_the_batch_as_it_was(void **state)
+{
+	static const struct {
+		const char *container, *device, *pool, *rail, *ip;
+		int r, code;
+		const char *says;
+	} rows[] = {
+		{ "c1", NULL, "one", NULL, NULL, -EEXIST, ERR_AGAIN, "attachment 1 has it" },
+		{ "x", "net:d1", NULL, NULL, NULL, -EEXIST, ERR_AGAIN, "device net:d1" },
+		{ "x", NULL, "none", NULL, NULL, -ENOENT, ERR_VALUE, "pool \"none\"" },
+		{ "x", NULL, "train", "rail9", NULL, -ENOENT, ERR_VALUE, "no rail \"rail9\"" },
+		{ "x", NULL, "train", NULL, NULL, -EINVAL, ERR_VALUE, "has 2 rails" },
+		{ "x", NULL, "train", "rail0", "10.0.1.3", -EINVAL, ERR_VALUE, "is not in rail" },
+		{ "x", NULL, "train", "rail0", "10.0.0.1", -EINVAL, ERR_VALUE, "is excluded" },
+		{ "x", NULL, "train", "rail0", "10.0.0.2", -EBUSY, ERR_AGAIN,
+		  "10.0.0.2: is held by attachment 1" },
+	};
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request first = kit_request("c1", "train"), last = kit_request("c2", "one");
+	struct baseline device = kit_device("net:d1");
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 };
+	(void)state;
+
+	kit_set_pools(ledger, pools_text);
+	first.rail = "rail0";
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_reserve(ledger, &first, &device, &a, &kit_err));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct reserve_request request = kit_request(rows[i].container, rows[i].pool);
+		struct baseline its = kit_device(rows[i].device ? rows[i].device : "");
+		struct attachment none;
+
+		request.rail = rows[i].rail;
+		if (rows[i].ip) {
+			assert_int_equal(cidr_parse(rows[i].ip, &request.ips[0]), 0);
+			request.ip_count = 1;
+		}
+		assert_int_equal(ledger_reserve(ledger, &request, rows[i].device ? &its : NULL,
+						&none, &kit_err),
+				 rows[i].r);
+		assert_int_equal(kit_err.code, rows[i].code);
+		if (!strstr(kit_err.msg, rows[i].says))
+			fail_msg("row %zu: %s", i, kit_err.msg);
+	}
+	assert_ok(ledger_reserve(ledger, &last, NULL, &b, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_int_equal(b.id, a.id + 1);
+	assert_int_equal(ledger_count(ledger), 2);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_aborted_batch_is_not_there(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", "one");
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 };
+
+	kit_set_pools(ledger, pools_text);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_reserve(ledger, &request, NULL, &a, &kit_err));
+	assert_int_equal(ledger_count(ledger), 1);
+	ledger_abort(ledger);
+	assert_int_equal(ledger_count(ledger), 0);
+	assert_ok(kit_reserve(ledger, &request, NULL, &b));
+	assert_int_equal(b.rail.index, a.rail.index);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_ids_are_not_used_again(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", NULL);
+	uint64_t last = 0;
+
+	for (int i = 0; i < 3; i++) {
+		CLEANUP(attachment_free) struct attachment a = { 0 };
+
+		assert_ok(kit_reserve(ledger, &request, NULL, &a));
+		assert_true(a.id > last);
+		last = a.id;
+		assert_true(kit_release(ledger, &a, true, true));
+		ledger_close(ledger);
+		ledger = kit_open("boot-1");
+	}
+	ledger_close(ledger);
+}
+
+static void test_done(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", NULL);
+	struct attachment_key other = { "net", "c2", "net1" };
+	struct baseline device = kit_device("net:d1");
+	CLEANUP(attachment_free) struct attachment a = { 0 }, found = { 0 };
+	struct facts facts = { .ifindex = 9, .mtu = 9000, .table = 100 };
+
+	assert_ok(kit_reserve(ledger, &request, &device, &a));
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_int_equal(ledger_done(ledger, &request.key, a.id + 1, &facts, &kit_err), -ESTALE);
+	assert_int_equal(ledger_done(ledger, &other, a.id, &facts, &kit_err), -ESTALE);
+	assert_ok(ledger_done(ledger, &request.key, a.id, &facts, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_ok(ledger_find(ledger, &request.key, &found, &kit_err));
+	assert_int_equal(found.state, ATTACHMENT_ATTACHED);
+	assert_int_equal(found.facts.ifindex, 9);
+	assert_int_equal(found.facts.table, 100);
+	assert_string_equal(found.device.name, "eth5");
+
+	/* A `done` that comes after DEL does not make a dirty device look attached. */
+	assert_false(kit_release(ledger, &a, false, false));
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_int_equal(ledger_done(ledger, &request.key, a.id, &facts, &kit_err), -ESTALE);
+	ledger_close(ledger);
+}
+
+static void test_release(void **state)
+{
+	static const struct {
+		bool device, left, restored;
+		bool gone, holds; /* then */
+	} rows[] = {
+		{ true, true, true, true, false },  { true, true, false, false, false },
+		{ true, false, true, false, true }, { true, false, false, false, true },
+		{ false, true, true, true, false }, { false, true, false, true, false },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct reserve_request request = kit_request("c1", "one");
+		struct baseline device = kit_device("net:d1");
+		CLEANUP(attachment_free) struct attachment a = { 0 }, found = { 0 };
+		struct rail_usage usage;
+		struct ledger *ledger;
+		const struct pool *pool;
+
+		kit_setup(NULL);
+		ledger = kit_open("boot-1");
+		kit_set_pools(ledger, pools_text);
+		pool = pool_find(ledger_pools(ledger), "one");
+		assert_ok(kit_reserve(ledger, &request, rows[i].device ? &device : NULL, &a));
+		assert_int_equal(kit_release(ledger, &a, rows[i].left, rows[i].restored),
+				 rows[i].gone);
+		assert_int_equal(ledger_find(ledger, &request.key, &found, &kit_err),
+				 rows[i].gone ? -ENOENT : 0);
+		assert_ok(ledger_usage(ledger, pool, &pool->rails[0], &usage, &kit_err));
+		assert_int_equal(usage.held, rows[i].holds);
+		if (!rows[i].gone) {
+			assert_int_equal(found.state, ATTACHMENT_DIRTY);
+			assert_string_equal(found.device.name, "eth5");
+			assert_int_equal(found.net.ip_count, rows[i].holds);
+			/* Later the device is restored. */
+			assert_true(kit_release(ledger, &a, true, true));
+			assert_int_equal(ledger_count(ledger), 0);
+		}
+		ledger_close(ledger);
+		kit_check();
+	}
+}
+
+static void test_release_of_what_is_not_there(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", NULL);
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 };
+
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_true(kit_release(ledger, &a, true, true));
+	assert_true(kit_release(ledger, &a, true, true));
+	assert_ok(kit_reserve(ledger, &request, NULL, &b));
+	assert_true(kit_release(ledger, &a, true, true)); /* a late DEL of the generation before */
+	assert_int_equal(ledger_count(ledger), 1);
+	ledger_close(ledger);
+}
+
+/* Reconcile tries for ever: its tries must not fill the history. */
+static void test_repeated_dirty_release_writes_nothing(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", NULL);
+	struct baseline device = kit_device("net:d1");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	CLEANUP_JSON json_t *events = NULL;
+
+	assert_ok(kit_reserve(ledger, &request, &device, &a));
+	for (int i = 0; i < 5; i++)
+		assert_false(kit_release(ledger, &a, true, false));
+	assert_ok(ledger_history(ledger, 0, 100, &events, &kit_err));
+	assert_int_equal(json_array_size(events), 2);
+	ledger_close(ledger);
+}
+
+/* After a crash of the runtime a pod has a new sandbox while the old one is being undone. */
+static void test_newer_sandbox_of_a_pod_keeps_its_entry(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request old = kit_request("c1", NULL), new = kit_request("c2", NULL);
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 }, found = { 0 };
+
+	old.pod.uid = new.pod.uid = (char *)"uid-1";
+	assert_ok(kit_reserve(ledger, &old, NULL, &a));
+	assert_ok(kit_reserve(ledger, &new, NULL, &b));
+	assert_true(kit_release(ledger, &a, true, true));
+	assert_ok(ledger_find_pod(ledger, "uid-1", &new.key, &found, &kit_err));
+	assert_int_equal(found.id, b.id);
+	assert_true(kit_release(ledger, &b, true, true));
+	attachment_free(&found);
+	assert_int_equal(ledger_find_pod(ledger, "uid-1", &new.key, &found, &kit_err), -ENOENT);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_choice_of_an_index(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+
+	kit_set_pools(ledger, pools_text); /* rail0 has 2..6 */
+	assert_int_equal(take(ledger, "a", NULL, NULL), 2);
+	assert_int_equal(take(ledger, "b", "10.0.0.4", NULL), 4); /* before the frontier comes */
+	assert_int_equal(take(ledger, "c", NULL, NULL), 3);
+	give_back(ledger, "c");
+	kit_now_ms += 10;
+	give_back(ledger, "a");
+	assert_int_equal(take(ledger, "d", NULL, NULL), 5);      /* 2 and 3 rest; 4 is held */
+	assert_int_equal(take(ledger, "e", "fd00::2", NULL), 2); /* by name: need not wait */
+	give_back(ledger, "e");
+	kit_now_ms += 99989;
+	assert_int_equal(take(ledger, "f", NULL, NULL), 6); /* one millisecond early */
+	kit_now_ms += 1;
+	assert_int_equal(take(ledger, "g", NULL, NULL), 3);
+	assert_int_equal(take(ledger, "h", NULL, NULL), -EAGAIN);
+	assert_int_equal(kit_err.code, ERR_AGAIN);
+	assert_non_null(strstr(kit_err.msg, "pool \"train\" rail \"rail0\": no address is free"));
+	assert_non_null(strstr(kit_err.msg, "in 1 s"));
+	assert_non_null(strstr(kit_err.details, "of 5 addresses 4 are held and 1 rest"));
+	kit_now_ms += 10;
+	assert_int_equal(take(ledger, "h", NULL, NULL), 2);
+	assert_int_equal(take(ledger, "i", NULL, NULL), -EAGAIN);
+	assert_non_null(strstr(kit_err.msg, "all are held"));
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_rest_outlives_restart_and_reboot(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+
+	kit_set_pools(ledger, pools_text);
+	for (int i = 2; i <= 6; i++) {
+		char name[] = { 'a', (char)('0' + i), '\0' };
+
+		assert_int_equal(take(ledger, name, NULL, NULL), i);
+	}
+	give_back(ledger, "a2");
+	kit_now_ms += 40000;
+	ledger_close(ledger);
+
+	ledger = kit_open("boot-1"); /* a restart: BOOTTIME goes on */
+	kit_set_pools(ledger, pools_text);
+	kit_now_ms += 10000;
+	assert_int_equal(take(ledger, "b", NULL, NULL), -EAGAIN);
+	assert_non_null(strstr(kit_err.msg, "in 50 s"));
+	give_back(ledger, "a3"); /* persists the clock at 50 s of rest */
+	ledger_close(ledger);
+
+	kit_now_ms = 20000; /* a reboot: 20 s since, and nobody knows how long before */
+	ledger = kit_open("boot-2");
+	kit_set_pools(ledger, pools_text);
+	assert_int_equal(take(ledger, "b", NULL, NULL), -EAGAIN);
+	assert_non_null(strstr(kit_err.msg, "in 30 s"));
+	kit_now_ms += 30000;
+	assert_int_equal(take(ledger, "b", NULL, NULL), 2);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_pools_are_kept(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+
+	assert_int_equal(ledger_pools(ledger)->count, 0);
+	assert_int_equal(ledger_stored_pools(ledger, &set, &kit_err), -ENOENT);
+	kit_set_pools(ledger, pools_text);
+	assert_int_equal(ledger_pools(ledger)->count, 2);
+	ledger_close(ledger);
+
+	ledger = kit_open("boot-1"); /* the file is bad now */
+	assert_int_equal(ledger_pools(ledger)->count, 0);
+	assert_ok(ledger_stored_pools(ledger, &set, &kit_err));
+	assert_int_equal(set.count, 2);
+	assert_ok(ledger_set_pools(ledger, &set, &kit_err));
+	assert_int_equal(set.count, 0); /* taken */
+	assert_int_equal(take(ledger, "a", NULL, NULL), 2);
+	ledger_close(ledger);
+}
+
+/* 10.0.0.5 is held as index 5 of rail r. */
+static void test_edits_of_pools(void **state)
+{
+	static const struct {
+		const char *pools;
+		int r;
+		const char *says;
+	} rows[] = {
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28'}]}]", 0, "" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/16'}]}]", 0, "" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/30'}]}]", 0, "" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28', 'exclude': "
+		  "['10.0.0.5']}]}]",
+		  0, "" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28', 'cidr6': "
+		  "'fd00::/64'}]}]",
+		  0, "" },
+		{ "[{'name': 'p', 'rails': [{'name': 's', 'cidr': '10.0.1.0/28'}]}]", 0, "" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr6': 'fd00::/64'}]}]", 0, "" },
+		{ "[]", 0, "" },
+		/* the address would be another's */
+		{ "[{'name': 'p', 'rails': [{'name': 's', 'cidr': '10.0.0.0/28'}]}]", -EBUSY,
+		  "rail \"s\"" },
+		{ "[{'name': 'q', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28'}]}]", -EBUSY,
+		  "pool \"q\"" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.4/30'}]}]", -EBUSY,
+		  "10.0.0.5" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/30'}, {'name': 's', "
+		  "'cidr': '10.0.0.4/30'}]}]",
+		  -EBUSY, "rail \"s\"" },
+		/* the index would have another address */
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.1.0/28'}]}]", -EBUSY,
+		  "container c1 (ns/pod)" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct reserve_request request = kit_request("c1", "p");
+		CLEANUP(attachment_free) struct attachment a = { 0 };
+		struct ledger *ledger;
+		int r;
+
+		kit_setup(NULL);
+		ledger = kit_open("boot-1");
+		kit_set_pools(ledger,
+			      "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28'}]}]");
+		assert_int_equal(cidr_parse("10.0.0.5", &request.ips[0]), 0);
+		request.ip_count = 1;
+		assert_ok(kit_reserve(ledger, &request, NULL, &a));
+		r = kit_try_pools(ledger, rows[i].pools);
+		if (r != rows[i].r || !strstr(kit_err.msg, rows[i].says))
+			fail_msg("row %zu: %d, %s", i, r, kit_err.msg);
+		if (r < 0) { /* refused whole */
+			assert_string_equal(ledger_pools(ledger)->pools[0].name, "p");
+			assert_int_equal(ledger_pools(ledger)->pools[0].rails[0].last, 15);
+		}
+		/* What is held can be given back, whatever the pools are by now. */
+		assert_true(kit_release(ledger, &a, true, true));
+		ledger_close(ledger);
+		kit_check();
+	}
+}
+
+/* Held when its rail shrank, it is still in the way of a rail that would take its address. */
+static void test_drained_index_is_not_forgotten(void **state)
+{
+	(void)state;
+	static const char whole[] = "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': "
+				    "'10.0.0.0/28'}]}]";
+	static const char half[] = "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': "
+				   "'10.0.0.0/29'}]}]";
+	static const char both[] = "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/29'}, "
+				   "{'name': 's', 'cidr': '10.0.0.8/29'}]}]";
+	struct reserve_request request = kit_request("c1", "p");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct ledger *ledger = kit_open("boot-1");
+
+	kit_set_pools(ledger, whole);
+	assert_int_equal(cidr_parse("10.0.0.9", &request.ips[0]), 0);
+	request.ip_count = 1;
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	kit_set_pools(ledger, half);
+	assert_int_equal(kit_try_pools(ledger, both), -EBUSY);
+	assert_int_equal(kit_try_pools(ledger, whole), 0);
+	assert_int_equal(kit_try_pools(ledger, half), 0);
+	assert_true(kit_release(ledger, &a, true, true));
+	assert_int_equal(kit_try_pools(ledger, both), 0);
+	ledger_close(ledger);
+	kit_check();
+}
+
+/* An exclusion that comes and goes neither loses indexes nor gives them out. */
+static void test_exclusions_come_and_go(void **state)
+{
+	(void)state;
+	static const char plain[] = "[{'name': 'train', 'cooldown_s': 100, 'rails': [{'name': "
+				    "'rail0', 'cidr': '10.0.0.0/29'}]}]";
+	static const char excluded[] =
+		"[{'name': 'train', 'cooldown_s': 100, 'rails': [{'name': 'rail0', 'cidr': "
+		"'10.0.0.0/29', 'exclude': ['10.0.0.1-10.0.0.3']}]}]";
+	struct ledger *ledger = kit_open("boot-1");
+
+	kit_set_pools(ledger, plain);
+	assert_int_equal(take(ledger, "a", NULL, NULL), 1);
+	assert_int_equal(take(ledger, "b", NULL, NULL), 2);
+	give_back(ledger, "a");
+	kit_set_pools(ledger, excluded); /* 1 rests, 2 is held, 3 was never used */
+	kit_now_ms += 100000;
+	assert_int_equal(take(ledger, "c", NULL, NULL), 4);
+	give_back(ledger, "b");
+	kit_now_ms += 100000;
+	assert_int_equal(take(ledger, "d", NULL, NULL), 5);
+	assert_int_equal(take(ledger, "e", NULL, NULL), 6);
+	assert_int_equal(take(ledger, "f", NULL, NULL), -EAGAIN);
+	ledger_close(ledger);
+	kit_check();
+	ledger = kit_open("boot-1");
+	kit_set_pools(ledger, plain);
+	for (int i = 1; i <= 3; i++) {
+		char name[] = { 'g', (char)('0' + i), '\0' };
+
+		assert_int_equal(take(ledger, name, NULL, NULL), i);
+	}
+	assert_int_equal(take(ledger, "f", NULL, NULL), -EAGAIN);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_usage(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	const struct pool *pool;
+	struct rail_usage usage;
+
+	kit_set_pools(ledger, pools_text);
+	pool = pool_find(ledger_pools(ledger), "train");
+	(void)take(ledger, "a", NULL, NULL);
+	(void)take(ledger, "b", NULL, NULL);
+	(void)take(ledger, "c", NULL, NULL);
+	give_back(ledger, "a");
+	kit_now_ms += 50000;
+	give_back(ledger, "b");
+	assert_ok(ledger_usage(ledger, pool, &pool->rails[0], &usage, &kit_err));
+	assert_int_equal(usage.capacity, 5);
+	assert_int_equal(usage.held, 1);
+	assert_int_equal(usage.resting, 2);
+	kit_now_ms += 50000;
+	assert_ok(ledger_usage(ledger, pool, &pool->rails[0], &usage, &kit_err));
+	assert_int_equal(usage.resting, 1);
+	assert_ok(ledger_usage(ledger, pool, &pool->rails[1], &usage, &kit_err));
+	assert_int_equal(usage.held + usage.resting, 0);
+	ledger_close(ledger);
+}
+
+static void assert_event(json_t *events, size_t i, const char *event, const char *reason)
+{
+	json_t *json = json_array_get(events, i);
+
+	assert_int_equal(json_integer_value(json_object_get(json, "seq")), i + 1);
+	assert_true(json_integer_value(json_object_get(json, "time")) > 0);
+	assert_string_equal(json_string_value(json_object_get(json, "event")), event);
+	assert_string_equal(json_string_value(json_object_get(json, "reason")), reason);
+	assert_string_equal(json_string_value(json_object_get(json, "containerID")), "c1");
+	assert_string_equal(json_string_value(json_object_get(json, "device")), "net:d1");
+	assert_string_equal(json_string_value(json_array_get(json_object_get(json, "ips"), 0)),
+			    "10.9.0.1");
+}
+
+static void test_history(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", "one");
+	struct baseline device = kit_device("net:d1");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	CLEANUP_JSON json_t *events = NULL, *rest = NULL, *none = NULL;
+	struct facts facts = { .ifindex = 9 };
+
+	kit_set_pools(ledger, pools_text);
+	assert_ok(kit_reserve(ledger, &request, &device, &a));
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_done(ledger, &request.key, a.id, &facts, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_false(kit_release(ledger, &a, false, false));
+	assert_true(kit_release(ledger, &a, true, true));
+	ledger_close(ledger);
+
+	ledger = kit_open("boot-1");
+	assert_ok(ledger_history(ledger, 0, 100, &events, &kit_err));
+	assert_int_equal(json_array_size(events), 4);
+	assert_event(events, 0, "reserved", "");
+	assert_event(events, 1, "finished", "");
+	assert_event(events, 2, "dirty", "DEL");
+	assert_event(events, 3, "released", "DEL");
+	assert_ok(ledger_history(ledger, 1, 2, &rest, &kit_err));
+	assert_int_equal(json_array_size(rest), 2);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(rest, 0), "seq")), 2);
+	assert_ok(ledger_history(ledger, 4, 100, &none, &kit_err));
+	assert_int_equal(json_array_size(none), 0);
+	ledger_close(ledger);
+}
+
+static void test_history_is_a_ring(void **state)
+{
+	(void)state;
+	enum { RING = 65536, EXTRA = 10 };
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", NULL);
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	CLEANUP_JSON json_t *first = NULL, *last = NULL;
+	struct facts facts = { 0 };
+
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_ok(ledger_begin(ledger, &kit_err));
+	for (int i = 1; i < RING + EXTRA; i++) /* the reservation was the first */
+		assert_ok(ledger_done(ledger, &request.key, a.id, &facts, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_ok(ledger_history(ledger, 0, 1, &first, &kit_err));
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(first, 0), "seq")),
+			 EXTRA + 1);
+	assert_ok(ledger_history(ledger, RING + EXTRA - 1, 10, &last, &kit_err));
+	assert_int_equal(json_array_size(last), 1);
+	ledger_close(ledger);
+}
+
+/* One damaged record spoils the batch that reads it, and no other. */
+static void test_damaged_record_poisons_its_batch_only(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request bad = kit_request("the-damaged-one", NULL);
+	struct reserve_request good = kit_request("c2", NULL), next = kit_request("c3", NULL);
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 }, found = { 0 };
+	CLEANUP_FREE char *data = NULL;
+	char path[128], *at;
+	size_t len;
+	int fd;
+
+	assert_ok(kit_reserve(ledger, &bad, NULL, &a));
+	ledger_close(ledger);
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", kit_dir);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(fs_read_all(fd, 1 << 24, &data, &len), 0);
+	for (at = data; (at = memmem(at, len - (size_t)(at - data), "\"/run/netns/x\"", 14)); at++)
+		assert_int_equal(pwrite(fd, "\"/run/netns/y\"", 14, at - data), 14);
+	(void)close(fd);
+
+	ledger = kit_open("boot-1");
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_reserve(ledger, &good, NULL, &b, &kit_err));
+	assert_int_equal(ledger_find(ledger, &bad.key, &found, &kit_err), -EUCLEAN);
+	assert_int_equal(kit_err.code, ERR_STORE);
+	assert_int_equal(ledger_reserve(ledger, &next, NULL, &found, &kit_err), -EUCLEAN);
+	assert_int_equal(ledger_commit(ledger, &kit_err), -EUCLEAN);
+	assert_int_equal(ledger_find(ledger, &good.key, &found, &kit_err), -ENOENT);
+	attachment_free(&b);
+	assert_ok(kit_reserve(ledger, &good, NULL, &b));
+	ledger_close(ledger);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_reservation_is_found_by_everything, kit_setup),
+		cmocka_unit_test_setup(test_refusal_leaves_the_batch_as_it_was, kit_setup),
+		cmocka_unit_test_setup(test_aborted_batch_is_not_there, kit_setup),
+		cmocka_unit_test_setup(test_ids_are_not_used_again, kit_setup),
+		cmocka_unit_test_setup(test_done, kit_setup),
+		cmocka_unit_test_setup(test_release, kit_setup),
+		cmocka_unit_test_setup(test_release_of_what_is_not_there, kit_setup),
+		cmocka_unit_test_setup(test_repeated_dirty_release_writes_nothing, kit_setup),
+		cmocka_unit_test_setup(test_newer_sandbox_of_a_pod_keeps_its_entry, kit_setup),
+		cmocka_unit_test_setup(test_choice_of_an_index, kit_setup),
+		cmocka_unit_test_setup(test_rest_outlives_restart_and_reboot, kit_setup),
+		cmocka_unit_test_setup(test_pools_are_kept, kit_setup),
+		cmocka_unit_test_setup(test_edits_of_pools, kit_setup),
+		cmocka_unit_test_setup(test_drained_index_is_not_forgotten, kit_setup),
+		cmocka_unit_test_setup(test_exclusions_come_and_go, kit_setup),
+		cmocka_unit_test_setup(test_usage, kit_setup),
+		cmocka_unit_test_setup(test_history, kit_setup),
+		cmocka_unit_test_setup(test_history_is_a_ring, kit_setup),
+		cmocka_unit_test_setup(test_damaged_record_poisons_its_batch_only, kit_setup),
+	};
+
+	return cmocka_run_group_tests(tests, kit_make_root, kit_remove_root);
+}
