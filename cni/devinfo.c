@@ -69,9 +69,7 @@ int devinfo_write(const char *path, const char *device_key, struct err *err)
 	return fs_write_atomic(dir, strrchr(path, '/') + 1, text, strlen(text), 0444, err);
 }
 
-int devinfo_remove(const char *path, struct err *err)
+void devinfo_remove(const char *path)
 {
-	if (unlink(path) < 0 && errno != ENOENT && errno != ENOTDIR)
-		return err_sys(err, errno, ERR_IO, "remove %s", path);
-	return 0;
+	(void)unlink(path);
 }

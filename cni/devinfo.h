@@ -9,4 +9,5 @@
 
 /* @device_key is "pci:ADDRESS". The file is whole or as before; a former one is replaced. */
 int devinfo_write(const char *path, const char *device_key, struct err *err);
-int devinfo_remove(const char *path, struct err *err); /* gone: success */
+/* A file that cannot be removed is not worth a device: the next ADD replaces it. */
+void devinfo_remove(const char *path);

@@ -70,8 +70,12 @@ int undo_add(const struct undo *how, const struct recorded *recorded, struct sit
 		site->outcome = (struct outcome) { true, true };
 	else
 		r = plan_revert(plan, count, site, &trouble);
-	if (r < 0)
+	if (r < 0) {
+		/* Something is left in the pod, or the device is: the record has to stay whole. */
+		if (site->outcome.restored)
+			site->outcome = (struct outcome) { false, false };
 		log_warn("%s: %s", how->reason, trouble.msg);
+	}
 	return release(how, recorded, site, r < 0 ? &trouble : NULL, err);
 }
 
