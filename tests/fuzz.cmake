@@ -6,8 +6,8 @@
 #
 # What each entry links:
 set(fuzz_netconf cni_core)
-set(fuzz_rpc ipamd_proto)
-set(fuzz_config ipamd_daemon)
+set(fuzz_rpc ipamd_core)
+set(fuzz_config ipamd_core)
 set(fuzz_sysfs host)
 
 file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/fuzz_*.c)

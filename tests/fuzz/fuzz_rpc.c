@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A line on the daemon's socket: parsed as a request, its params read by every decoder of the
+ * methods. What a reservation decodes to is encoded and must decode again.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "ipamd/proto/proto.h"
+#include "ipamd/rpc.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void decode_reserve(json_t *params)
+{
+	CLEANUP_JSON json_t *again = NULL;
+	struct reserve_request request;
+	struct err err;
+
+	if (reserve_decode(params, &request, &err) < 0)
+		return;
+	again = reserve_encode(&request);
+	if (again && reserve_decode(again, &request, &err) < 0)
+		abort();
+}
+
+static void decode_record(json_t *params)
+{
+	CLEANUP_JSON json_t *again = NULL;
+	struct attachment a, b;
+	struct err err;
+
+	if (attachment_decode(params, &a, &err) < 0)
+		return;
+	again = attachment_encode(&a);
+	if (!again || attachment_decode(again, &b, &err) < 0)
+		abort();
+	attachment_free(&a);
+	attachment_free(&b);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct rpc_request request;
+	struct attachment_key key;
+	struct facts facts;
+	struct err err;
+	int code;
+
+	if (rpc_parse((const char *)data, size, &request, &code, &err) == 0) {
+		CLEANUP_FREE char *answer = rpc_answer(request.id, json_incref(request.params));
+
+		(void)key_decode(request.params, &key, &err);
+		(void)facts_decode(request.params, &facts, &err);
+		decode_reserve(request.params);
+		decode_record(request.params);
+	} else {
+		CLEANUP_FREE char *answer = rpc_error(request.id, code, &err);
+	}
+	rpc_request_free(&request);
+	return 0;
+}
