@@ -228,6 +228,13 @@ row("key/device and deviceID", ADD, refused(7, "device"), conf={"deviceID": "000
 row("key/deviceID and pciBusID differ", ADD, refused(7, "0000:1a:00"), conf={"device": ABSENT, "deviceID": "0000:1a:00.1", "pciBusID": "0000:1a:00.2"})
 row("key/runtimeConfig.deviceID", ADD, refused(102), conf={"device": ABSENT, "runtimeConfig": {"deviceID": "0000:ff:00.1"}},
     reference=refused(999), why_different="the plugins have one code for everything")
+row("key/runtimeConfig.deviceID empty", ADD, ok(up=True), conf={"runtimeConfig": {"deviceID": ""}}, reference="same")
+row("key/runtimeConfig.infinibandGUID", ADD, LATER, conf={"runtimeConfig": {"infinibandGUID": "02:00:00:00:00:00:00:01"}})
+row("key/args.cni.guid all zeros", ADD, refused(7, "guid"), conf={"args": {"cni": {"guid": "00:00:00:00:00:00:00:00"}}})
+row("key/runtimeConfig.CNIDeviceInfoFile relative", ADD, refused(7, "CNIDeviceInfoFile"), conf={"runtimeConfig": {"CNIDeviceInfoFile": "info.json"}})
+row("key/runtimeConfig.CNIDeviceInfoFile of another type", ADD, refused(7, "CNIDeviceInfoFile"), conf={"runtimeConfig": {"CNIDeviceInfoFile": 1}})
+row("key/ipam.socket", ADD, refused(11, "/nowhere/s"), conf={"socket": ABSENT, "ipam": {"type": "spur-ipam", "pool": "train", "socket": "/nowhere/s"}})
+row("key/ipam.socket relative", ADD, refused(7, "socket"), conf={"ipam": {"type": "spur-ipam", "pool": "train", "socket": "s"}})
 row("key/routing.table auto", ADD, ok(table=101, rules=1), conf={"routing": {"table": "auto"}, **RAILS})
 row("key/routing.table auto, no rail", ADD, refused(7, "table"), conf={"routing": {"table": "auto"}, "ipam": ABSENT})
 row("key/ipam unknown pool", ADD, refused(7, "nopool"), conf={"ipam": {"type": "spur-ipam", "pool": "nopool"}})
