@@ -219,7 +219,7 @@ static void request_serve(struct daemon *d, struct request *q)
 		log_warn("%s from process %d: %s", q->method->name, (int)q->conn->pid, err.msg);
 	if (r < 0)
 		request_fail(q, is_about_params(&err) ? RPC_PARAMS : RPC_FAILED, &err);
-	else if (!is_notification(q))
+	else if (!is_notification(q) && !q->answer)
 		q->answer = rpc_answer(q->rpc.id, TAKE_PTR(result));
 	json_decref(result);
 }

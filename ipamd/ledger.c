@@ -207,6 +207,21 @@ int ledger_find(struct ledger *ledger, const struct attachment_key *key, struct 
 	return ledger_lookup(ledger, STORE_BY_KEY, &by_key, ret_a, err);
 }
 
+int ledger_find_text(struct ledger *ledger, const struct attachment_key *key, char **ret_text,
+		     struct err *err)
+{
+	struct store_key by_key = record_by_key(key);
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = record_text(ledger->store, STORE_BY_KEY, &by_key, ret_text, err);
+	read_end(ledger, own);
+	return r;
+}
+
 int ledger_find_device(struct ledger *ledger, const char *device_key, struct attachment *ret_a,
 		       struct err *err)
 {

@@ -53,6 +53,9 @@ void ledger_abort(struct ledger *ledger);
  */
 int ledger_find(struct ledger *ledger, const struct attachment_key *key, struct attachment *ret_a,
 		struct err *err);
+/* As ledger_find(), but the JSON text of the record; the caller frees it. */
+int ledger_find_text(struct ledger *ledger, const struct attachment_key *key, char **ret_text,
+		     struct err *err);
 int ledger_find_id(struct ledger *ledger, uint64_t id, struct attachment *ret_a, struct err *err);
 int ledger_find_device(struct ledger *ledger, const char *device_key, struct attachment *ret_a,
 		       struct err *err);

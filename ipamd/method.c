@@ -176,14 +176,25 @@ static int observe(struct daemon *d, struct request *q, const char *device_key,
 	return wait_for(q, held.found->key);
 }
 
-static int encode_record(const struct attachment *a, json_t **ret_result, struct err *err)
+/*
+ * Answers with the record of @key, between @before and @after: its text as the ledger has it, for
+ * to parse it and put it together again would cost more than all else that the request does.
+ */
+static int answer_record(struct daemon *d, struct request *q, const struct attachment_key *key,
+			 const char *before, const char *after, struct err *err)
 {
-	*ret_result = attachment_encode(a);
-	return *ret_result ? 0 : err_nomem(err);
+	CLEANUP_FREE char *text = NULL;
+	int r;
+
+	r = ledger_find_text(d->ledger, key, &text, err);
+	if (r < 0)
+		return r;
+	q->answer = rpc_answer_text(q->rpc.id, before, text, after);
+	return q->answer ? 0 : err_nomem(err);
 }
 
 static int reserve_new(struct daemon *d, struct request *q, const struct reserve_request *request,
-		       json_t **ret_result, struct err *err)
+		       struct err *err)
 {
 	struct attachment a = { 0 };
 	struct baseline device = { 0 };
@@ -203,7 +214,7 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 		seat_forget(seat);
 		seat->held_ifindex = device.ifindex;
 		seat->finished = false;
-		r = encode_record(&a, ret_result, err);
+		r = answer_record(d, q, &request->key, "", "", err);
 	}
 	baseline_free(&device);
 	attachment_free(&a);
@@ -211,14 +222,14 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 }
 
 static int serve_standing(struct daemon *d, struct request *q, const struct attachment *a,
-			  json_t **ret_result, struct err *err)
+			  struct err *err)
 {
 	struct attachment_key key = attachment_key(a);
 	struct seat *seat;
 	int r;
 
 	r = take_seat(d, q, &key, &seat, err);
-	return r != 0 ? r : encode_record(a, ret_result, err);
+	return r != 0 ? r : answer_record(d, q, &key, "", "", err);
 }
 
 static const char *reason_to_undo(const struct attachment *a, const struct obstacles *o)
@@ -231,7 +242,7 @@ static const char *reason_to_undo(const struct attachment *a, const struct obsta
 }
 
 static int take_turn(struct daemon *d, struct request *q, const struct reserve_request *request,
-		     struct obstacles *o, json_t **ret_result, struct err *err)
+		     struct obstacles *o, struct err *err)
 {
 	const struct attachment *other;
 	char text[SEAT_KEY_MAX];
@@ -240,9 +251,9 @@ static int take_turn(struct daemon *d, struct request *q, const struct reserve_r
 	for (;;) {
 		switch (turn_decide(&o->view, &other, err)) {
 		case TURN_RESERVE:
-			return reserve_new(d, q, request, ret_result, err);
+			return reserve_new(d, q, request, err);
 		case TURN_SERVE:
-			return serve_standing(d, q, other, ret_result, err);
+			return serve_standing(d, q, other, err);
 		case TURN_REFUSE:
 			return -EBUSY;
 		case TURN_WAIT:
@@ -267,6 +278,7 @@ static int serve_reserve(struct daemon *d, struct request *q, json_t **ret_resul
 	struct obstacles o = { 0 };
 	int r;
 
+	(void)ret_result; /* the answer is written */
 	if (q->line_len > METHOD_RECORD_MAX)
 		return err_set(err, E2BIG, ERR_VALUE,
 			       "attachment.reserve: %zu bytes, more than %d: the network "
@@ -277,7 +289,7 @@ static int serve_reserve(struct daemon *d, struct request *q, json_t **ret_resul
 		return r;
 	r = obstacles_find(d, q, &request, &o, err);
 	if (r == 0)
-		r = take_turn(d, q, &request, &o, ret_result, err);
+		r = take_turn(d, q, &request, &o, err);
 	obstacles_free(&o);
 	return r;
 }
@@ -326,27 +338,18 @@ static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, 
 
 static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
-	struct attachment a = { 0 };
 	struct attachment_key key;
-	json_t *record = NULL;
 	struct seat *seat;
 	int r;
 
 	r = key_decode(q->rpc.params, &key, err);
 	if (r == 0)
 		r = take_seat(d, q, &key, &seat, err);
-	if (r != 0)
+	if (r == 0)
+		r = answer_record(d, q, &key, "{\"attachment\":", "}", err);
+	if (r != -ENOENT)
 		return r;
-	r = ledger_find(d->ledger, &key, &a, err);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == 0) {
-		record = attachment_encode(&a);
-		attachment_free(&a);
-		if (!record)
-			return err_nomem(err);
-	}
-	*ret_result = json_pack("{s:o?}", "attachment", record);
+	*ret_result = json_pack("{s:n}", "attachment");
 	return *ret_result ? 0 : err_nomem(err);
 }
 

@@ -14,9 +14,9 @@ enum { METHOD_WAITS = 1, METHOD_COUNT = 10 };
 struct method {
 	const char *name;
 	/*
-	 * Returns 0 with a new reference in *@ret_result; -errno with @err; or METHOD_WAITS with
-	 * request->blocker set. May be called again for the same request, after a wait or when a
-	 * commit has failed, and inside a transaction only.
+	 * Returns 0 with a new reference in *@ret_result or with request->answer written; -errno
+	 * with @err; or METHOD_WAITS with request->blocker set. May be called again for the same
+	 * request, after a wait or when a commit has failed, and inside a transaction only.
 	 */
 	int (*serve)(struct daemon *d, struct request *request, json_t **ret_result,
 		     struct err *err);

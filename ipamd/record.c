@@ -106,10 +106,12 @@ uint64_t record_id(struct store *store, enum store_table table, const struct sto
 	return 0;
 }
 
-int record_find(struct store *store, enum store_table table, const struct store_key *key,
-		struct attachment *ret_a, struct err *err)
+/* The value of the record that an entry leads to. */
+static int record_value(struct store *store, enum store_table table, const struct store_key *key,
+			struct store_view *ret_value, struct err *err)
 {
 	uint64_t id = record_id(store, table, key);
+	struct store_key record = record_key(id);
 	int r;
 
 	r = store_check(store, err);
@@ -117,12 +119,38 @@ int record_find(struct store *store, enum store_table table, const struct store_
 		return r;
 	if (id == 0)
 		return -ENOENT;
-	r = record_get(store, id, ret_a, err);
-	if (r == -ENOENT) {
+	if (store_get(store, STORE_RECORD, &record, ret_value))
+		return 0;
+	if (store_check(store, err) == 0)
 		store_fail(store, table, "an entry leads to no record");
-		r = store_check(store, err);
-	}
-	return r;
+	return store_check(store, err);
+}
+
+int record_find(struct store *store, enum store_table table, const struct store_key *key,
+		struct attachment *ret_a, struct err *err)
+{
+	struct store_view value;
+	int r;
+
+	r = record_value(store, table, key, &value, err);
+	return r < 0 ? r : record_parse(&value, ret_a, err);
+}
+
+int record_text(struct store *store, enum store_table table, const struct store_key *key,
+		char **ret_text, struct err *err)
+{
+	struct store_view value;
+	char *text;
+	int r;
+
+	r = record_value(store, table, key, &value, err);
+	if (r < 0)
+		return r;
+	text = strndup((const char *)value.data, value.len);
+	if (!text)
+		return err_nomem(err);
+	*ret_text = text;
+	return 0;
 }
 
 static void id_put(struct store *store, enum store_table table, const struct store_key *key,

@@ -22,6 +22,9 @@ uint64_t record_id(struct store *store, enum store_table table, const struct sto
 int record_get(struct store *store, uint64_t id, struct attachment *ret_a, struct err *err);
 int record_find(struct store *store, enum store_table table, const struct store_key *key,
 		struct attachment *ret_a, struct err *err);
+/* As record_find(), but the JSON text as it stands; the caller frees it. */
+int record_text(struct store *store, enum store_table table, const struct store_key *key,
+		char **ret_text, struct err *err);
 int record_next(struct store *store, uint64_t after, struct attachment *ret_a, struct err *err);
 
 /*

@@ -2,6 +2,7 @@
 #include "ipamd/rpc.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -84,6 +85,17 @@ static char *answer_line(json_t *id, const char *key, json_t *value)
 char *rpc_answer(json_t *id, json_t *result)
 {
 	return answer_line(id, "result", result);
+}
+
+char *rpc_answer_text(json_t *id, const char *before, const char *text, const char *after)
+{
+	CLEANUP_FREE char *id_text = id ? json_dumps(id, JSON_ENCODE_ANY) : strdup("null");
+	char *line;
+
+	if (!id_text || asprintf(&line, "{\"jsonrpc\":\"2.0\",\"id\":%s,\"result\":%s%s%s}\n",
+				 id_text, before, text, after) < 0)
+		return NULL;
+	return line;
 }
 
 char *rpc_error(json_t *id, int code, const struct err *err)

@@ -36,4 +36,6 @@ void rpc_request_free(struct rpc_request *request);
 
 /* Lines with their newline, or NULL if out of memory. @result is stolen. @id NULL: null. */
 char *rpc_answer(json_t *id, json_t *result);
+/* As rpc_answer(), with a result that is JSON text: @before, @text and @after, joined. */
+char *rpc_answer_text(json_t *id, const char *before, const char *text, const char *after);
 char *rpc_error(json_t *id, int code, const struct err *err);
