@@ -86,6 +86,7 @@ static int configure_device(struct add *add, struct err *err)
 	if (r < 0)
 		return r;
 	add->facts.ifindex = add->site.link.ifindex;
+	add->facts.peer = add->site.link.peer;
 	add->facts.mac = add->site.link.mac;
 	add->facts.mtu = add->site.link.mtu;
 	add->facts.table = add->plan.table;

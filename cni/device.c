@@ -15,8 +15,14 @@ enum {
 	MENDS_MAX = 2,
 };
 
+/* Numbers are used again: a device that the pod has made in its place has another peer. */
+static bool has_recorded_number(const struct link_info *link, const struct facts *facts)
+{
+	return facts->ifindex && link->ifindex == facts->ifindex && link->peer == facts->peer;
+}
+
 bool device_is(const struct link_info *link, const struct attachment *record,
-	       const struct mac *wished, int ifindex)
+	       const struct mac *wished, bool in_pod)
 {
 	const struct baseline *was = &record->device;
 
@@ -26,7 +32,7 @@ bool device_is(const struct link_info *link, const struct attachment *record,
 		return mac_equal(&link->perm_mac, &was->perm_mac);
 	return was->parent[0] || mac_equal(&link->mac, &was->mac) ||
 	       (wished->len && mac_equal(&link->mac, wished)) ||
-	       (ifindex && link->ifindex == ifindex);
+	       (in_pod && has_recorded_number(link, &record->facts));
 }
 
 /* Such a device survives its namespace: the kernel sends it back to the host. */
@@ -40,13 +46,13 @@ static bool comes_back(const struct baseline *was)
 struct search {
 	const struct site *site;
 	struct rt_socket *rt;
-	int ifindex; /* that this device has in the namespace, if it is sure; else 0 */
+	bool in_pod; /* which of the two */
 	struct link_info *link;
 };
 
 static bool matches(const struct search *search, const struct link_info *link)
 {
-	return device_is(link, search->site->record, &search->site->conf->mac, search->ifindex);
+	return device_is(link, search->site->record, &search->site->conf->mac, search->in_pod);
 }
 
 static int find_by_name(const struct search *search, const char *name, struct err *err)
@@ -98,13 +104,13 @@ static int find_among_all(struct search *search, struct err *err)
 static int find_in(struct search *search, struct err *err)
 {
 	const struct attachment *record = search->site->record;
-	const bool host = search->rt == search->site->host;
+	const char *likely = search->in_pod ? record->ifname : record->device.name;
+	const char *halfway = search->in_pod ? record->device.name : record->ifname;
 	int r;
 
-	/* The likely name first; the other one is left by a move that stopped halfway. */
-	r = find_by_name(search, host ? record->device.name : record->ifname, err);
-	if (r == 0)
-		r = find_by_name(search, host ? record->ifname : record->device.name, err);
+	r = find_by_name(search, likely, err);
+	if (r == 0) /* where a move that stopped halfway leaves it */
+		r = find_by_name(search, halfway, err);
 	if (r == 0)
 		r = find_by_index(search, record->facts.ifindex, err);
 	if (r == 0)
@@ -116,16 +122,36 @@ static int find_in(struct search *search, struct err *err)
 
 static int find_in_pod(const struct site *site, struct link_info *ret_link, struct err *err)
 {
-	struct search search = { site, site->pod, site->record->facts.ifindex, ret_link };
+	struct search search = { site, site->pod, true, ret_link };
 
 	return site->pod ? find_in(&search, err) : 0;
 }
 
 static int find_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
 {
-	struct search search = { site, site->host, 0, ret_link };
+	struct search search = { site, site->host, false, ret_link };
 
 	return find_in(&search, err);
+}
+
+/*
+ * No path leads to the pod's namespace, but its id is in use. Its own, or another's by now: what
+ * counts is whether the device is behind that id.
+ */
+static int look_behind_nsid(struct site *site, struct err *err)
+{
+	struct link_info link;
+	struct search search = { site, site->host, true, &link };
+	int r = 0;
+
+	if (site->pod || site->pod_dead)
+		return 0;
+	if (site->record->netns.nsid >= 0)
+		r = link_list_nsid(site->host, site->record->netns.nsid, compare_one, &search, err);
+	if (r < 0 && r != -EINVAL) /* the id has gone since */
+		return r;
+	site->pod_dead = r <= 0;
+	return 0;
 }
 
 /* A namespace dies asynchronously, and a physical device comes back when it does. */
@@ -320,7 +346,9 @@ int device_return(struct site *site, struct err *err)
 		site->outcome = (struct outcome) { true, true };
 		return 0;
 	}
-	r = leave_pod(site, err);
+	r = look_behind_nsid(site, err);
+	if (r == 0)
+		r = leave_pod(site, err);
 	if (r == 0)
 		r = settle_in_host(site, err);
 	if (r < 0)

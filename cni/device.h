@@ -15,11 +15,11 @@
 
 /*
  * Is @link the device that @record owns? By kind, parent and permanent address; where it has none
- * of its own, by address (its old one or the @wished), or because it is number @ifindex (0: not
- * known).
+ * of its own, by address (its old one or the @wished), or, if it was found @in_pod, by its number
+ * there and its peer's.
  */
 bool device_is(const struct link_info *link, const struct attachment *record,
-	       const struct mac *wished, int ifindex);
+	       const struct mac *wished, bool in_pod);
 
 /*
  * The device of site->record comes home. Sets site->outcome in any case; returns 0 only if it is

@@ -107,7 +107,7 @@ static int move_check(const struct step *step, struct site *site, struct err *er
 	const struct attachment *record = site->record;
 
 	(void)step;
-	if (device_is(&site->link, record, &site->conf->mac, record->facts.ifindex))
+	if (device_is(&site->link, record, &site->conf->mac, true))
 		return 0;
 	return drift(err, "%s: is another device than %s of the record", site->link.name,
 		     record->device.name);

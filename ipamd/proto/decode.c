@@ -317,6 +317,7 @@ static void read_baseline(struct json_reader *r, struct baseline *device)
 static void read_facts(struct json_reader *r, struct facts *facts)
 {
 	facts->ifindex = (int)read_number(r, "ifindex", 0, INT_MAX, 0);
+	facts->peer = (int)read_number(r, "peer", 0, INT_MAX, 0);
 	read_mac(r, "mac", &facts->mac);
 	facts->mtu = read_number(r, "mtu", 0, UINT32_MAX, 0);
 	facts->table = read_number(r, "table", 0, UINT32_MAX, 0);

@@ -172,6 +172,7 @@ json_t *facts_encode(const struct facts *facts)
 	json_t *obj = json_object();
 
 	put_number(&obj, "ifindex", facts->ifindex);
+	put_number(&obj, "peer", facts->peer);
 	put_mac(&obj, "mac", &facts->mac);
 	put_number(&obj, "mtu", facts->mtu);
 	put_number(&obj, "table", facts->table);

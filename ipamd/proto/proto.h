@@ -92,6 +92,7 @@ struct baseline {
 /* What ADD learnt on its way; DEL and CHECK use it. All optional. */
 struct facts {
 	int ifindex; /* in the pod */
+	int peer;    /* of its lower device or peer in another namespace, as seen there; 0 = none */
 	struct mac mac;
 	int64_t mtu;
 	int64_t table;        /* routing table that holds our rules; 0 = none */

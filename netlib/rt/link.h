@@ -21,6 +21,7 @@ struct link_info {
 	uint32_t flags; /* IFF_* */
 	uint16_t type;  /* ARPHRD_* */
 	int master;     /* ifindex, 0 = none */
+	int peer;       /* of its lower device or peer, if that is in another namespace; else 0 */
 	bool carrier;
 	char kind[32];
 	char parent[64]; /* "bus/name" of IFLA_PARENT_DEV_*, "" = none */
@@ -38,6 +39,14 @@ int link_get_index(struct rt_socket *rt, int ifindex, struct link_info *ret_link
  */
 int link_list(struct rt_socket *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
 	      struct err *err);
+
+/*
+ * As link_list(), for the namespace that has the id @nsid here (IFLA_TARGET_NETNSID): a look into
+ * one that no path leads to. No namespace has it: -EINVAL.
+ */
+int link_list_nsid(struct rt_socket *rt, int32_t nsid,
+		   int (*each)(const struct link_info *link, void *arg), void *arg,
+		   struct err *err);
 
 /*
  * One RTM_NEWLINK. Zero-initialise, set what is wanted. The kernel applies the parts in a fixed

@@ -353,8 +353,8 @@ class Node:
         env.update(extra)
         return {k: v for k, v in env.items() if v is not None}
 
-    def popen(self, verb, pod, conf, binary="spur", **kw):
-        """Starts a CNI call and hands it its stdin; finish() waits for it."""
+    def popen(self, verb, pod, conf, binary="spur", stdin=True, **kw):
+        """Starts a CNI call and hands it its stdin (unless the caller wants to); see finish()."""
         conf = dict(conf)
         if conf.get("type") == "spur":
             conf.setdefault("socket", self.socket)
@@ -364,6 +364,8 @@ class Node:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, text=True,
         )
         self.processes.append(p)
+        if not stdin:
+            return p
         try:
             p.stdin.write(json.dumps(conf))
             p.stdin.close()

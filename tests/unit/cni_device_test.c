@@ -15,26 +15,30 @@ static void test_device_is(void **state)
 {
 	static const struct {
 		const char *kind, *parent, *perm, *mac; /* of the device that is found */
-		int ifindex;
+		int ifindex, peer;
 		const char *was_kind, *was_parent, *was_perm, *was_mac; /* of the baseline */
-		bool same;
+		bool in_pod, same;
 	} rows[] = {
-		{ "veth", "", "", "02::1", 0, "veth", "", "", "02::1", true },
-		{ "veth", "", "", "02::2", 0, "veth", "", "", "02::1", false },
-		{ "veth", "", "", "02::9", 0, "veth", "", "", "02::1", true }, /* as wished */
-		{ "veth", "", "", "02::2", 7, "veth", "", "", "02::1", true }, /* its number */
-		{ "macvlan", "", "", "02::1", 7, "veth", "", "", "02::1", false },
-		{ "", "pci/1", "", "02::2", 0, "", "pci/1", "", "02::1", true },
-		{ "", "pci/2", "", "02::1", 7, "", "pci/1", "", "02::1", false },
+		{ "veth", "", "", "02::1", 3, 0, "veth", "", "", "02::1", false, true },
+		{ "veth", "", "", "02::2", 3, 0, "veth", "", "", "02::1", true, false },
+		/* the address that was asked for */
+		{ "veth", "", "", "02::9", 3, 0, "veth", "", "", "02::1", true, true },
+		/* its number and its peer's, in the pod only */
+		{ "veth", "", "", "02::2", 7, 4, "veth", "", "", "02::1", true, true },
+		{ "veth", "", "", "02::2", 7, 4, "veth", "", "", "02::1", false, false },
+		{ "veth", "", "", "02::2", 7, 0, "veth", "", "", "02::1", true, false },
+		{ "macvlan", "", "", "02::1", 7, 4, "veth", "", "", "02::1", true, false },
+		{ "", "pci/1", "", "02::2", 3, 0, "", "pci/1", "", "02::1", false, true },
+		{ "", "pci/2", "", "02::1", 7, 4, "", "pci/1", "", "02::1", true, false },
 		/* two ports of one function */
-		{ "", "pci/1", "02::3", "02::1", 7, "", "pci/1", "02::4", "02::1", false },
-		{ "", "pci/1", "02::3", "02::2", 0, "", "pci/1", "02::3", "02::1", true },
+		{ "", "pci/1", "02::3", "02::1", 7, 4, "", "pci/1", "02::4", "02::1", true, false },
+		{ "", "pci/1", "02::3", "02::2", 3, 0, "", "pci/1", "02::3", "02::1", false, true },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct attachment record = { 0 };
-		struct link_info link = { .ifindex = 7 };
+		struct attachment record = { .facts = { .ifindex = 7, .peer = 4 } };
+		struct link_info link = { .ifindex = rows[i].ifindex, .peer = rows[i].peer };
 		struct mac wished = { .len = 6, .bytes = { 2, 0, 0, 0, 0, 9 } };
 #define MAC_OF(text)                              \
 	((struct mac) { .len = (text)[0] ? 6 : 0, \
@@ -50,7 +54,7 @@ static void test_device_is(void **state)
 			       rows[i].was_parent);
 		record.device.mac = MAC_OF(rows[i].was_mac);
 		record.device.perm_mac = MAC_OF(rows[i].was_perm);
-		if (device_is(&link, &record, &wished, rows[i].ifindex) != rows[i].same)
+		if (device_is(&link, &record, &wished, rows[i].in_pod) != rows[i].same)
 			fail_msg("row %zu", i);
 	}
 }
