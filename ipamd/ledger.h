@@ -70,7 +70,8 @@ uint64_t ledger_count(struct ledger *ledger);
  * Changes; only inside a batch.
  *
  * reserve: writes a record in state unfinished with the addresses chosen and @device (the observed
- * baseline, or NULL for none) and returns it in *@ret_a. The caller has made sure that key and
+ * baseline, or NULL for none) and returns it in *@ret_a. No text of @request is NULL where
+ * reserve_decode() gives none. The caller has made sure that key and
  * device are free (a taken one is -EEXIST, ERR_AGAIN). Refusals: no such pool or rail
  * (ERR_VALUE), a static address outside the rail or excluded (ERR_VALUE), held by another or
  * pool exhausted (ERR_AGAIN, with how many rest and until when).

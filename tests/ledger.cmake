@@ -5,7 +5,9 @@ spur_unit_test(ledger_lease_test ipamd_ledger)
 spur_unit_test(ledger_store_test ipamd_ledger)
 
 # These stop the clock.
-foreach(name ledger_verbs_test)
+foreach(name ledger_verbs_test ledger_model_test ledger_fixture_test)
   spur_unit_test(${name} ipamd_ledger)
   target_link_options(${name} PRIVATE -Wl,--wrap=clock_boot_ms)
 endforeach()
+target_compile_definitions(ledger_fixture_test PRIVATE
+  SPUR_FIXTURES="${CMAKE_CURRENT_SOURCE_DIR}/fixture")

@@ -361,16 +361,23 @@ static void read_state(struct json_reader *r, enum attachment_state *state)
 	json_bad(r, "state", "must be \"unfinished\", \"attached\" or \"dirty\"");
 }
 
+static uint64_t read_id(struct json_reader *r, const char *key)
+{
+	int64_t id = 0;
+
+	if (!json_int(r, key, 1, INT64_MAX, &id))
+		json_missing(r, key);
+	return (uint64_t)id;
+}
+
 static int attachment_read(json_t *json, struct attachment *a, struct err *err)
 {
 	struct attachment_key key = { "", "", "" };
 	struct json_reader r, part;
 
 	json_read(&r, json, "", err);
-	a->id = (uint64_t)read_number(&r, "id", 1, INT64_MAX, 0);
-	if (a->id == 0)
-		json_missing(&r, "id");
-	a->generation = (uint64_t)read_number(&r, "generation", 1, INT64_MAX, 0);
+	a->id = read_id(&r, "id");
+	a->generation = read_id(&r, "generation");
 	read_state(&r, &a->state);
 	read_key(&r, &key);
 	a->network = (char *)key.network;

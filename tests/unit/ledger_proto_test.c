@@ -126,6 +126,7 @@ static void test_wrong_record_names_the_member(void **state)
 		{ NULL, "id", NULL, "\"id\": is required" },
 		{ NULL, "id", "0", "\"id\": 0: must be an integer" },
 		{ NULL, "id", "'1'", "\"id\"" },
+		{ NULL, "generation", NULL, "\"generation\": is required" },
 		{ NULL, "state", "'gone'", "\"state\"" },
 		{ NULL, "state", NULL, "\"state\": is required" },
 		{ NULL, "network", "'a/b'", "\"network\"" },

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tests/fixture/store-v1 was written by the first release's code. Whatever the schema becomes, this
+ * store opens and means what it meant.
+ *
+ * With a directory as argument it writes such a store there, with the code of today.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fs.h"
+#include "ledger_kit.h"
+
+static const char pools_text[] =
+	"[{'name': 'train', 'cooldown_s': 100, 'rails': ["
+	"  {'name': 'rail0', 'cidr': '10.0.0.0/24', 'cidr6': 'fd00::/64', 'gatewayIndex': 1,"
+	"   'routes': [{'dst': '10.0.0.0/8'}]},"
+	"  {'name': 'rail1', 'cidr': '10.0.1.0/24', 'gatewayIndex': 1}]}]";
+
+static void write_attachment(struct ledger *ledger, const char *container, const char *rail,
+			     const char *device_key, struct attachment *ret_a)
+{
+	struct reserve_request request = kit_request(container, "train");
+	struct baseline device = kit_device(device_key);
+
+	request.rail = rail;
+	request.pod.uid = (char *)"5cd0a13d-1d5b-4e07-9f0c-2a4a3f0a6b10";
+	request.netns.nsid = 3;
+	(void)mac_parse("02:00:00:00:00:01", &device.mac);
+	assert_ok(
+		ledger_reserve(ledger, &request, device_key[0] ? &device : NULL, ret_a, &kit_err));
+}
+
+/* Attached, unfinished, dirty, and one that has gone and rests. */
+static void write_store(struct ledger *ledger)
+{
+	struct attachment a[4] = { 0 };
+	struct attachment_key key;
+	struct facts facts = { .ifindex = 9, .mtu = 1500, .table = 100 };
+	bool gone;
+
+	assert_ok(ledger_begin(ledger, &kit_err));
+	write_attachment(ledger, "attached", "rail0", "net:eth5", &a[0]);
+	write_attachment(ledger, "unfinished", "rail1", "", &a[1]);
+	write_attachment(ledger, "dirty", "rail0", "net:eth6", &a[2]);
+	write_attachment(ledger, "gone", "rail0", "net:eth7", &a[3]);
+	key = attachment_key(&a[0]);
+	assert_ok(ledger_done(ledger, &key, a[0].id, &facts, &kit_err));
+	key = attachment_key(&a[2]);
+	assert_ok(ledger_release(ledger, &key, a[2].id, false, false, "DEL", &gone, &kit_err));
+	key = attachment_key(&a[3]);
+	assert_ok(ledger_release(ledger, &key, a[3].id, true, true, "DEL", &gone, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	for (size_t i = 0; i < ARRAY_SIZE(a); i++)
+		attachment_free(&a[i]);
+}
+
+static void find(struct ledger *ledger, const char *container, struct attachment *ret_a)
+{
+	struct attachment_key key = { "net", container, "net1" };
+
+	assert_ok(ledger_find(ledger, &key, ret_a, &kit_err));
+}
+
+static void assert_meaning(struct ledger *ledger)
+{
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 }, c = { 0 };
+	CLEANUP_JSON json_t *events = NULL;
+	struct rail_usage usage;
+	char text[MAC_TEXT];
+
+	assert_int_equal(ledger_count(ledger), 3);
+	find(ledger, "attached", &a);
+	assert_int_equal(a.state, ATTACHMENT_ATTACHED);
+	assert_int_equal(a.facts.table, 100);
+	assert_int_equal(a.rail.index, 2);
+	assert_int_equal(a.net.ip_count, 2);
+	assert_string_equal(a.device.name, "eth5");
+	assert_string_equal(mac_format(&a.device.mac, text), "02:00:00:00:00:01");
+	assert_int_equal(a.netns.nsid, 3);
+	find(ledger, "unfinished", &b);
+	assert_int_equal(b.state, ATTACHMENT_UNFINISHED);
+	assert_string_equal(b.device.key, "");
+	assert_string_equal(b.rail.name, "rail1");
+	find(ledger, "dirty", &c);
+	assert_int_equal(c.state, ATTACHMENT_DIRTY);
+	assert_ok(ledger_usage(ledger, &ledger_pools(ledger)->pools[0],
+			       &ledger_pools(ledger)->pools[0].rails[0], &usage, &kit_err));
+	assert_int_equal(usage.held, 2);
+	assert_int_equal(usage.resting, 1);
+	assert_ok(ledger_history(ledger, 0, 100, &events, &kit_err));
+	assert_int_equal(json_array_size(events), 7);
+}
+
+static void copy_fixture(void)
+{
+	static const char path[] = SPUR_FIXTURES "/store-v1/data.mdb";
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	CLEANUP_CLOSE int dir_fd = -1;
+	CLEANUP_FREE char *data = NULL;
+	size_t len;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fs_read_all(fd, 1 << 24, &data, &len), 0);
+	assert_int_equal(mkdir(kit_dir, 0700), 0);
+	dir_fd = open(kit_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_ok(fs_write_atomic(dir_fd, "data.mdb", data, len, 0600, &kit_err));
+}
+
+static void test_store_of_the_first_schema(void **state)
+{
+	(void)state;
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct ledger *ledger;
+
+	copy_fixture();
+	kit_now_ms = 1000; /* the node has just booted */
+	kit_check();
+	ledger = kit_open("boot-of-today");
+	assert_ok(ledger_stored_pools(ledger, &set, &kit_err));
+	assert_ok(ledger_set_pools(ledger, &set, &kit_err));
+	assert_meaning(ledger);
+	find(ledger, "dirty", &a);
+	assert_true(kit_release(ledger, &a, true, true));
+	ledger_close(ledger);
+	kit_check();
+}
+
+/* What is written today means the same: the writer and the test agree. */
+static void test_store_of_today(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-of-today");
+
+	kit_set_pools(ledger, pools_text);
+	write_store(ledger);
+	assert_meaning(ledger);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void write_fixture(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-of-the-fixture");
+
+	kit_set_pools(ledger, pools_text);
+	write_store(ledger);
+	ledger_close(ledger);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_store_of_the_first_schema, kit_setup),
+		cmocka_unit_test_setup(test_store_of_today, kit_setup),
+	};
+	static const struct CMUnitTest writer[] = { cmocka_unit_test(write_fixture) };
+
+	kit_now_ms = 1000000;
+	(void)snprintf(kit_dir, sizeof(kit_dir), "%s", argc > 1 ? argv[1] : "");
+	if (argc > 1)
+		return cmocka_run_group_tests(writer, kit_make_root, kit_remove_root);
+	return cmocka_run_group_tests(tests, kit_make_root, kit_remove_root);
+}

@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Random batches against a model in plain arrays, which foretells every answer: the index chosen,
+ * each refusal, each state. Some batches are aborted, the store is reopened, the node reboots; and
+ * in forked children the same is killed at a random moment: every batch that was acknowledged is
+ * there, the one after it whole or absent, and every table agrees with every other.
+ *
+ * SPUR_SEED=N repeats a run.
+ */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "ledger_kit.h"
+
+enum {
+	KEYS = 48,
+	DEVICES = 20,
+	RAILS = 2,
+	INDEXES = 16, /* of each rail, a /28 */
+	COOLDOWN = 5000,
+	BATCH = 6,
+	STEPS = 1500,
+	KILLS = 30,
+};
+
+static const char pools_text[] =
+	"[{'name': 'p', 'cooldown_s': 5, 'rails': ["
+	"  {'name': 'r0', 'cidr': '10.0.0.0/28', 'cidr6': 'fd00::/64', 'gatewayIndex': 1},"
+	"  {'name': 'r1', 'cidr': '10.0.1.0/28', 'exclude': ['10.0.1.3-10.0.1.5']}]}]";
+
+struct slot {
+	enum lease_state state;
+	uint64_t id;
+	int64_t since_ms; /* ledger time */
+};
+
+struct tenant {
+	bool live;
+	uint64_t id;
+	enum attachment_state state;
+	int index; /* -1 = none */
+};
+
+struct model {
+	unsigned int seed;
+	int64_t boot_ms, offset_ms; /* BOOTTIME, and ledger time above it */
+	int boot;
+	uint64_t next_id, events;
+	struct slot slots[RAILS][INDEXES];
+	struct tenant tenants[KEYS];
+};
+
+static int64_t model_now(const struct model *m)
+{
+	return m->offset_ms + m->boot_ms;
+}
+
+static int model_random(struct model *m, int below)
+{
+	return rand_r(&m->seed) % below;
+}
+
+static int tenant_rail(int key)
+{
+	return key % 7 == 0 ? -1 : key % RAILS; /* -1: asks for no address */
+}
+
+static int tenant_device(int key)
+{
+	return key % 5 == 0 ? -1 : key % DEVICES; /* -1: as spur-ipam, without one */
+}
+
+static bool slot_is_given(int rail, int index)
+{
+	if (rail == 0)
+		return index >= 2 && index <= 14;
+	return index >= 1 && index <= 14 && !(index >= 3 && index <= 5);
+}
+
+/* The index that a reservation must get, or the error that it must meet. */
+static int model_choose(const struct model *m, int rail, int wanted)
+{
+	int oldest = -1;
+
+	if (wanted >= 0) {
+		if (!slot_is_given(rail, wanted))
+			return -EINVAL;
+		return m->slots[rail][wanted].state == LEASE_HELD ? -EBUSY : wanted;
+	}
+	for (int i = 0; i < INDEXES; i++) {
+		const struct slot *slot = &m->slots[rail][i];
+
+		if (slot->state == LEASE_RESTING && slot->since_ms + COOLDOWN <= model_now(m) &&
+		    (oldest < 0 || slot->since_ms < m->slots[rail][oldest].since_ms))
+			oldest = i;
+	}
+	if (oldest >= 0)
+		return oldest;
+	for (int i = 0; i < INDEXES; i++) {
+		if (slot_is_given(rail, i) && m->slots[rail][i].state == LEASE_UNUSED)
+			return i;
+	}
+	return -EAGAIN;
+}
+
+static bool model_is_free(const struct model *m, int key)
+{
+	if (m->tenants[key].live)
+		return false;
+	for (int i = 0; i < KEYS; i++) {
+		if (tenant_device(key) >= 0 && m->tenants[i].live &&
+		    tenant_device(i) == tenant_device(key))
+			return false;
+	}
+	return true;
+}
+
+/* The name that a key has in the ledger: it lives as long as the next call. */
+static const char *tenant_name(int key)
+{
+	static char name[16];
+
+	(void)snprintf(name, sizeof(name), "c%d", key);
+	return name;
+}
+
+static struct attachment_key tenant_key(int key)
+{
+	return (struct attachment_key) { "net", tenant_name(key), "net1" };
+}
+
+static struct reserve_request tenant_request(int key, int wanted)
+{
+	int rail = tenant_rail(key);
+	struct reserve_request request = kit_request(tenant_name(key), rail < 0 ? NULL : "p");
+	char text[64];
+
+	request.rail = rail < 0 ? NULL : rail == 0 ? "r0" : "r1";
+	request.netns.nsid = key % 3 - 1;
+	if (key % 4 == 0)
+		request.pod.uid = (char *)"uid";
+	if (rail >= 0 && wanted >= 0) {
+		(void)snprintf(text, sizeof(text), "10.0.%d.%d", rail, wanted);
+		assert_int_equal(cidr_parse(text, &request.ips[0]), 0);
+		request.ip_count = 1;
+	}
+	return request;
+}
+
+static void step_reserve(struct model *m, struct ledger *ledger)
+{
+	int key = model_random(m, KEYS), rail = tenant_rail(key);
+	int wanted = model_random(m, 4) == 0 ? model_random(m, INDEXES) : -1;
+	int expected = -1;
+
+	if (!model_is_free(m, key))
+		expected = -EEXIST;
+	else if (rail >= 0)
+		expected = model_choose(m, rail, wanted);
+	if (ledger) {
+		struct reserve_request request = tenant_request(key, wanted);
+		CLEANUP(attachment_free) struct attachment a = { 0 };
+		struct baseline device;
+		char name[16];
+		int r;
+
+		(void)snprintf(name, sizeof(name), "net:d%d", tenant_device(key));
+		device = kit_device(name);
+		r = ledger_reserve(ledger, &request, tenant_device(key) < 0 ? NULL : &device, &a,
+				   &kit_err);
+		assert_int_equal(r, expected < -1 ? expected : 0);
+		if (r == 0)
+			assert_int_equal(a.id, m->next_id);
+		if (r == 0 && rail >= 0)
+			assert_int_equal(a.rail.index, expected);
+	}
+	if (expected < -1)
+		return;
+	m->tenants[key] = (struct tenant) { true, m->next_id, ATTACHMENT_UNFINISHED, expected };
+	if (rail >= 0)
+		m->slots[rail][expected] = (struct slot) { LEASE_HELD, m->next_id, 0 };
+	m->next_id++;
+	m->events++;
+}
+
+static void step_done(struct model *m, struct ledger *ledger)
+{
+	int key = model_random(m, KEYS);
+	struct tenant *tenant = &m->tenants[key];
+	bool stale = model_random(m, 8) == 0;
+	bool works = tenant->live && tenant->state != ATTACHMENT_DIRTY && !stale;
+
+	if (ledger) {
+		struct attachment_key name = tenant_key(key);
+		struct facts facts = { .ifindex = key + 1 };
+
+		assert_int_equal(ledger_done(ledger, &name, tenant->id + stale, &facts, &kit_err),
+				 works ? 0 : -ESTALE);
+	}
+	if (!works)
+		return;
+	tenant->state = ATTACHMENT_ATTACHED;
+	m->events++;
+}
+
+static void step_release(struct model *m, struct ledger *ledger)
+{
+	int key = model_random(m, KEYS), rail = tenant_rail(key);
+	bool stale = model_random(m, 8) == 0, left = model_random(m, 5) > 0;
+	bool restored = model_random(m, 5) > 0;
+	struct tenant *tenant = &m->tenants[key];
+	bool works = tenant->live && !stale;
+	bool goes = works && left && (restored || tenant_device(key) < 0);
+
+	if (ledger) {
+		struct attachment_key name = tenant_key(key);
+		bool gone;
+
+		assert_ok(ledger_release(ledger, &name, tenant->id + stale, left, restored, "test",
+					 &gone, &kit_err));
+		assert_int_equal(gone, !works || goes);
+	}
+	if (!works)
+		return;
+	if (goes || tenant->state != ATTACHMENT_DIRTY || (left && tenant->index >= 0))
+		m->events++;
+	if (left && tenant->index >= 0) {
+		m->slots[rail][tenant->index] = (struct slot) { LEASE_RESTING, 0, model_now(m) };
+		tenant->index = -1;
+	}
+	tenant->live = !goes;
+	tenant->state = ATTACHMENT_DIRTY;
+}
+
+static void step_any(struct model *m, struct ledger *ledger)
+{
+	switch (model_random(m, 4)) {
+	case 0:
+	case 1:
+		step_reserve(m, ledger);
+		break;
+	case 2:
+		step_release(m, ledger);
+		break;
+	default:
+		step_done(m, ledger);
+	}
+}
+
+/* One batch, committed or aborted. Without a ledger only the model moves. */
+static void model_batch(struct model *m, struct ledger *ledger)
+{
+	int steps = 1 + model_random(m, BATCH);
+	bool aborts = model_random(m, 10) == 0;
+	struct model before;
+
+	m->boot_ms += model_random(m, COOLDOWN / 4);
+	kit_now_ms = m->boot_ms;
+	before = *m;
+	if (ledger)
+		assert_ok(ledger_begin(ledger, &kit_err));
+	for (int i = 0; i < steps; i++)
+		step_any(m, ledger);
+	if (ledger && aborts)
+		ledger_abort(ledger);
+	else if (ledger)
+		assert_ok(ledger_commit(ledger, &kit_err));
+	if (aborts) {
+		before.seed = m->seed;
+		*m = before;
+	}
+}
+
+static const char *boot_name(const struct model *m)
+{
+	static char name[16];
+
+	(void)snprintf(name, sizeof(name), "boot-%d", m->boot);
+	return name;
+}
+
+static bool tenant_matches(struct ledger *ledger, const struct model *m, int key)
+{
+	const struct tenant *tenant = &m->tenants[key];
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct attachment_key name = tenant_key(key);
+	int r = ledger_find(ledger, &name, &a, &kit_err);
+
+	if (r == -ENOENT)
+		return !tenant->live;
+	assert_int_equal(r, 0);
+	return tenant->live && a.id == tenant->id && a.state == tenant->state &&
+	       (a.net.ip_count > 0) == (tenant->index >= 0) &&
+	       (tenant->index < 0 || a.rail.index == (uint32_t)tenant->index) &&
+	       (a.state != ATTACHMENT_ATTACHED || a.facts.ifindex == key + 1);
+}
+
+/* Each change is one event: what leaves no other trace is in the history. */
+static bool history_matches(struct ledger *ledger, const struct model *m)
+{
+	CLEANUP_JSON json_t *last = NULL;
+
+	assert_ok(ledger_history(ledger, m->events ? m->events - 1 : 0, 2, &last, &kit_err));
+	return json_array_size(last) == (m->events ? 1 : 0);
+}
+
+static bool model_matches(struct ledger *ledger, const struct model *m)
+{
+	uint64_t live = 0;
+
+	if (!history_matches(ledger, m))
+		return false;
+
+	for (int key = 0; key < KEYS; key++) {
+		if (!tenant_matches(ledger, m, key))
+			return false;
+		live += m->tenants[key].live;
+	}
+	return ledger_count(ledger) == live;
+}
+
+static void model_init(struct model *m, unsigned int seed)
+{
+	*m = (struct model) { .seed = seed, .boot_ms = 1000, .next_id = 1 };
+	for (int key = 0; key < KEYS; key++)
+		m->tenants[key].index = -1;
+	kit_now_ms = m->boot_ms;
+}
+
+static unsigned int seed_of_run(void)
+{
+	const char *text = getenv("SPUR_SEED");
+	unsigned int seed = text ? (unsigned int)strtoul(text, NULL, 10) : (unsigned int)time(NULL);
+
+	print_message("SPUR_SEED=%u\n", seed);
+	return seed;
+}
+
+/* Boot: a change is committed at this very moment, so that the model knows what the clock says. */
+static void model_reboot(struct model *m, struct ledger **ledger)
+{
+	struct reserve_request request = kit_request("clock", NULL);
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	assert_ok(kit_reserve(*ledger, &request, NULL, &a));
+	assert_true(kit_release(*ledger, &a, true, true));
+	m->next_id++;
+	m->events += 2;
+	m->offset_ms = model_now(m);
+	m->boot_ms = model_random(m, 1000);
+	m->boot++;
+	kit_now_ms = m->boot_ms;
+	ledger_close(*ledger);
+	*ledger = kit_open(boot_name(m));
+	kit_set_pools(*ledger, pools_text);
+}
+
+static void test_random_batches(void **state)
+{
+	(void)state;
+	unsigned int seed = seed_of_run();
+	struct ledger *ledger = kit_open("boot-0");
+	struct model m;
+
+	model_init(&m, seed);
+	kit_set_pools(ledger, pools_text);
+	for (int i = 0; i < STEPS; i++) {
+		model_batch(&m, ledger);
+		if (i % 100 == 99) {
+			assert_true(model_matches(ledger, &m));
+			ledger_close(ledger);
+			kit_check();
+			ledger = kit_open(boot_name(&m));
+			kit_set_pools(ledger, pools_text);
+		}
+		if (i % 250 == 249)
+			model_reboot(&m, &ledger);
+	}
+	assert_true(model_matches(ledger, &m));
+	ledger_close(ledger);
+	kit_check();
+}
+
+/* The child: batches without end, one byte down the pipe for each that is on disk. */
+static void run_until_killed(struct model *m, int fd)
+{
+	struct ledger *ledger = kit_open("boot-0");
+
+	kit_set_pools(ledger, pools_text);
+	for (;;) {
+		model_batch(m, ledger);
+		if (write(fd, "", 1) != 1)
+			_exit(1);
+	}
+}
+
+/* Starts a child on the model as it is, kills it, and returns how many batches it acknowledged. */
+static int kill_after(struct model *m, useconds_t wait_us)
+{
+	int fds[2], status, acknowledged = 0;
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)close(fds[0]);
+		run_until_killed(m, fds[1]);
+	}
+	(void)close(fds[1]);
+	(void)usleep(wait_us);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (!WIFSIGNALED(status)) /* an assertion failed in it */
+		fail_msg("the child ended by itself");
+	while (read(fds[0], &byte, 1) == 1)
+		acknowledged++;
+	(void)close(fds[0]);
+	return acknowledged;
+}
+
+static void test_killed_at_a_random_moment(void **state)
+{
+	(void)state;
+	unsigned int seed = seed_of_run();
+	int total = 0, beyond = 0;
+	struct model m, next;
+
+	model_init(&m, seed);
+	for (int i = 0; i < KILLS; i++) {
+		int count = kill_after(&m, (useconds_t)rand_r(&seed) % 30000);
+		struct ledger *ledger;
+
+		for (int k = 0; k < count; k++)
+			model_batch(&m, NULL);
+		next = m;
+		model_batch(&next, NULL);
+		kit_check();
+		ledger = kit_open("boot-0");
+		if (!model_matches(ledger, &m)) {
+			assert_true(model_matches(ledger, &next));
+			m = next;
+			beyond++;
+		}
+		ledger_close(ledger);
+		total += count;
+	}
+	print_message("%d batches acknowledged, %d times one more was on disk\n", total, beyond);
+	assert_true(total > 0);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_random_batches, kit_setup),
+		cmocka_unit_test_setup(test_killed_at_a_random_moment, kit_setup),
+	};
+
+	return cmocka_run_group_tests(tests, kit_make_root, kit_remove_root);
+}
