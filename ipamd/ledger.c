@@ -10,6 +10,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -329,8 +330,8 @@ static struct attachment reserve_record(const struct ledger *ledger,
 	if (device)
 		a.device = *device;
 	if (choice->rail) {
-		strcpy(a.pool, choice->pool->name);
-		strcpy(a.rail.name, choice->rail->name);
+		(void)snprintf(a.pool, sizeof(a.pool), "%s", choice->pool->name);
+		(void)snprintf(a.rail.name, sizeof(a.rail.name), "%s", choice->rail->name);
 		a.rail.number = (int)(choice->rail - choice->pool->rails);
 		a.rail.index = choice->index;
 		rail_config(choice->rail, choice->index, &a.net);
