@@ -301,7 +301,7 @@ static void test_path_that_is_no_directory_is_refused(void **state)
 	struct store *store;
 
 	make_file("state", "", 0);
-	(void)strcat(dir, "/state");
+	(void)snprintf(dir + strlen(dir), sizeof(dir) - strlen(dir), "/state");
 	assert_int_equal(store_open(dir, &store, &err), -ENOTDIR);
 	assert_non_null(strstr(err.msg, dir));
 	(void)snprintf(dir, sizeof(dir), "%s/absent/state", root);
