@@ -24,8 +24,6 @@ enum {
 	REAP_POLL_MS = 10,
 };
 
-extern char **environ;
-
 /* The first executable of that name in CNI_PATH. */
 static int find_plugin(const struct delegation *how, char path[PLUGIN_PATH_MAX], struct err *err)
 {

@@ -31,6 +31,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BUILD = os.environ.get("SPUR_BUILD", os.path.join(ROOT, "build"))
 BIN = os.path.join(BUILD, "bin")
 NETNS_DIR = "/run/netns"
+CACHE = os.environ.get("SPUR_CACHE", "/var/cache/spur-dev")
+PLUGIN_DIRS = (os.path.join(CACHE, "debian/usr/lib/cni"), "/usr/lib/cni", "/opt/cni/bin")
 
 _numbers = itertools.count(1)
 
@@ -40,9 +42,21 @@ def program(name):
     return os.environ.get(name.upper().replace("-", "_") + "_BIN", os.path.join(BIN, name))
 
 
+class Skip(SystemExit):
+    """Ends a test, or the whole program with 77 if nobody catches it."""
+
+
 def skip(why):
-    print(f"SKIP: {why}")
-    sys.exit(77)
+    print(f"SKIP: {why}", flush=True)
+    raise Skip(77)
+
+
+def plugin(name):
+    """The path of another project's CNI plugin, as `./dev test` unpacks it or the machine has it."""
+    for path in (os.path.join(d, name) for d in PLUGIN_DIRS):
+        if os.path.exists(path):
+            return path
+    return skip(f"{name} of Debian's containernetworking-plugins")
 
 
 def need(*programs, hooks=False):
@@ -348,7 +362,7 @@ class Node:
             "CNI_NETNS": pod.path,
             "CNI_IFNAME": ifname,
             "CNI_ARGS": pod.args() if args is None else args,
-            "CNI_PATH": f"{self.dir}/plugins:{BIN}:/usr/lib/cni:/opt/cni/bin",
+            "CNI_PATH": ":".join((f"{self.dir}/plugins", BIN, *PLUGIN_DIRS)),
         }
         env.update(extra)
         return {k: v for k, v in env.items() if v is not None}
@@ -464,17 +478,20 @@ def _differences(path, a, b):
 
 def main(names):
     """Runs the test_* functions of a file, or those named on the command line."""
-    tests = [(n, f) for n, f in names.items() if n.startswith("test_") and callable(f)]
-    wanted = sys.argv[1:]
-    failed = 0
-    for name, test in tests:
-        if wanted and name not in wanted:
-            continue
+    tests = {n: f for n, f in names.items() if n.startswith("test_") and callable(f)}
+    counts = {"ok": 0, "FAIL": 0, "SKIP": 0}
+    for name in sys.argv[1:] or tests:
         begun = time.monotonic()
+        word, more = "ok", ""
         try:
-            test()
-            print(f"ok   {name} ({time.monotonic() - begun:.1f} s)", flush=True)
+            tests[name]()
+        except Skip:
+            counts["SKIP"] += 1
+            continue
         except Exception:  # one failed test does not hide the others
-            failed += 1
-            print(f"FAIL {name} ({time.monotonic() - begun:.1f} s)\n{traceback.format_exc()}", flush=True)
-    sys.exit(1 if failed else 0)
+            word, more = "FAIL", f"\n{traceback.format_exc()}"
+        counts[word] += 1
+        print(f"{word:4} {name} ({time.monotonic() - begun:.1f} s){more}", flush=True)
+    if counts["FAIL"]:
+        sys.exit(1)
+    sys.exit(77 if counts["SKIP"] and not counts["ok"] else 0)
