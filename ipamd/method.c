@@ -97,9 +97,9 @@ static int obstacle(struct daemon *d, const struct request *q, int r, const stru
 	ret_record->mine = seat->holder == q->conn;
 	ret_record->resting = seat->rest_until_ms || (seat->check && seat->work != SEAT_IDLE);
 	ret_record->undoing = !seat->check && seat->work != SEAT_IDLE;
-	if (seat->life == TURN_DEAD || seat->looked_ms >= q->since_ms)
+	if (seat->life == TURN_DEAD || seat->looked_ns > q->begun_ns)
 		ret_record->life = seat->life;
-	if (seat->failures && seat->failed_ms >= q->since_ms)
+	if (seat->failures && seat->failed_ns > q->begun_ns)
 		ret_record->failed = seat->why;
 	return 0;
 }
@@ -411,7 +411,7 @@ static int serve_undo(struct daemon *d, struct request *q, json_t **ret_result, 
 	seat = seat_of(d, &key);
 	if (!seat)
 		return err_nomem(err);
-	if (q->ticket && seat->failures && seat->failed_ms >= q->since_ms)
+	if (q->ticket && seat->failures && seat->failed_ns > q->begun_ns)
 		return err_set(err, EBUSY, ERR_AGAIN, "undo %s: %s", seat->key, seat->why);
 	q->ticket = 1;
 	undo_ask(d, seat->key, "forced", false);

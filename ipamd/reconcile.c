@@ -121,7 +121,7 @@ static void look_done(uv_work_t *work, int status)
 	if (seat && !look->daemon->stopping) {
 		seat->looking = false;
 		seat->life = look->alive ? TURN_ALIVE : TURN_DEAD;
-		seat->looked_ms = clock_boot_ms();
+		seat->looked_ns = uv_hrtime();
 		batch_wake(look->daemon->batch, look->key);
 	}
 	look_free(look);

@@ -120,7 +120,7 @@ void seat_forget(struct seat *seat)
 {
 	seat->rest_until_ms = 0;
 	seat->life = TURN_UNKNOWN;
-	seat->looked_ms = 0;
+	seat->looked_ns = 0;
 	seat->failures = 0;
 	seat->why[0] = '\0';
 	if (seat->work != SEAT_RUNNING) {

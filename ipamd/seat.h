@@ -39,12 +39,13 @@ struct seat {
 	bool check;         /* to be CHECKed first, and undone only if that fails */
 	const char *reason; /* a constant: "unfinished", "dead", "superseded", "dirty", … */
 	int failures;
-	int64_t retry_ms, failed_ms;
+	int64_t retry_ms;
+	uint64_t failed_ns;     /* uv_hrtime() of the last failure, as request->begun_ns */
 	char why[SEAT_WHY_MAX]; /* the last one failed */
 
 	/* reconcile.c: what the last look has found, and when. */
 	bool looking;
-	int64_t looked_ms;
+	uint64_t looked_ns;
 	enum turn_life life;
 };
 

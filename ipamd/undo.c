@@ -202,8 +202,8 @@ static void back_off(struct daemon *d, struct seat *seat, const char *why)
 	if (wait_ms > UNDO_BACKOFF_MAX_MS)
 		wait_ms = UNDO_BACKOFF_MAX_MS;
 	seat->failures++;
-	seat->failed_ms = clock_boot_ms();
-	seat->retry_ms = seat->failed_ms + wait_ms;
+	seat->failed_ns = uv_hrtime();
+	seat->retry_ms = clock_boot_ms() + wait_ms;
 	seat->work = SEAT_BACKOFF;
 	(void)snprintf(seat->why, sizeof(seat->why), "%s", why);
 	metrics_undo(&d->metrics, NULL);

@@ -2,3 +2,8 @@
 foreach(test daemon_config_test daemon_rpc_test daemon_turn_test)
   spur_unit_test(${test} ipamd_core)
 endforeach()
+
+# A program of the test stands in for the plugin.
+foreach(file daemon_serve daemon_recover daemon_ctl)
+  spur_python_tests(netns ${file})
+endforeach()

@@ -47,18 +47,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct rpc_request request;
 	struct attachment_key key;
 	struct facts facts;
+	CLEANUP_FREE char *answer = NULL;
 	struct err err;
 	int code;
 
 	if (rpc_parse((const char *)data, size, &request, &code, &err) == 0) {
-		CLEANUP_FREE char *answer = rpc_answer(request.id, json_incref(request.params));
-
+		answer = rpc_answer(request.id, json_incref(request.params));
 		(void)key_decode(request.params, &key, &err);
 		(void)facts_decode(request.params, &facts, &err);
 		decode_reserve(request.params);
 		decode_record(request.params);
 	} else {
-		CLEANUP_FREE char *answer = rpc_error(request.id, code, &err);
+		answer = rpc_error(request.id, code, &err);
 	}
 	rpc_request_free(&request);
 	return 0;

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the daemon does after a restart, a reboot, a DEL without it, and when namespaces die."""
+
+import json
+import os
+import signal
+import time
+
+import lab
+from daemon_serve import Node, boot_ms, generation_of, key_of, refused
+
+ALWAYS = {"SPUR_YOUNG_MS": "0", "SPUR_REST_MS": "0"}
+
+
+def live(node, name):
+    """A namespace that lives, as a reservation names it: it has an nsid in the node."""
+    pod = node.pod(name)
+    node.net.ip("netns", "set", pod.name, "auto")
+    for line in node.net.ip("netns", "list-id").splitlines():
+        if f"name: {pod.name}" in line:
+            return pod, int(line.split()[1])
+    raise AssertionError(f"{pod.name} has no nsid")
+
+
+def cookie_of(pod):
+    """SO_NETNS_COOKIE of a socket inside."""
+    code = ("import socket, struct; s = socket.socket(socket.AF_UNIX); "
+            "print(struct.unpack('Q', s.getsockopt(socket.SOL_SOCKET, 71, 8))[0])")
+    return int(pod.sh("/usr/bin/python3", "-c", code))
+
+
+# -- restart
+
+
+def test_hooked_unfinished_and_good():
+    """Its `done` was lost with the daemon: CHECK finds it good, and it stays."""
+    with Node() as node:
+        node.daemon()
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request())
+            node.stop(signal.SIGKILL)
+        node.start({"SPUR_REST_MS": "0"})
+        lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="CHECKed and finished")
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"]
+
+
+def test_hooked_unfinished_and_not_good():
+    with Node() as node:
+        node.daemon()
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request())
+            node.stop(signal.SIGKILL)
+        node.mode("drift")
+        node.start({"SPUR_REST_MS": "0"})
+        node.gone()
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "DEL"]
+
+
+def test_hooked_check_of_an_old_version():
+    """CHECK came with 0.4.0."""
+    with Node() as node:
+        node.daemon()
+        request = node.request()
+        request["request"]["netconf"]["cniVersion"] = "0.3.1"
+        with node.client() as client:
+            client.call("attachment.reserve", **request)
+            node.stop(signal.SIGKILL)
+        node.start({"SPUR_REST_MS": "0"})
+        lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="CHECKed and finished")
+        assert node.calls()[0]["conf"]["cniVersion"] == "0.4.0"
+
+
+def test_hooked_hands_off_while_an_add_may_run():
+    """The plugin of an unfinished record may still be at work: nobody else touches it."""
+    with Node() as node:
+        node.daemon()
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request())
+            node.stop(signal.SIGKILL)
+        node.start({"SPUR_REST_MS": "2500"})
+        for method, params in (("attachment.get", key_of()), ("attachment.reserve", node.request())):
+            refused("its ADD may still run",
+                    lambda m=method, p=params: node.rpc(m, **{**p, "deadline": boot_ms() + 300}))
+        assert node.calls() == []
+        got = node.rpc("attachment.get", **key_of(), deadline=boot_ms() + 9000)
+        assert got["attachment"]["containerID"] == "c1", "a DEL that waits has its turn then"
+
+
+def test_hooked_reboot():
+    with Node() as node:
+        node.rail("eth1")
+        node.daemon()
+        a = node.attach(device="net:eth1")
+        node.stop()
+        node.start({"SPUR_BOOT_ID": "11111111-2222-3333-4444-555555555555"})
+        assert node.attachments() == [] and node.calls() == [], "dropped, nothing touched"
+        last = node.rpc("history.get")["events"][-1]
+        assert last["reason"] == "reboot" and last["id"] == a["id"], last
+
+
+def test_dirty_is_tried_after_a_restart():
+    with Node() as node:
+        node.rail("eth1")
+        node.daemon()
+        node.attach(device="net:eth1")
+        node.rpc("attachment.release", **generation_of(node.attachments()[0]), left=True, restored=False)
+        node.stop()
+        node.start()
+        node.gone()
+        assert len(node.calls()) == 1
+
+
+# -- the spool
+
+
+def spool(node, name, container="c1", boot_id=None, boot_time=None, text=None):
+    path = os.path.join(os.path.dirname(node.socket), "spool")
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
+        boot_id = boot_id or f.read().strip()
+    request = node.request(container=container)["request"]
+    request["env"]["CNI_NETNS"] = "/spooled"
+    entry = {"key": key_of(container), "bootID": boot_id, "request": request,
+             "bootTime": boot_ms() if boot_time is None else boot_time,
+             "netns": {"path": "", "cookie": 0, "nsid": -1}}
+    with open(f"{path}/.{name}", "w", encoding="utf-8") as f:
+        f.write(json.dumps(entry) if text is None else text)
+    os.rename(f"{path}/.{name}", f"{path}/{name}")
+    return path
+
+
+def test_spool_at_start_and_while_it_runs():
+    with Node() as node:
+        node.daemon()
+        for i in range(3):
+            node.attach(container=f"c{i}")
+        node.stop()
+        path = spool(node, "1.json", "c0")
+        node.start()
+        node.gone("c0")
+        assert node.calls()[0]["env"]["CNI_NETNS"] == "/spooled", "the request of the DEL, not of the ADD"
+        spool(node, "2.json", "c1")
+        node.gone("c1")
+        lab.wait_for(lambda: os.listdir(path) == [], what="the files are gone")
+        assert node.states() == {"c2": "attached"}
+
+
+def test_spool_of_something_else():
+    """Older than the record, of another boot, of nothing that is known, unreadable."""
+    with Node() as node:
+        node.daemon()
+        before = boot_ms() - 60000
+        node.attach()
+        path = spool(node, "1.json", boot_time=before)
+        spool(node, "2.json", boot_id="11111111-2222-3333-4444-555555555555")
+        spool(node, "3.json", "unknown")
+        spool(node, "4.json", text="{")
+        spool(node, "5.json", text='{"key": {"network": "../x"}, "bootID": "", "bootTime": 1, "request": {}}')
+        lab.wait_for(lambda: sorted(os.listdir(path)) == ["4.json.bad", "5.json.bad"], what="only what is bad stays")
+        assert node.states() == {"c1": "attached"} and node.calls() == []
+
+
+def test_spool_waits_for_the_undo():
+    with Node() as node:
+        node.daemon()
+        node.attach()
+        node.mode("fail")
+        path = spool(node, "1.json")
+        lab.wait_for(lambda: len(node.calls()) >= 2, what="a second try")
+        assert os.listdir(path) == ["1.json"]
+        node.mode("")
+        node.gone()
+        lab.wait_for(lambda: os.listdir(path) == [], what="then it goes")
+
+
+def test_spooled_del_and_a_new_add():
+    """The ADD that follows waits until the spooled DEL is done."""
+    with Node() as node:
+        node.rail("eth1")
+        node.daemon()
+        node.attach(device="net:eth1")
+        node.stop()
+        spool(node, "1.json")
+        node.start()
+        a = node.attach(container="c2", device="net:eth1", cookie=8)
+        assert a["containerID"] == "c2" and len(node.calls()) == 1
+
+
+# -- the dead
+
+
+def test_hooked_a_namespace_that_dies():
+    with Node() as node:
+        node.daemon(env=ALWAYS)
+        pod, nsid = live(node, "a")
+        other, other_nsid = live(node, "b")
+        node.attach(nsid=nsid, cookie=cookie_of(pod), path=pod.path)
+        node.attach(container="c2", nsid=other_nsid, cookie=cookie_of(other), path=other.path)
+        report = node.rpc("node.reconcile")
+        assert report["looked"] == 2 and report["dead"] == 0, report
+        pod.close()
+        node.gone()
+        assert node.states() == {"c2": "attached"}
+
+
+def test_hooked_a_path_that_vanishes_is_not_a_death():
+    """A process still lives in the namespace: its nsid stands."""
+    with Node() as node:
+        node.daemon(env=ALWAYS)
+        pod, nsid = live(node, "a")
+        node.attach(nsid=nsid, cookie=cookie_of(pod), path=pod.path)
+        keep = os.open(pod.path, os.O_RDONLY)
+        try:
+            pod.close()
+            time.sleep(1.5)
+            assert node.rpc("node.reconcile")["dead"] == 0 and node.states() == {"c1": "attached"}
+        finally:
+            os.close(keep)
+        node.gone()
+
+
+def test_hooked_an_nsid_that_is_used_again():
+    """The next namespace has the old one's nsid: that does not bring the old one back."""
+    with Node() as node:
+        node.daemon(env=ALWAYS)
+        pod, nsid = live(node, "a")
+        node.attach(nsid=nsid, cookie=cookie_of(pod), path=pod.path)
+        node.ipamd.send_signal(signal.SIGSTOP)
+        pod.close()
+        lab.wait_for(lambda: "nsid" not in node.net.ip("netns", "list-id"), what="the id goes")
+        other, other_nsid = live(node, "b")
+        assert other_nsid == nsid, "the kernel gives the lowest free one"
+        node.ipamd.send_signal(signal.SIGCONT)
+        node.attach(container="c2", nsid=other_nsid, cookie=cookie_of(other), path=other.path)
+        node.gone()
+        assert node.states() == {"c2": "attached"}
+
+
+def test_young_records_are_left_alone():
+    with Node() as node:
+        node.daemon()
+        node.attach(nsid=77)
+        report = node.rpc("node.reconcile")
+        assert report["looked"] == 1 and report["dead"] == 0, report
+
+
+def test_hooked_many_that_look_dead():
+    with Node() as node:
+        node.daemon(env=ALWAYS, http="127.0.0.1:9469")
+        for i in range(7):
+            node.attach(container=f"c{i}", nsid=100 + i if i < 4 else -1, cookie=50 + i)
+        report = node.rpc("node.reconcile")
+        assert report == {"looked": 7, "dead": 4, "reclaimed": 0, "alarm": True}, report
+        assert len(node.attachments()) == 7 and node.calls() == []
+        assert "4 of 7" in node.rpc("node.status")["alarms"][0]
+        report = node.rpc("node.reconcile", force=True)
+        assert report["reclaimed"] == 4 and not report["alarm"], report
+        lab.wait_for(lambda: len(node.attachments()) == 3, what="undone after all")
+        assert node.rpc("node.status")["alarms"] == []
+
+
+def test_hooked_half_that_are_dead():
+    """Four of eight are not more than half: no alarm."""
+    with Node() as node:
+        node.daemon(env=ALWAYS)
+        for i in range(8):
+            node.attach(container=f"c{i}", nsid=100 + i if i < 4 else -1, cookie=50 + i)
+        report = node.rpc("node.reconcile")
+        assert report == {"looked": 8, "dead": 4, "reclaimed": 4, "alarm": False}, report
+        lab.wait_for(lambda: len(node.attachments()) == 4, what="undone")
+
+
+def test_hooked_reconcile_beside_a_verb():
+    """What a verb has in hand is not undone under it."""
+    with Node() as node:
+        node.daemon(env=ALWAYS)
+        node.attach(nsid=77)
+        with node.client() as client:
+            client.call("attachment.get", **key_of())
+            assert node.rpc("node.reconcile")["dead"] == 1
+            time.sleep(0.5)
+            assert node.calls() == []
+        node.rpc("node.reconcile")
+        node.gone()
+
+
+if __name__ == "__main__":
+    lab.need()
+    lab.main(globals())
