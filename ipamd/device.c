@@ -43,7 +43,7 @@ static int netdev_of(int sysfs_fd, const char *key, char ret_name[IFNAME_MAX + 1
 static int find_link(struct rt_socket *rt, int sysfs_fd, const char *key,
 		     struct link_info *ret_link, struct err *err)
 {
-	char name[IFNAME_MAX + 1];
+	char name[IFNAME_MAX + 1] = "";
 	int r;
 
 	if (strncmp(key, "net:", 4) == 0)

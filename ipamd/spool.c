@@ -140,7 +140,7 @@ static int read_entry(struct spool *spool, const char *name, json_t **ret_json, 
 static void load_entry(struct spool *spool, const char *name)
 {
 	CLEANUP_JSON json_t *json = NULL;
-	struct told told;
+	struct told told = { 0 };
 	struct err err;
 	int r;
 

@@ -55,7 +55,7 @@ static json_t *alarms_of(const struct daemon *d)
 
 int status_node(struct daemon *d, json_t **ret_json, struct err *err)
 {
-	struct status_counts counts;
+	struct status_counts counts = { 0 };
 	int queued, running, r;
 
 	r = status_count(d, &counts, err);

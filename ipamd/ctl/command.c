@@ -273,7 +273,7 @@ static int run_reconcile(struct ctl *ctl, struct err *err)
 		return COMMAND_DECLINED;
 	r = call(ctl, "node.reconcile",
 		 json_pack("{s:b, s:I}", "force", ctl->force, "deadline",
-			   (json_int_t)(clock_boot_ms() + PROTO_ADD_MS)),
+			   (json_int_t)clock_boot_ms() + PROTO_ADD_MS),
 		 &report, err);
 	if (r < 0)
 		return r;

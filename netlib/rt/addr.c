@@ -103,7 +103,7 @@ int addr_dump(struct rt_socket *rt, int ifindex, struct addr_list *ret_list, str
 /* For the kernel a v6 address is "there" whatever its prefix length. Sets no error of its own. */
 static bool address_is_there(struct rt_socket *rt, int ifindex, const struct cidr *cidr)
 {
-	struct addr_list list;
+	struct addr_list list = { 0 };
 	struct err ignored;
 
 	if (addr_dump(rt, ifindex, &list, &ignored) < 0)

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the tests of the ledger share: a directory, a clock that stands still, requests, and the
- * proof that every table of a store agrees with every other. Include it after cmocka.h; link with
- * --wrap=clock_boot_ms.
+ * proof that every table of a store agrees with every other. Link with --wrap=clock_boot_ms.
  */
 #pragma once
 
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
