@@ -3,6 +3,7 @@ spur_unit_test(ledger_proto_test ipamd_proto)
 spur_unit_test(ledger_pool_test ipamd_ledger)
 spur_unit_test(ledger_lease_test ipamd_ledger)
 spur_unit_test(ledger_store_test ipamd_ledger)
+target_link_options(ledger_store_test PRIVATE -Wl,--wrap=mdb_env_set_mapsize)
 
 # These stop the clock.
 foreach(name ledger_verbs_test ledger_model_test ledger_fixture_test)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <lmdb.h>
 
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -87,6 +88,45 @@ static void read_text(struct store *store, uint64_t number, char *buf, size_t si
 	buf[value.len] = '\0';
 	assert_int_equal(store_check(store, &err), 0);
 	store_abort(store);
+}
+
+/* A map of 1 MiB where the store asks for its first, so that growth is a matter of moments. */
+int __real_mdb_env_set_mapsize(MDB_env *env, size_t size);
+int __wrap_mdb_env_set_mapsize(MDB_env *env, size_t size);
+int __wrap_mdb_env_set_mapsize(MDB_env *env, size_t size)
+{
+	return __real_mdb_env_set_mapsize(env, size == (size_t)1 << 30 ? (size_t)1 << 20 : size);
+}
+
+static void test_map_grows_between_batches(void **state)
+{
+	enum { VALUES = 256, PER_BATCH = 4 };
+	static char big[16384];
+	struct store *store = open_store();
+	struct store_view value;
+	struct store_key key;
+	(void)state;
+
+	memset(big, 'x', sizeof(big) - 1);
+	for (uint64_t n = 0; n < VALUES; n += PER_BATCH) {
+		assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+		for (uint64_t i = n; i < n + PER_BATCH; i++)
+			put_text(store, i, big);
+		if (store_commit(store, &err) < 0)
+			fail_msg("at %d: %s", (int)n, err.msg);
+	}
+	store_close(store);
+	store = open_store(); /* what is on disk is more than the map asked for */
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	assert_int_equal(store_count(store, STORE_RECORD), VALUES);
+	for (uint64_t n = 0; n < VALUES; n++) {
+		key = number_key(n);
+		assert_true(store_get(store, STORE_RECORD, &key, &value));
+		assert_int_equal(value.len, sizeof(big) - 1);
+	}
+	put_text(store, VALUES, big);
+	assert_int_equal(store_commit(store, &err), 0);
+	store_close(store);
 }
 
 /* RFC 3720, B.4, and the check value of every CRC catalogue. */
@@ -227,11 +267,14 @@ static void test_error_sticks_until_the_end(void **state)
 
 static void test_second_opener_is_refused(void **state)
 {
-	(void)state;
-	struct store *store = open_store(), *second;
-	pid_t pid = fork();
+	static struct store *store; /* the child has it too, and must not lose it */
+	struct store *second;
+	pid_t pid;
 	int status;
+	(void)state;
 
+	store = open_store();
+	pid = fork();
 	if (pid == 0)
 		_exit(store_open(dir, &second, &err) == -EBUSY &&
 				      strstr(err.msg, "another spur-ipamd")
@@ -449,7 +492,7 @@ static void test_read_only_disk(void **state)
 
 	mount_small(0);
 	store_close(open_store());
-	assert_int_equal(mount("none", dir, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(mount("none", dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
 	assert_int_equal(store_open(dir, &store, &err), -EROFS);
 	assert_int_equal(err.code, ERR_STORE);
 	assert_non_null(strstr(err.msg, "Read-only file system"));
@@ -504,6 +547,7 @@ int main(void)
 		cmocka_unit_test_setup(test_error_sticks_until_the_end, setup),
 		cmocka_unit_test_setup(test_second_opener_is_refused, setup),
 		cmocka_unit_test_setup(test_files_are_closed_on_exec, setup),
+		cmocka_unit_test_setup(test_map_grows_between_batches, setup),
 		cmocka_unit_test_setup(test_foreign_file_is_refused, setup),
 		cmocka_unit_test_setup(test_path_that_is_no_directory_is_refused, setup),
 		cmocka_unit_test_setup(test_other_schema_is_refused, setup),
