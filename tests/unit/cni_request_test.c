@@ -252,7 +252,7 @@ static void test_env(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct request_env env = add_env;
 
-		*(const char **)((char *)&env + rows[i].variable) = rows[i].value;
+		memcpy((char *)&env + rows[i].variable, &rows[i].value, sizeof(char *));
 		expect(&env, ADD(OURS), rows[i].code, NULL);
 	}
 }
