@@ -100,26 +100,23 @@ static void plan_move(const struct draft *draft)
 	step->move.source_routing = conf->routing.asked;
 }
 
-static void add_conf6(const struct draft *draft, const char *name, const char *value, bool needed)
+static void add_conf6(const struct draft *draft, const char *name, const char *value)
 {
 	struct step *step = add(draft, STEP_CONF6);
 
 	step->conf6.name = name;
 	step->conf6.value = value;
-	step->conf6.needed = needed;
 }
 
 /* Also a device without IPv6 addresses gets a link-local one, which must not be tentative either.
  */
 static void plan_conf6(const struct draft *draft)
 {
-	const bool v6 = has_family(draft->net, AF_INET6);
-
 	if (!draft->conf->dad)
-		add_conf6(draft, "accept_dad", "0", v6);
-	if (v6) {
-		add_conf6(draft, "disable_ipv6", "0", true);
-		add_conf6(draft, "ndisc_notify", "1", true);
+		add_conf6(draft, "accept_dad", "0");
+	if (has_family(draft->net, AF_INET6)) {
+		add_conf6(draft, "disable_ipv6", "0");
+		add_conf6(draft, "ndisc_notify", "1");
 	}
 }
 

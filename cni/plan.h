@@ -51,7 +51,6 @@ struct step {
 		struct {
 			const char *name; /* below /proc/sys/net/ipv6/conf/DEVICE */
 			const char *value;
-			bool needed; /* false: a kernel without IPv6 will do */
 		} conf6;
 		struct {
 			struct cidr cidr;

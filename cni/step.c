@@ -129,7 +129,7 @@ static int conf6_apply(const struct step *step, struct site *site, struct err *e
 	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", site->link.name,
 		       step->conf6.name);
 	r = fs_write_small(AT_FDCWD, path, step->conf6.value);
-	if (r == -ENOENT && !step->conf6.needed)
+	if (r == -ENOENT) /* a kernel without IPv6 says so itself, if there are addresses */
 		return 0;
 	if (r < 0)
 		return err_sys(err, -r, ERR_KERNEL, "write %s to %s", step->conf6.value, path);

@@ -176,13 +176,15 @@ def test_namespace_is_another():
     """The path leads to a new namespace by now: it is not touched."""
     with node_with_rail() as node:
         pod = node.pod("a")
-        node.add(pod, CONF)
+        conf = {**CONF, "routing": {"table": 7}}
+        address = node.add(pod, conf)["ips"][0]["address"].split("/")[0]
         pod.close()
         lab.wait_for(lambda: not node.net.links(), what="the veth dies")
         lab.run("ip", "netns", "add", pod.name)
         pod.ip("link", "add", "net1", "type", "veth", "peer", "name", "other")
+        pod.ip("rule", "add", "from", address, "lookup", "7", "priority", "1000", "protocol", "115")
         before = pod.snapshot()
-        node.delete(pod, CONF)
+        node.delete(pod, conf)
         lab.same(before, pod.snapshot())
         assert not node.attachments()
 

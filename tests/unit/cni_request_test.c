@@ -251,8 +251,9 @@ static void test_env(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct request_env env = add_env;
+		void *variable = (char *)&env + rows[i].variable;
 
-		memcpy((char *)&env + rows[i].variable, &rows[i].value, sizeof(char *));
+		*(const char **)variable = rows[i].value;
 		expect(&env, ADD(OURS), rows[i].code, NULL);
 	}
 }
