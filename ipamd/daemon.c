@@ -195,6 +195,7 @@ static void on_tick(uv_timer_t *tick)
 	struct daemon *d = tick->data;
 
 	server_sweep(d->server);
+	spool_tick(d->spool);
 	undo_go(d->undo);
 	publish(d);
 }
@@ -221,12 +222,8 @@ static int watch_signals(struct daemon *d, struct err *err)
 	} watched[] = { { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_reload } };
 	int r = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(watched); i++) {
-		(void)uv_signal_init(&d->loop, &d->signals[i]);
-		d->signals[i].data = d;
-		if (r == 0)
-			r = uv_signal_start(&d->signals[i], watched[i].callback, watched[i].signal);
-	}
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(watched); i++)
+		r = uv_signal_start(&d->signals[i], watched[i].callback, watched[i].signal);
 	return r < 0 ? err_sys(err, -r, ERR_INTERNAL, "watch signals") : 0;
 }
 
@@ -318,8 +315,6 @@ static int open_doors(struct daemon *d, struct err *err)
 				&d->server, err);
 	if (r < 0)
 		return r;
-	(void)uv_timer_init(&d->loop, &d->tick);
-	d->tick.data = d;
 	(void)uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
 	undo_go(d->undo);
 	publish(d);
@@ -359,11 +354,21 @@ static bool loop_is_dry(const struct daemon *d)
 	return !uv_loop_alive(&d->loop);
 }
 
-static void close_handle(uv_handle_t *handle, void *arg)
+static void handles_init(struct daemon *d)
 {
-	(void)arg;
-	if ((handle->type == UV_SIGNAL || handle->type == UV_TIMER) && !uv_is_closing(handle))
-		uv_close(handle, NULL);
+	(void)uv_timer_init(&d->loop, &d->tick);
+	d->tick.data = d;
+	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++) {
+		(void)uv_signal_init(&d->loop, &d->signals[i]);
+		d->signals[i].data = d;
+	}
+}
+
+static void handles_close(struct daemon *d)
+{
+	uv_close((uv_handle_t *)&d->tick, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
+		uv_close((uv_handle_t *)&d->signals[i], NULL);
 }
 
 static void daemon_close(struct daemon *d)
@@ -378,11 +383,12 @@ static void daemon_close(struct daemon *d)
 	batch_close(d->batch);
 	spool_close(d->spool);
 	reconcile_close(d->reconcile);
-	uv_walk(&d->loop, close_handle, NULL);
+	handles_close(d);
 	run_until(d, loop_is_dry);
 	if (uv_loop_close(&d->loop) < 0)
 		log_warn("something still runs; leaving it");
 	free(d->batch);
+	server_free(d->server);
 	undo_free(d->undo);
 	reconcile_free(d->reconcile);
 	http_close(d->http);
@@ -411,6 +417,7 @@ int daemon_run(const char *config_path, struct err *err)
 		config_free(&d.config);
 		return err_sys(err, -r, ERR_INTERNAL, "make an event loop");
 	}
+	handles_init(&d);
 	r = open_node(&d, err);
 	if (r == 0)
 		r = open_parts(&d, err);

@@ -46,6 +46,14 @@ static int wait_for_record(struct request *q, const struct attachment *a)
 	return METHOD_WAITS;
 }
 
+/* Is it to be left alone by @conn? Not if that is the CHECK which the daemon has started. */
+static bool is_at_rest(const struct seat *seat, const struct conn *conn)
+{
+	bool ours = seat->work == SEAT_RUNNING && seat->check && seat->child_pid == conn->pid;
+
+	return seat->rest_until_ms > clock_boot_ms() && !ours;
+}
+
 /* Takes the lock of @key, or METHOD_WAITS. */
 static int take_seat(struct daemon *d, struct request *q, const struct attachment_key *key,
 		     struct seat **ret_seat, struct err *err)
@@ -54,7 +62,7 @@ static int take_seat(struct daemon *d, struct request *q, const struct attachmen
 
 	if (!seat)
 		return err_nomem(err);
-	if (seat_is_held_by_other(seat, q->conn) || seat->rest_until_ms > clock_boot_ms())
+	if (seat_is_held_by_other(seat, q->conn) || is_at_rest(seat, q->conn))
 		return wait_for(q, seat->key);
 	seat_lock(seat, q->conn, q->method->name);
 	*ret_seat = seat;

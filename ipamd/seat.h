@@ -31,12 +31,16 @@ struct seat {
 	int held_ifindex;     /* of the device that the holder reserved, 0 = none */
 	bool finished;        /* the holder has said `done`: its end leaves nothing to undo */
 
-	/* Unfinished, from an earlier run of the daemon: its ADD may still be at it until then. */
+	/*
+	 * Unfinished, from an earlier run of the daemon: its ADD may still be at it until then, and
+	 * nobody else may, but for the CHECK that we start ourselves, which changes nothing.
+	 */
 	int64_t rest_until_ms; /* 0 = it is not */
 
 	/* undo.c */
 	enum seat_work work;
 	bool check;         /* to be CHECKed first, and undone only if that fails */
+	pid_t child_pid;    /* of the plugin that was started last */
 	const char *reason; /* a constant: "unfinished", "dead", "superseded", "dirty", … */
 	int failures;
 	int64_t retry_ms;

@@ -22,14 +22,8 @@ struct server {
 	struct server_events events;
 	struct conn *conns;
 	int count;
-	bool deaf, closing, pipe_closed;
+	bool deaf;
 };
-
-static void server_free_if_empty(struct server *server)
-{
-	if (server->closing && server->pipe_closed && !server->conns)
-		free(server);
-}
 
 struct conn *conn_ref(struct conn *conn)
 {
@@ -58,7 +52,6 @@ static void on_conn_closed(uv_handle_t *handle)
 		conn->next->prev = conn->prev;
 	server->count--;
 	conn_unref(conn);
-	server_free_if_empty(server);
 }
 
 static void conn_end(struct conn *conn)
@@ -212,6 +205,8 @@ static void conn_split(struct conn *conn)
 {
 	char *line = conn->buf, *end;
 
+	if (!line)
+		return; /* nothing has come yet */
 	while (!conn->ended && !conn->closing_after_write && conn->unsent == 0 &&
 	       conn->unanswered < SERVER_UNANSWERED_MAX &&
 	       (end = memchr(line, '\n', conn->len)) != NULL) {
@@ -324,32 +319,18 @@ static int listen_at(struct server *server, const char *path, struct err *err)
 	return r < 0 ? err_sys(err, -r, ERR_IO, "listen at %s", path) : 0;
 }
 
-static void on_server_closed(uv_handle_t *handle)
-{
-	struct server *server = handle->data;
-
-	server->pipe_closed = true;
-	server_free_if_empty(server);
-}
-
 int server_open(uv_loop_t *loop, const char *path, const struct server_events *events,
 		struct server **ret_server, struct err *err)
 {
 	struct server *server = calloc(1, sizeof(*server));
-	int r;
 
 	if (!server)
 		return err_nomem(err);
 	*server = (struct server) { .loop = loop, .events = *events };
 	(void)uv_pipe_init(loop, &server->pipe, 0);
 	server->pipe.data = server;
-	r = listen_at(server, path, err);
-	if (r < 0) {
-		server_close(server);
-		return r;
-	}
-	*ret_server = server;
-	return 0;
+	*ret_server = server; /* also of no use, its handle has to be closed */
+	return listen_at(server, path, err);
 }
 
 static bool is_overdue(const struct conn *conn, int64_t now_ms)
@@ -377,7 +358,7 @@ void server_deafen(struct server *server)
 {
 	server->deaf = true;
 	if (!uv_is_closing((uv_handle_t *)&server->pipe))
-		uv_close((uv_handle_t *)&server->pipe, on_server_closed);
+		uv_close((uv_handle_t *)&server->pipe, NULL);
 	for (struct conn *conn = server->conns; conn; conn = conn->next) {
 		if (!conn->ended && conn->reading)
 			(void)uv_read_stop((uv_stream_t *)&conn->pipe);
@@ -398,10 +379,14 @@ void server_close(struct server *server)
 {
 	if (!server)
 		return;
-	server->closing = true;
 	server_deafen(server);
 	for (struct conn *conn = server->conns; conn; conn = conn->next)
 		conn_end(conn);
+}
+
+void server_free(struct server *server)
+{
+	free(server);
 }
 
 int server_conns(const struct server *server)

@@ -54,13 +54,15 @@ struct server_events {
 	void *arg;
 };
 
+/* On failure *@ret_server may be set: close and free it all the same. */
 int server_open(uv_loop_t *loop, const char *path, const struct server_events *events,
 		struct server **ret_server, struct err *err);
 void server_sweep(struct server *server);  /* to be called every second: ends what is overdue */
 void server_deafen(struct server *server); /* no new connections, no new lines */
 bool server_is_drained(const struct server *server); /* every answer has left us */
-/* Closes all. The struct is freed once the loop has run: NULL is fine. */
+/* Closes all; the struct goes with server_free(), after the loop has run dry. NULL is fine. */
 void server_close(struct server *server);
+void server_free(struct server *server);
 int server_conns(const struct server *server);
 
 /* Sends @line (taken; NULL: out of memory, the connection ends). */

@@ -32,6 +32,7 @@ struct spool {
 	char *path;
 	struct entry *entries;
 	uv_fs_event_t event;
+	bool watched;
 };
 
 static void entry_free(struct entry *entry)
@@ -255,7 +256,16 @@ int spool_open(struct daemon *d, struct spool **ret_spool, struct err *err)
 	spool->event.data = spool;
 	*ret_spool = spool;
 	r = uv_fs_event_start(&spool->event, on_event, spool->path, 0);
-	return r < 0 ? err_sys(err, -r, ERR_IO, "watch %s", spool->path) : 0;
+	spool->watched = r == 0;
+	if (r < 0) /* a busy node runs out of inotify instances */
+		log_warn("watch %s: %s; it is read every second", spool->path, strerror(-r));
+	return 0;
+}
+
+void spool_tick(struct spool *spool)
+{
+	if (!spool->watched)
+		spool_load(spool);
 }
 
 static void on_closed(uv_handle_t *handle)

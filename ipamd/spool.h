@@ -18,6 +18,8 @@ int spool_open(struct daemon *d, struct spool **ret_spool, struct err *err);
 void spool_close(struct spool *spool); /* NULL is fine */
 /* Reads what is there now. */
 void spool_load(struct spool *spool);
+/* To be called every second: reads it if nobody tells when something comes. */
+void spool_tick(struct spool *spool);
 
 /* The request ({"program","env","netconf"}) of a DEL that waits for this record; NULL = none. */
 json_t *spool_request(const struct spool *spool, const char *seat_key);

@@ -232,6 +232,12 @@ static void check_ended(struct daemon *d, struct seat *seat, const struct attach
 {
 	struct err err;
 
+	if (code && seat->rest_until_ms > clock_boot_ms()) {
+		seat->work = SEAT_BACKOFF; /* its ADD may still be at it: once more, then */
+		seat->retry_ms = seat->rest_until_ms;
+		return;
+	}
+	seat->rest_until_ms = 0;
 	if (code == ERR_AGAIN || (code == 0 && a->state != ATTACHMENT_UNFINISHED)) {
 		if (code)
 			back_off(d, seat, why);
@@ -319,6 +325,7 @@ static int run_start(struct undo *undo, struct run *run, struct seat *seat,
 					   .timeout_ms = PROTO_ADD_MS,
 					   .ended = on_ended,
 					   .arg = run });
+	seat->child_pid = run->child.process.pid;
 	order_free(&order);
 	return 0;
 }
@@ -340,12 +347,10 @@ static void seat_start(struct undo *undo, struct run *run, struct seat *seat)
 		return;
 	}
 	log_info("%s %s (%s)", seat->check ? "check" : "undo", seat->key, seat->reason);
-	seat->rest_until_ms = 0;
 	seat->work = SEAT_RUNNING;
 	r = run_start(undo, run, seat, &a, &err);
 	if (r < 0)
 		back_off(d, seat, err.msg);
-	batch_wake(d->batch, seat->key); /* a DEL that waited for the end of the rest may go on */
 	attachment_free(&a);
 }
 
@@ -355,7 +360,7 @@ static void pick_due(struct seat *seat, void *arg)
 
 	if (seat->work == SEAT_BACKOFF && seat->retry_ms <= clock_boot_ms())
 		seat->work = SEAT_QUEUED;
-	if (!*picked && seat->work == SEAT_QUEUED && seat->rest_until_ms <= clock_boot_ms())
+	if (!*picked && seat->work == SEAT_QUEUED)
 		*picked = seat;
 }
 

@@ -5,7 +5,8 @@
  * UNDO_AT_ONCE run; a failure is tried again, later each time.
  *
  * An attachment that was unfinished when the daemon started is CHECKed first, in the same way: it
- * may be a good one whose `done` was lost.
+ * may be a good one whose `done` was lost. At once, and if it is not good yet, again when its ADD
+ * has had its time.
  */
 #pragma once
 

@@ -32,15 +32,15 @@ def cookie_of(pod):
 # -- restart
 
 
-def test_hooked_unfinished_and_good():
+def test_unfinished_and_good():
     """Its `done` was lost with the daemon: CHECK finds it good, and it stays."""
     with Node() as node:
         node.daemon()
         with node.client() as client:
             client.call("attachment.reserve", **node.request())
             node.stop(signal.SIGKILL)
-        node.start({"SPUR_REST_MS": "0"})
-        lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="CHECKed and finished")
+        node.start()
+        lab.wait_for(lambda: node.states() == {"c1": "attached"}, 5, "CHECKed at once and finished")
         assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"]
 
 
@@ -56,7 +56,7 @@ def test_hooked_unfinished_and_not_good():
         assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "DEL"]
 
 
-def test_hooked_check_of_an_old_version():
+def test_check_of_an_old_version():
     """CHECK came with 0.4.0."""
     with Node() as node:
         node.daemon()
@@ -65,7 +65,7 @@ def test_hooked_check_of_an_old_version():
         with node.client() as client:
             client.call("attachment.reserve", **request)
             node.stop(signal.SIGKILL)
-        node.start({"SPUR_REST_MS": "0"})
+        node.start()
         lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="CHECKed and finished")
         assert node.calls()[0]["conf"]["cniVersion"] == "0.4.0"
 
@@ -77,13 +77,32 @@ def test_hooked_hands_off_while_an_add_may_run():
         with node.client() as client:
             client.call("attachment.reserve", **node.request())
             node.stop(signal.SIGKILL)
-        node.start({"SPUR_REST_MS": "2500"})
+        node.mode("drift")
+        node.start({"SPUR_REST_MS": "3000"})
+        lab.wait_for(node.calls, what="a first CHECK")
         for method, params in (("attachment.get", key_of()), ("attachment.reserve", node.request())):
             refused("its ADD may still run",
                     lambda m=method, p=params: node.rpc(m, **{**p, "deadline": boot_ms() + 300}))
-        assert node.calls() == []
-        got = node.rpc("attachment.get", **key_of(), deadline=boot_ms() + 9000)
-        assert got["attachment"]["containerID"] == "c1", "a DEL that waits has its turn then"
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"]
+        assert node.rpc("attachment.get", **key_of(), deadline=boot_ms() + 9000), "has its turn then"
+        node.gone()
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "CHECK", "DEL"]
+
+
+def test_a_real_add_whose_daemon_crashes():
+    """`done` was not on disk yet: the attachment is found good, and the DEL that comes is served."""
+    with lab.Node("daemon") as node:
+        node.rail("eth1")
+        node.daemon(pools=[lab.pool("train")])
+        pod = node.pod("a")
+        conf = lab.netconf(device="eth1", pool="train")
+        before = node.snapshot(pod)
+        node.add(pod, conf)
+        node.stop(signal.SIGKILL)
+        node.start()
+        lab.wait_for(lambda: [a["state"] for a in node.attachments()] == ["attached"], 5, "it is found good")
+        node.delete(pod, conf)
+        lab.same(before, node.snapshot(pod))
 
 
 def test_hooked_reboot():
