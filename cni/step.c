@@ -258,11 +258,11 @@ static struct route_spec route_spec(const struct step *step, const struct site *
 		.dst = route->dst,
 		.gw = route->gw,
 		.ifindex = site->link.ifindex,
-		.table = (uint32_t)route->table,
-		.priority = (uint32_t)route->priority,
-		.mtu = (uint32_t)route->mtu,
-		.advmss = (uint32_t)route->advmss,
-		.scope = (int)route->scope,
+		.table = route->table,
+		.priority = route->priority,
+		.mtu = route->mtu,
+		.advmss = route->advmss,
+		.scope = route->scope,
 	};
 }
 
@@ -271,7 +271,7 @@ static void route_text(const struct route *route, char *buf, size_t size)
 	char dst[CIDR_TEXT], gw[IP_TEXT], table[24] = "";
 
 	if (route->table)
-		(void)snprintf(table, sizeof(table), " table %lld", (long long)route->table);
+		(void)snprintf(table, sizeof(table), " table %u", route->table);
 	(void)snprintf(buf, size, "%s%s%s%s", cidr_format(&route->dst, dst),
 		       route->gw.family ? " via " : "",
 		       route->gw.family ? ip_format(&route->gw, gw) : "", table);

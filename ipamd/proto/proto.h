@@ -19,7 +19,7 @@
 enum {
 	PROTO_LINE_MAX = 64 * 1024, /* one request or answer, with its newline */
 	PROTO_IPS_MAX = 16,         /* addresses of one attachment */
-	PROTO_ROUTES_MAX = 64,
+	PROTO_ROUTES_MAX = 32,
 	PROTO_ALTNAMES_MAX = 16,
 	PROTO_KEY_MAX = 490,       /* network + containerID + ifname: LMDB keys end at 511 bytes */
 	PROTO_DEVICE_MAX = 128,    /* "net:NAME", "pci:ADDRESS", "aux:NAME" */
@@ -41,11 +41,11 @@ struct attachment_key {
 struct route {
 	struct cidr dst;
 	struct ip gw; /* family 0: on link */
-	int64_t mtu;  /* 0: not set; likewise below */
-	int64_t advmss;
-	int64_t priority;
-	int64_t table; /* 0: main */
-	int64_t scope; /* -1: not set */
+	uint32_t mtu; /* 0: not set; likewise below */
+	uint32_t advmss;
+	uint32_t priority;
+	uint32_t table; /* 0: main */
+	int16_t scope;  /* -1: not set */
 };
 
 struct address {

@@ -34,7 +34,7 @@ bool mac_is_usable(const struct mac *mac);
 
 /* An address of either family, in network byte order; v4 in the first four bytes. */
 struct ip {
-	int family; /* AF_INET, AF_INET6; 0 = none */
+	uint8_t family; /* AF_INET, AF_INET6; 0 = none */
 	uint8_t bytes[16];
 };
 
