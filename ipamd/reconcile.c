@@ -323,6 +323,7 @@ static bool find_suspects(struct reconcile *rc)
 			continue;
 		s->suspect = nsid_was_lost(rc, s->nsid, s->reserved_ms) ||
 			     (next && next->nsid == s->nsid && next->cookie != s->cookie) ||
+			     rc->nsid_count == 0 ||
 			     !bsearch(&s->nsid, rc->nsids, rc->nsid_count, sizeof(*rc->nsids),
 				      compare_nsids);
 		any = any || s->suspect;
