@@ -6,6 +6,7 @@
 #include "cni/cmd.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -112,14 +113,16 @@ static int tell_result(struct add *add, struct err *err)
 static void walk_back(struct add *add, struct err *cause)
 {
 	struct recorded recorded = { .record = &add->record, .env = add->request->env };
+	char reason[ERR_MSG_MAX + 16];
 	struct undo how = {
 		.client = &add->client,
-		.reason = "ADD failed",
+		.reason = reason,
 		.deadline_ms = clock_boot_ms() + PROTO_WAIT_MS,
 	};
 	struct err err;
 	int r;
 
+	(void)snprintf(reason, sizeof(reason), "ADD failed: %s", cause->msg);
 	recorded.conf = add->request->conf;
 	if (!add->asked)
 		recorded.conf.ipam = IPAM_NONE;

@@ -40,7 +40,7 @@ int ipam_delegate(const struct netconf *conf, const struct request_env *env, con
 static int release(const struct undo *how, const struct recorded *recorded, const struct site *site,
 		   const struct err *trouble, struct err *err)
 {
-	char reason[ERR_MSG_MAX + 64];
+	char reason[2 * ERR_MSG_MAX];
 	struct release words = {
 		.left = site->outcome.left,
 		.restored = site->outcome.restored,

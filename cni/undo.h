@@ -17,7 +17,7 @@ struct undo {
 	struct client *client; /* holds the lock of the record */
 	const char *netns;     /* another path that may lead to the pod; NULL: only the record's */
 	json_t *prev_result;   /* for a foreign IPAM; NULL: none */
-	const char *reason;    /* for the history: "DEL", "GC", "ADD failed" */
+	const char *reason;    /* for the history: "DEL", "GC", "ADD failed: …" */
 	int64_t deadline_ms;
 };
 

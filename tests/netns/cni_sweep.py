@@ -34,6 +34,13 @@ class Case:
     def is_as_before(self):
         lab.same(self.before, self.node.snapshot(self.pod))
 
+    def last_event(self):
+        events, page = [], [{"seq": 0}]
+        while page:
+            events = page
+            page = self.node.rpc("history.get", after=events[-1]["seq"])["events"]
+        return events[-1]["event"], events[-1]["reason"]
+
     def settles(self, seconds=20):
         """The daemon undoes what was left, then everything is as before."""
         lab.wait_for(lambda: not self.node.attachments(), seconds, "the record goes")
@@ -62,6 +69,7 @@ def test_hooked_add_fails():
             assert got.returncode == 1 and got.code == 100 and got.msg.startswith(f"step {k}: "), (k, got)
             assert not got.json["details"], ("nothing is left over", got)
             case.is_as_before()
+            assert case.last_event() == ("released", f"ADD failed: {got.msg}"), "undone by ADD itself"
         assert k >= 15, f"{k} steps: the case is too poor"
 
 

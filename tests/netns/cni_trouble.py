@@ -261,19 +261,20 @@ def test_stranger_under_its_name_in_the_host():
 
 def test_host_name_taken_meanwhile():
     """It leaves the pod under another name; the daemon restores it when the name is free."""
-    with node_with_rail(mtu=1400) as node:
-        pod = node.pod("a")
-        before = node.snapshot(pod)
-        node.add(pod, CONF)
-        node.net.ip("link", "add", "eth1", "type", "veth", "peer", "name", "other")
-        node.delete(pod, CONF)
-        assert pod.links() == []
-        (record,) = node.attachments()
-        assert record["state"] == "dirty", record
-        refused(node, 11, "", node.pod("b"))
-        node.net.ip("link", "del", "eth1")
-        lab.wait_for(lambda: node.rpc("node.reconcile", timeout=30) is not None and not node.attachments(), 30, "restored")
-        lab.same(before, node.snapshot(pod))
+    for also in ("other", "net1"):  # its name in the pod is taken as well
+        with node_with_rail(mtu=1400) as node:
+            pod = node.pod("a")
+            before = node.snapshot(pod)
+            node.add(pod, CONF)
+            node.net.ip("link", "add", "eth1", "type", "veth", "peer", "name", also)
+            node.delete(pod, CONF)
+            assert pod.links() == []
+            (record,) = node.attachments()
+            assert record["state"] == "dirty", record
+            refused(node, 11, "", node.pod("b"))
+            node.net.ip("link", "del", "eth1")
+            lab.wait_for(lambda: node.rpc("node.reconcile", timeout=30) is not None and not node.attachments(), 30, "restored")
+            lab.same(before, node.snapshot(pod))
 
 
 def test_hooked_device_vanishes_halfway():
