@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
 #include "base/hook.h"
 #include "base/log.h"
 #include "cni/device.h"
@@ -19,6 +20,8 @@ static int apply_one(const struct step *step, int number, struct site *site, str
 	r = hook_step("apply", number);
 	if (r < 0)
 		err_set(err, -r, ERR_INTERNAL, "the test hook fails it");
+	else if (clock_left_ms(site->deadline_ms) == 0)
+		r = err_set(err, ETIMEDOUT, ERR_AGAIN, "ADD has taken too long");
 	else
 		r = ops->apply(step, site, err);
 	if (r < 0)

@@ -102,6 +102,8 @@ int main(int argc, char **argv)
 	if (argc > 0)
 		name = name ? name + 1 : argv[0];
 	(void)signal(SIGPIPE, SIG_IGN); /* a reader that has gone is an error, not an end */
+	(void)signal(SIGCHLD,
+		     SIG_DFL); /* ignored by whoever started us, no child could be waited for */
 	seed_json();
 	r = run(&request, &env, name && strcmp(name, "spur-ipam") == 0, &err);
 	if (r < 0)

@@ -4,6 +4,7 @@
 Each test makes a node of its own; "as before" is a whole snapshot of node, pod and ledger.
 """
 
+import itertools
 import json
 import os
 import stat
@@ -176,6 +177,46 @@ def test_macvlan_as_device():
         node.net.ip("link", "add", "mv0", "link", "eth0", "type", "macvlan", "mode", "bridge")
         node.daemon(pools=[lab.pool()])
         attach_and_back(node, node.pod("a"), lab.netconf(device="mv0", pool="train"))
+
+
+def fake_sysfs(node, netdev):
+    """A tree in which the netdev belongs to VF 0 of a PF: 0000:1a:00.1 and an auxiliary device."""
+    devices = os.path.join(node.dir, "sys/bus/pci/devices")
+    vf, pf = os.path.join(devices, "0000:1a:00.1"), os.path.join(devices, "0000:1a:00.0")
+    for path in (f"{vf}/net/{netdev}", f"{vf}/infiniband/mlx5_7", f"{pf}/net/pf0", os.path.join(node.dir, "sys/bus/auxiliary/devices")):
+        os.makedirs(path)
+    os.symlink("../0000:1a:00.0", f"{vf}/physfn")
+    os.symlink("../0000:1a:00.1", f"{pf}/virtfn0")
+    return {"SPUR_SYSFS": os.path.join(node.dir, "sys")}
+
+
+def test_hooked_pci_device():
+    """By its address, and what Multus wants to know of it; sysfs is a fake, the device a veth."""
+    with node_with_rail() as node:
+        sysfs = fake_sysfs(node, "eth1")
+        node.daemon(pools=[lab.pool()], env=sysfs)
+        pod = node.pod("a")
+        info = os.path.join(node.dir, "devinfo", "net1.json")
+        conf = lab.netconf(deviceID="0000:1A:00.1", pciBusID="0000:1a:00.1", pool="train", version="1.1.0",
+                           runtimeConfig={"deviceID": "0000:1a:00.1", "CNIDeviceInfoFile": info})
+
+        def look(result):
+            assert result["interfaces"][0]["pciID"] == "0000:1a:00.1", result
+            assert node.attachments()[0]["device"]["key"] == "pci:0000:1a:00.1"
+            with open(info, encoding="utf-8") as f:
+                assert json.load(f) == {"type": "pci", "version": "1.1.0", "pci": {
+                    "pci-address": "0000:1a:00.1", "pf-pci-address": "0000:1a:00.0", "rdma-device": "mlx5_7"}}
+
+        attach_and_back(node, pod, conf, look, **sysfs)
+        assert os.listdir(os.path.dirname(info)) == []
+        for k in itertools.count(1):
+            before = node.snapshot(pod)
+            got = node.cni("ADD", pod, conf, SPUR_FAIL_STEP=f"apply:{k}", **sysfs)
+            if got.returncode == 0:
+                break
+            lab.same(before, node.snapshot(pod))
+            assert os.listdir(os.path.dirname(info)) == [], "nor is the file left"
+        node.delete(pod, conf)
 
 
 def test_no_ipam():

@@ -594,6 +594,71 @@ def test_one_commit_for_many():
             client.close()
 
 
+# -- a disk that is full, a disk that fails
+
+
+def test_full_disk():
+    """Each request is refused, what was answered stays, and it goes on when there is room."""
+    with Node() as node:
+        lab.run("mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", node.state)
+        try:
+            node.daemon()
+            given = 0
+            while given < 250:
+                try:
+                    node.attach(container=f"c{given}")
+                except lab.RpcError as e:
+                    assert e.code == 105 and "No space left" in str(e), e.error
+                    break
+                given += 1
+            assert 10 < given < 250 and len(node.attachments()) == given
+            lab.run("mount", "-o", "remount,size=4M", node.state)
+            node.attach(container="after")
+            assert node.stop() == 0
+            node.start()
+            assert len(node.attachments()) == given + 1
+        finally:
+            node.stop()
+            lab.run("umount", node.state)
+
+
+FAILING_SYNC = """
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int fdatasync(int fd)
+{
+	if (access(getenv("FAIL_SYNC"), F_OK) != 0)
+		return (int)syscall(SYS_fdatasync, fd);
+	errno = EIO;
+	return -1;
+}
+"""
+
+
+def test_failing_disk():
+    """After a failed flush nobody knows what is on the disk: no answer, the end, a new start."""
+    with Node() as node:
+        source, library, trigger = (f"{node.dir}/{n}" for n in ("sync.c", "sync.so", "trigger"))
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(FAILING_SYNC)
+        lab.run("cc", "-shared", "-fPIC", "-o", library, source)
+        node.daemon(env={"LD_PRELOAD": library, "FAIL_SYNC": trigger})
+        a = node.attach()
+        node.rpc("node.status")
+        open(trigger, "w", encoding="utf-8").close()
+        with node.client() as client:
+            client.send("attachment.reserve", **node.request(container="c2"))
+            assert client.read() is None, "not answered"
+        assert node.ipamd.wait(10) == 1 and node.logged("Input/output error")
+        node.stop()
+        node.start()
+        found = {r["containerID"]: r for r in node.attachments()}
+        assert found["c1"]["id"] == a["id"] and found["c1"]["state"] == "attached"
+
+
 # -- signals and the file
 
 
