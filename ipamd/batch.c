@@ -343,7 +343,9 @@ static void batch_run(struct batch *batch)
 	while ((q = line_pop(&batch->ready)) || (q = line_pop(&batch->inbox)))
 		line_push(serve_one(batch, q) ? &served : &batch->waiting, q);
 	r = commit(batch, served.count, &err);
-	if (r < 0)
+	if (r < 0 && is_broken(&err))
+		daemon_fail(d, r, &err);
+	else if (r < 0)
 		log_error("%s; its requests are served one by one", err.msg);
 	while (!d->failed && (q = line_pop(&served)))
 		r < 0 ? serve_alone(batch, q) : deliver(batch, q);

@@ -255,6 +255,25 @@ def test_hooked_an_nsid_that_is_used_again():
         assert node.states() == {"c2": "attached"}
 
 
+def test_hooked_an_nsid_that_was_used_again_meanwhile():
+    """As before, but nobody watched: a younger record with that nsid tells."""
+    with Node() as node:
+        node.daemon()
+        pod, nsid = live(node, "a")
+        node.attach(nsid=nsid, cookie=cookie_of(pod), path=pod.path)
+        node.stop()
+        pod.close()
+        lab.wait_for(lambda: "nsid" not in node.net.ip("netns", "list-id"), what="the id goes")
+        other, other_nsid = live(node, "b")
+        assert other_nsid == nsid, "the kernel gives the lowest free one"
+        node.start(ALWAYS)
+        assert node.rpc("node.reconcile")["dead"] == 0, "nobody can tell yet"
+        node.attach(container="c2", nsid=other_nsid, cookie=cookie_of(other), path=other.path)
+        assert node.rpc("node.reconcile")["dead"] == 1
+        node.gone()
+        assert node.states() == {"c2": "attached"}
+
+
 def test_young_records_are_left_alone():
     with Node() as node:
         node.daemon()

@@ -577,6 +577,15 @@ def test_two_hundred_at_once_and_a_crash():
         assert len(given) == len(set(given)), "an address was given twice"
 
 
+def test_one_commit_for_an_add():
+    with Node() as node:
+        node.daemon(http="127.0.0.1:9469")
+        for i in range(30):
+            node.attach(container=f"c{i}")
+        page = lab.wait_for(lambda: p if (p := metrics(node))['spur_attachments{state="attached"}'] == 30 else None, 6)
+        assert page["spur_commit_duration_seconds_count"] <= 35, "`done` rides with the next reserve"
+
+
 def test_one_commit_for_many():
     with Node() as node:
         node.daemon(http="127.0.0.1:9469")
@@ -630,7 +639,7 @@ FAILING_SYNC = """
 #include <sys/syscall.h>
 int fdatasync(int fd)
 {
-	if (access(getenv("FAIL_SYNC"), F_OK) != 0)
+	if (unlink(getenv("FAIL_SYNC")) != 0)
 		return (int)syscall(SYS_fdatasync, fd);
 	errno = EIO;
 	return -1;
@@ -639,7 +648,7 @@ int fdatasync(int fd)
 
 
 def test_failing_disk():
-    """After a failed flush nobody knows what is on the disk: no answer, the end, a new start."""
+    """After one failed flush nobody knows what is on the disk: no answer, the end, a new start."""
     with Node() as node:
         source, library, trigger = (f"{node.dir}/{n}" for n in ("sync.c", "sync.so", "trigger"))
         with open(source, "w", encoding="utf-8") as f:
