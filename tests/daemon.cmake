@@ -2,6 +2,7 @@
 foreach(test daemon_config_test daemon_rpc_test daemon_turn_test)
   spur_unit_test(${test} ipamd_core)
 endforeach()
+spur_unit_test(daemon_client_test ipamd_client)
 
 # A program of the test stands in for the plugin.
 foreach(file daemon_serve daemon_recover daemon_ctl)
