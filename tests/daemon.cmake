@@ -8,3 +8,8 @@ spur_unit_test(daemon_client_test ipamd_client)
 foreach(file daemon_serve daemon_recover daemon_ctl)
   spur_python_tests(netns ${file})
 endforeach()
+
+# valgrind cannot watch what AddressSanitizer watches already.
+if(NOT SPUR_SANITIZE)
+  spur_python_tests(netns daemon_valgrind)
+endif()
