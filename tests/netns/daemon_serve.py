@@ -654,7 +654,8 @@ def test_failing_disk():
         with open(source, "w", encoding="utf-8") as f:
             f.write(FAILING_SYNC)
         lab.run("cc", "-shared", "-fPIC", "-o", library, source)
-        node.daemon(env={"LD_PRELOAD": library, "FAIL_SYNC": trigger})
+        asan = f"{os.environ.get('ASAN_OPTIONS', '')}:verify_asan_link_order=0"
+        node.daemon(env={"LD_PRELOAD": library, "FAIL_SYNC": trigger, "ASAN_OPTIONS": asan})
         a = node.attach()
         node.rpc("node.status")
         open(trigger, "w", encoding="utf-8").close()
