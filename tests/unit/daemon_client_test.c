@@ -131,6 +131,7 @@ static void test_long_request(void **state)
 	struct err err;
 
 	(void)state;
+	(void)fd; /* listens, that is all */
 	memset(text, 'x', sizeof(text) - 1);
 	assert_int_equal(client_open(&client, path, &err), 0);
 	assert_int_equal(client_call(&client, "m", json_pack("{s:s}", "a", text),
