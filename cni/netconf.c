@@ -121,7 +121,9 @@ int netconf_skim(json_t *json, struct netconf *ret_conf, struct err *err)
 	text = text_of(json, "logLevel");
 	if (text)
 		(void)log_level_parse(text, &conf.log_level);
-	conf.log_file = text_of(json, "logFile");
+	text = text_of(json, "logFile");
+	if (text && text[0] == '/')
+		conf.log_file = text;
 	conf.prev_result = json_object_get(json, "prevResult");
 	conf.valid_attachments = json_object_get(json, "cni.dev/valid-attachments");
 	if (!conf.valid_attachments) /* the name that the drafts of 1.1.0 had */
