@@ -49,6 +49,14 @@ static void set_log(const struct config *config)
 	log_init(STDERR_FILENO, level, strcmp(config->log_format, "json") == 0);
 }
 
+static void set_plugin(struct daemon *d, const struct config *config)
+{
+	(void)snprintf(d->plugin, sizeof(d->plugin), "%s", config->plugin);
+	if (access(d->plugin, X_OK) < 0)
+		log_warn("key \"plugin\": %s: %s; nothing can be undone without it", d->plugin,
+			 strerror(errno));
+}
+
 static int read_pools(const struct config *config, struct pool_set *ret_set, struct err *err)
 {
 	if (!config->pools)
@@ -148,7 +156,7 @@ static int reload(struct daemon *d, struct err *err)
 	r = take_pools(d, &config, err);
 	if (r == 0) {
 		set_log(&config);
-		(void)snprintf(d->plugin, sizeof(d->plugin), "%s", config.plugin);
+		set_plugin(d, &config);
 		warn_changed("socket", d->config.socket, config.socket);
 		warn_changed("state", d->config.state, config.state);
 		warn_changed("http", d->config.http, config.http);
@@ -410,7 +418,7 @@ int daemon_run(const char *config_path, struct err *err)
 	if (r < 0)
 		return r;
 	set_log(&d.config);
-	(void)snprintf(d.plugin, sizeof(d.plugin), "%s", d.config.plugin);
+	set_plugin(&d, &d.config);
 	d.started_ms = clock_boot_ms();
 	r = uv_loop_init(&d.loop);
 	if (r < 0) {

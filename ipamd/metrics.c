@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipamd/metrics.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "ipamd/daemon.h"
@@ -184,6 +186,18 @@ static void print_ledger(FILE *f, struct daemon *d)
 		      (unsigned long long)counts.dirty);
 }
 
+static void print_store(FILE *f, const struct daemon *d)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", d->config.state);
+	if (stat(path, &st) < 0)
+		return;
+	head(f, "spur_store_bytes", "gauge", "What the store takes on the disk.");
+	(void)fprintf(f, "spur_store_bytes %lld\n", (long long)st.st_blocks * 512);
+}
+
 static void print_node(FILE *f, struct daemon *d)
 {
 	head(f, "spur_build_info", "gauge", "1, with the version.");
@@ -207,6 +221,7 @@ char *metrics_text(struct daemon *d)
 	print_requests(f, &d->metrics);
 	print_undo(f, d);
 	print_ledger(f, d);
+	print_store(f, d);
 	if (fclose(f) != 0)
 		free(TAKE_PTR(text));
 	return text;

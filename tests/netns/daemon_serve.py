@@ -729,6 +729,19 @@ def test_sighup():
         assert node.rpc("node.status")["alarms"] == []
 
 
+def test_it_tells_systemd():
+    with Node() as node, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(f"{node.dir}/notify")
+        told.settimeout(5)
+        node.daemon(env={"NOTIFY_SOCKET": f"{node.dir}/notify"})
+        assert told.recv(4096) == b"READY=1\nSTATUS=serving"
+        node.ipamd.send_signal(signal.SIGHUP)
+        assert told.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert told.recv(4096) == b"READY=1\nSTATUS=serving"
+        node.stop()
+        assert told.recv(4096) == b"STOPPING=1"
+
+
 def test_a_bad_file_at_start():
     with Node() as node:
         node.daemon()
@@ -812,7 +825,7 @@ def test_figures():
         assert page['spur_pool_addresses{pool="train",rail="rail0",state="capacity"}'] == 253
         assert page['spur_pool_addresses{pool="train",rail="rail0",state="held"}'] == 1
         assert page['spur_alarm{alarm="mass_death"}'] == 0
-        assert page["spur_commit_duration_seconds_count"] >= 1
+        assert page["spur_commit_duration_seconds_count"] >= 1 and page["spur_store_bytes"] > 4096
         assert page['spur_commit_duration_seconds_bucket{le="+Inf"}'] == page["spur_commit_duration_seconds_count"]
         assert fetch(node, "/healthz")[0] == 200 and fetch(node, "/readyz")[0] == 200
         assert fetch(node, "/other")[0] == 404
