@@ -478,6 +478,7 @@ def _differences(path, a, b):
 
 def main(names):
     """Runs the test_* functions of a file, or those named on the command line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a Node is closed
     tests = {n: f for n, f in names.items() if n.startswith("test_") and callable(f)}
     counts = {"ok": 0, "FAIL": 0, "SKIP": 0}
     for name in sys.argv[1:] or tests:
