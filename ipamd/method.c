@@ -628,10 +628,10 @@ static void undo_if_unfinished(struct daemon *d, struct seat *seat)
 	int r;
 
 	r = ledger_find(d->ledger, &key, &a, &err);
-	if (r == 0 && a.state == ATTACHMENT_UNFINISHED)
-		undo_ask(d, seat->key, "unfinished", false);
-	else if (r == -ENOENT)
+	if (r == -ENOENT)
 		undo_needless(d, seat);
+	else if (r == 0 && a.state == ATTACHMENT_UNFINISHED && seat->work == SEAT_IDLE)
+		undo_ask(d, seat->key, "unfinished", false); /* else it is seen to already */
 	else if (r < 0)
 		log_error("%s: %s", seat->key, err.msg);
 	attachment_free(&a);

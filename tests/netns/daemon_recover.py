@@ -89,6 +89,21 @@ def test_hooked_hands_off_while_an_add_may_run():
         assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "CHECK", "DEL"]
 
 
+def test_hooked_the_end_of_a_check_is_no_failed_add():
+    with Node() as node:
+        node.daemon()
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request())
+            node.stop(signal.SIGKILL)
+        node.mode("linger")
+        node.start({"SPUR_REST_MS": "2500"})
+        lab.wait_for(node.calls, what="a first CHECK")
+        time.sleep(1)
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"]
+        node.mode("")
+        lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="the second CHECK")
+
+
 def test_a_real_add_whose_daemon_crashes():
     """`done` was not on disk yet: the attachment is found good, and the DEL that comes is served."""
     with lab.Node("daemon") as node:

@@ -46,6 +46,12 @@ def call(method, **params):
 key = {"network": conf["name"], "containerID": env["CNI_CONTAINERID"], "ifname": env["CNI_IFNAME"]}
 now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
 a = call("attachment.get", **key, deadline=now + 10000)["attachment"]
+if mode == "linger":
+    if os.fork() == 0:  # the connection outlives the program
+        os.close(1)
+        os.close(2)
+        time.sleep(0.3)
+    os._exit(1)
 if env["CNI_COMMAND"] == "CHECK":
     sys.exit(0 if a and mode != "drift" else 1)
 if a:
@@ -379,6 +385,17 @@ def test_undo_is_tried_again():
                 lambda: node.rpc("attachment.reserve", **node.request(cookie=8)))
         node.mode("")
         node.gone(seconds=20)
+
+
+def test_undo_that_fails_and_lingers():
+    """The connection of a failed undo ends late: that is no reason to try again sooner."""
+    with Node() as node:
+        node.daemon()
+        node.mode("linger")
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request())
+        time.sleep(2.5)
+        assert len(node.calls()) == 2, "at 0 s and 1 s, the next at 3 s"
 
 
 def test_undo_of_many_runs_four_at_once():
