@@ -28,7 +28,7 @@ import time
 import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.environ.get("SPUR_BUILD", os.path.join(ROOT, "build"))
+BUILD = os.path.abspath(os.environ.get("SPUR_BUILD", os.path.join(ROOT, "build")))
 BIN = os.path.join(BUILD, "bin")
 NETNS_DIR = "/run/netns"
 CACHE = os.environ.get("SPUR_CACHE", "/var/cache/spur-dev")
