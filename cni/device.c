@@ -215,15 +215,15 @@ static struct link_change change_back(const struct link_info *link, const struct
 }
 
 /* Names that the pod gave it would clash in the host, or stay. */
-static int drop_strange_altnames(const struct site *site, const struct link_info *link,
-				 struct err *err)
+static int drop_strange_altnames(const struct site *site, struct rt_socket *rt,
+				 const struct link_info *link, struct err *err)
 {
 	for (int i = 0; i < link->altname_count; i++) {
 		int r;
 
 		if (had_altname(&site->record->device, link->altnames[i]))
 			continue;
-		r = link_altname_del(site->pod, link->ifindex, link->altnames[i], err);
+		r = link_altname_del(rt, link->ifindex, link->altnames[i], err);
 		if (r < 0)
 			return r;
 	}
@@ -237,7 +237,7 @@ static int bring_home(const struct site *site, const struct link_info *link, str
 	struct link_change change = change_back(link, was);
 	int r;
 
-	r = drop_strange_altnames(site, link, err);
+	r = drop_strange_altnames(site, site->pod, link, err);
 	if (r < 0)
 		return r;
 	change.netns_fd = site->host_fd;
@@ -288,6 +288,8 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 			     &(struct link_change) { .ifindex = link->ifindex, .up = -1 }, err);
 		change.up = was->up;
 	}
+	if (r == 0 && change.name) /* it came home by itself, as the pod knew it */
+		r = drop_strange_altnames(site, site->host, link, err);
 	if (r == 0 && (change.name || change.mac || change.mtu || change.up))
 		r = link_set(site->host, &change, err);
 	for (size_t i = 0; r == 0 && i < was->altname_count; i++) {

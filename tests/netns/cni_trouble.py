@@ -503,6 +503,21 @@ def test_gc():
         assert pods[0].links() == ["net1"]
 
 
+def test_device_that_came_home_by_itself():
+    """As a physical one does when its namespace ends: under the pod's names, with the pod's settings."""
+    with node_with_rail(altnames=("rail-one",)) as node:
+        pod = node.pod("a")
+        before = node.snapshot(pod)
+        node.add(pod, CONF)
+        pod.ip("link", "set", "net1", "down")
+        pod.ip("link", "set", "net1", "mtu", "1400")
+        pod.ip("link", "property", "add", "dev", "net1", "altname", "of-the-pod")
+        pod.ip("link", "set", "net1", "netns", node.net.name)
+        assert node.net.link("net1")["altnames"] == ["rail-one", "of-the-pod"]
+        node.delete(pod, CONF)
+        lab.same(before, node.snapshot(pod))
+
+
 if __name__ == "__main__":
     lab.need()
     lab.main(globals())
