@@ -32,7 +32,7 @@ def need(*paths):
     lab.need("spurctl")
     for path in paths:
         if not os.path.exists(path):
-            lab.skip(f"{path}: `tests/runtime/peers get` could not fetch it")
+            lab.skip(f"{path}: `tests/runtime/peers get` could not fetch or build it")
 
 
 def environment(**extra):
