@@ -140,7 +140,7 @@ class Host(lab.Node):
         os.makedirs(self.plugins)
         os.makedirs(self.networks)
         for name in ("spur", "spur-ipam"):
-            shutil.copy(lab.program(name), self.plugins)
+            shutil.copy(lab.program(name), f"{self.plugins}/{name}")
         for name in ("loopback", "host-local"):
             shutil.copy(f"{DEBIAN}/usr/lib/cni/{name}", self.plugins)
 
