@@ -381,8 +381,10 @@ static void see(struct reconcile *rc, const struct attachment *a)
 		if (sight(rc, a, text) < 0)
 			log_warn("out of memory: %s is not looked at", text);
 	} else if (!seat || (!seat->holder && seat->work == SEAT_IDLE)) {
+		/* Left unfinished, for its `done` could not be written: it may be good all the
+		 * same. */
 		undo_ask(rc->daemon, text, a->state == ATTACHMENT_DIRTY ? "dirty" : "unfinished",
-			 false);
+			 a->state == ATTACHMENT_UNFINISHED);
 	}
 }
 

@@ -99,11 +99,13 @@ static bool told_applies(struct spool *spool, const struct told *told)
 	struct attachment a = { 0 };
 	struct err err;
 	bool applies;
+	int r;
 
 	if (strcmp(told->boot_id, spool->daemon->boot_id) != 0)
 		return false; /* with that boot its namespace went, and its record goes */
-	if (ledger_find(spool->daemon->ledger, &told->key, &a, &err) < 0)
-		return false;
+	r = ledger_find(spool->daemon->ledger, &told->key, &a, &err);
+	if (r < 0) /* a store that cannot be read is no reason to forget a DEL */
+		return r != -ENOENT;
 	applies = a.boot_time_ms < told->boot_time_ms;
 	attachment_free(&a);
 	return applies;

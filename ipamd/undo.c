@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ipamd/undo.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,14 +212,6 @@ static void back_off(struct daemon *d, struct seat *seat, const char *why)
 		 (long long)wait_ms / 1000);
 }
 
-/* Is the record that was to be undone still there? */
-static bool record_stands(struct daemon *d, const struct run *run, struct attachment *ret_a)
-{
-	struct err err;
-
-	return ledger_find_id(d->ledger, run->id, ret_a, &err) == 0;
-}
-
 static int finish_change(struct daemon *d, void *arg, struct err *err)
 {
 	const struct attachment *a = arg;
@@ -277,6 +270,8 @@ static void on_ended(struct child *child)
 	struct attachment a = { 0 };
 	char why[SEAT_WHY_MAX];
 	int code = verdict_of(run, why);
+	struct err err;
+	int r;
 
 	run->undo = NULL;
 	free(TAKE_PTR(run->input));
@@ -284,13 +279,16 @@ static void on_ended(struct child *child)
 	if (d->stopping || !seat)
 		return;
 	seat->work = SEAT_IDLE;
-	if (!record_stands(d, run, &a)) {
+	r = ledger_find_id(d->ledger, run->id, &a, &err);
+	if (r == -ENOENT) {
 		log_info("%s %s (%s)", run->check ? "gone meanwhile:" : "undone:", seat->key,
 			 seat->reason);
 		if (!run->check)
 			metrics_undo(&d->metrics, seat->reason);
 		undo_needless(d, seat);
-	} else if (run->check)
+	} else if (r < 0)
+		back_off(d, seat, err.msg);
+	else if (run->check)
 		check_ended(d, seat, &a, code, why);
 	else
 		delete_ended(d, seat, &a, code, why);
@@ -340,10 +338,14 @@ static void seat_start(struct undo *undo, struct run *run, struct seat *seat)
 	int r;
 
 	r = ledger_find(d->ledger, &key, &a, &err);
-	if (r < 0) { /* somebody else was quicker */
+	if (r == -ENOENT) { /* somebody else was quicker */
 		seat->work = SEAT_IDLE;
 		undo_needless(d, seat);
 		batch_wake(d->batch, seat->key);
+		return;
+	}
+	if (r < 0) {
+		back_off(d, seat, err.msg);
 		return;
 	}
 	log_info("%s %s (%s)", seat->check ? "check" : "undo", seat->key, seat->reason);
