@@ -200,7 +200,7 @@ def test_spool_waits_for_the_undo():
         node.attach()
         node.mode("fail")
         path = spool(node, "1.json")
-        lab.wait_for(lambda: len(node.calls()) >= 2, what="a second try")
+        lab.wait_for(lambda: len(node.calls()) >= 2, 40, "a second try")
         assert os.listdir(path) == ["1.json"]
         node.mode("")
         node.gone()
