@@ -2,7 +2,6 @@
 #include "cni/step.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
@@ -12,9 +11,9 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/fs.h"
 #include "cni/device.h"
 #include "cni/devinfo.h"
+#include "host/sysctl.h"
 #include "rt/neigh.h"
 #include "rt/route.h"
 
@@ -22,7 +21,6 @@ enum {
 	CARRIER_POLL_MS = 10,
 	DAD_POLL_MS = 20,
 	DAD_MAX_MS = 10 * 1000, /* RFC 4862: one probe a second, after up to a second */
-	CONF6_PATH = 96,
 };
 
 #define drift(err, ...) err_set(err, ESTALE, ERR_DRIFT, __VA_ARGS__)
@@ -123,17 +121,10 @@ static void move_describe(const struct step *step, const struct site *site, char
 
 static int conf6_apply(const struct step *step, struct site *site, struct err *err)
 {
-	char path[CONF6_PATH];
-	int r;
+	int r = sysctl_write_if("ipv6", site->link.name, step->conf6.name, step->conf6.value, err);
 
-	(void)snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", site->link.name,
-		       step->conf6.name);
-	r = fs_write_small(AT_FDCWD, path, step->conf6.value);
-	if (r == -ENOENT) /* a kernel without IPv6 says so itself, if there are addresses */
-		return 0;
-	if (r < 0)
-		return err_sys(err, -r, ERR_KERNEL, "write %s to %s", step->conf6.value, path);
-	return 0;
+	/* A kernel without IPv6 says so itself, if there are addresses. */
+	return r == -ENOENT ? 0 : r;
 }
 
 static void conf6_describe(const struct step *step, const struct site *site, char *buf, size_t size)
