@@ -45,7 +45,7 @@ static bool comes_back(const struct baseline *was)
 
 struct search {
 	const struct site *site;
-	struct rt_socket *rt;
+	struct wire *rt;
 	bool in_pod; /* which of the two */
 	struct link_info *link;
 };
@@ -215,7 +215,7 @@ static struct link_change change_back(const struct link_info *link, const struct
 }
 
 /* Names that the pod gave it would clash in the host, or stay. */
-static int drop_strange_altnames(const struct site *site, struct rt_socket *rt,
+static int drop_strange_altnames(const struct site *site, struct wire *rt,
 				 const struct link_info *link, struct err *err)
 {
 	for (int i = 0; i < link->altname_count; i++) {

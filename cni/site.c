@@ -17,7 +17,7 @@ int site_open(struct site *site, int64_t deadline_ms, struct err *err)
 	site->host_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (site->host_fd < 0)
 		return err_sys(err, errno, ERR_IO, "open /proc/self/ns/net");
-	return rt_open(&site->host, err);
+	return wire_open(NETLINK_ROUTE, &site->host, err);
 }
 
 /* Steps in, opens the socket, asks who this is. On failure steps out again. */
@@ -29,9 +29,9 @@ static int enter(struct site *site, int pod_fd, struct err *err)
 	r = netns_enter(pod_fd, err);
 	if (r < 0)
 		return r;
-	r = rt_open(&site->pod, err);
+	r = wire_open(NETLINK_ROUTE, &site->pod, err);
 	if (r == 0)
-		r = netns_socket_cookie(rt_fd(site->pod), &site->pod_cookie, err);
+		r = netns_socket_cookie(wire_fd(site->pod), &site->pod_cookie, err);
 	if (r < 0)
 		(void)netns_enter(site->host_fd, &ignored);
 	return r;
@@ -41,7 +41,7 @@ static void leave(struct site *site)
 {
 	struct err ignored;
 
-	rt_close(site->pod);
+	wire_close(site->pod);
 	site->pod = NULL;
 	(void)netns_enter(site->host_fd, &ignored); /* we have just come from there */
 }
@@ -58,7 +58,7 @@ int site_enter(struct site *site, const char *path, struct err *err)
 		err_prefix(err, "CNI_NETNS");
 		return r;
 	}
-	r = netns_socket_cookie(rt_fd(site->host), &host_cookie, err);
+	r = netns_socket_cookie(wire_fd(site->host), &host_cookie, err);
 	if (r == 0)
 		r = enter(site, pod_fd, err);
 	if (r < 0)
@@ -128,11 +128,11 @@ int site_leave(const struct site *site, struct err *err)
 
 void site_close(struct site *site)
 {
-	struct rt_socket *const sockets[] = { site->host, site->pod };
+	struct wire *const sockets[] = { site->host, site->pod };
 	const int fds[] = { site->host_fd, site->pod_fd };
 
 	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++) {
-		rt_close(sockets[i]);
+		wire_close(sockets[i]);
 		cleanup_closep(&fds[i]);
 	}
 }

@@ -18,7 +18,7 @@
 #include "rt/addr.h"
 #include "rt/link.h"
 #include "rt/rule.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 /* What became of the device when something is undone: the words of attachment.release. */
 struct outcome {
@@ -28,7 +28,7 @@ struct outcome {
 
 struct site {
 	int host_fd, pod_fd; /* namespaces; pod_fd -1: the pod's cannot be reached */
-	struct rt_socket *host, *pod;
+	struct wire *host, *pod;
 	uint64_t pod_cookie;
 	bool pod_dead;   /* its namespace is known to be no more */
 	bool other_boot; /* nor anything else that the record speaks of */

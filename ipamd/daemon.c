@@ -287,7 +287,7 @@ static int open_node(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = start_pools(d, err);
 	if (r == 0)
-		r = rt_open(&d->rt, err);
+		r = wire_open(NETLINK_ROUTE, &d->rt, err);
 	if (r == 0)
 		r = sysfs_open(&d->sysfs_fd, err);
 	return r;
@@ -401,7 +401,7 @@ static void daemon_close(struct daemon *d)
 	reconcile_free(d->reconcile);
 	http_close(d->http);
 	seats_free(&d->seats);
-	rt_close(d->rt);
+	wire_close(d->rt);
 	if (d->sysfs_fd >= 0)
 		(void)close(d->sysfs_fd);
 	ledger_close(d->ledger);

@@ -17,7 +17,7 @@
 #include "ipamd/metrics.h"
 #include "ipamd/seat.h"
 #include "ipamd/server.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 struct batch;
 struct undo;
@@ -35,7 +35,7 @@ struct daemon {
 	int64_t started_ms; /* BOOTTIME */
 
 	struct ledger *ledger;
-	struct rt_socket *rt; /* bound to the daemon's namespace */
+	struct wire *rt; /* bound to the daemon's namespace */
 	int sysfs_fd;
 	struct seats seats;
 	struct metrics metrics;

@@ -40,8 +40,8 @@ static int netdev_of(int sysfs_fd, const char *key, char ret_name[IFNAME_MAX + 1
 	return r;
 }
 
-static int find_link(struct rt_socket *rt, int sysfs_fd, const char *key,
-		     struct link_info *ret_link, struct err *err)
+static int find_link(struct wire *rt, int sysfs_fd, const char *key, struct link_info *ret_link,
+		     struct err *err)
 {
 	char name[IFNAME_MAX + 1] = "";
 	int r;
@@ -57,7 +57,7 @@ static int find_link(struct rt_socket *rt, int sysfs_fd, const char *key,
 	return link_get(rt, name, ret_link, err);
 }
 
-static int refuse_link(struct rt_socket *rt, const char *key, const struct link_info *link,
+static int refuse_link(struct wire *rt, const char *key, const struct link_info *link,
 		       struct err *err)
 {
 	struct addr_list list;
@@ -108,7 +108,7 @@ static int baseline_of(const char *key, const struct link_info *link, struct bas
 	return 0;
 }
 
-int device_observe(struct rt_socket *rt, int sysfs_fd, const char *key, struct baseline *ret_device,
+int device_observe(struct wire *rt, int sysfs_fd, const char *key, struct baseline *ret_device,
 		   struct err *err)
 {
 	struct link_info link;

@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 #include "ipamd/proto/proto.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 /*
  * Looks up the device of @key ("net:NAME", "pci:ADDRESS", "aux:NAME") in the namespace of @rt.
@@ -12,5 +12,5 @@
  * addresses, which a move would lose. @sysfs_fd is the root for pci and aux. The caller frees
  * *@ret_device with baseline_free().
  */
-int device_observe(struct rt_socket *rt, int sysfs_fd, const char *key, struct baseline *ret_device,
+int device_observe(struct wire *rt, int sysfs_fd, const char *key, struct baseline *ret_device,
 		   struct err *err);

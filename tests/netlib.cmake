@@ -2,9 +2,9 @@
 spur_unit_test(base_test base)
 spur_unit_test(host_sysfs_test host)
 spur_unit_test(rt_messages_test rt)
-target_link_options(rt_messages_test PRIVATE -Wl,--wrap=rt_query,--wrap=rt_request)
-spur_unit_test(rt_socket_test rt)
-target_link_options(rt_socket_test PRIVATE -Wl,--wrap=send,--wrap=recvfrom)
+target_link_options(rt_messages_test PRIVATE -Wl,--wrap=wire_query,--wrap=wire_request)
+spur_unit_test(wire_test wire)
+target_link_options(wire_test PRIVATE -Wl,--wrap=send,--wrap=recvfrom)
 
 # The real kernel, in namespaces of the test's own.
 add_executable(rt_test netns/rt_test.c)

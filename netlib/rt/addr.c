@@ -33,7 +33,7 @@ static struct nl_msg *addr_message(int type, int flags, int ifindex, const struc
 		.ifa_prefixlen = cidr->plen,
 		.ifa_index = (uint32_t)ifindex,
 	};
-	struct nl_msg *msg = rt_message(type, NLM_F_ACK | flags, &body, sizeof(body));
+	struct nl_msg *msg = wire_message(type, NLM_F_ACK | flags, &body, sizeof(body));
 
 	if (msg && (nla_put(msg, IFA_LOCAL, ip_len(&cidr->ip), cidr->ip.bytes) < 0 ||
 		    nla_put(msg, IFA_ADDRESS, ip_len(&cidr->ip), cidr->ip.bytes) < 0)) {
@@ -83,25 +83,25 @@ static void forget_addrs(void *arg)
 	walk->list->count = 0;
 }
 
-int addr_dump(struct rt_socket *rt, int ifindex, struct addr_list *ret_list, struct err *err)
+int addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err)
 {
 	struct ifaddrmsg body = { .ifa_index = (uint32_t)ifindex };
 	struct addr_list list = { 0 };
 	struct addr_walk walk = { .ifindex = ifindex, .list = &list };
-	struct nl_msg *msg = rt_message(RTM_GETADDR, NLM_F_DUMP, &body, sizeof(body));
+	struct nl_msg *msg = wire_message(RTM_GETADDR, NLM_F_DUMP, &body, sizeof(body));
 	int r;
 
 	if (!msg)
 		return err_nomem(err);
-	r = rt_query(rt, msg, take_addr, &walk, forget_addrs, err, "list addresses of device %d",
-		     ifindex);
+	r = wire_query(rt, msg, take_addr, &walk, forget_addrs, err, "list addresses of device %d",
+		       ifindex);
 	if (r == 0)
 		*ret_list = list;
 	return r;
 }
 
 /* For the kernel a v6 address is "there" whatever its prefix length. Sets no error of its own. */
-static bool address_is_there(struct rt_socket *rt, int ifindex, const struct cidr *cidr)
+static bool address_is_there(struct wire *rt, int ifindex, const struct cidr *cidr)
 {
 	struct addr_list list = { 0 };
 	struct err ignored;
@@ -117,8 +117,7 @@ static bool address_is_there(struct rt_socket *rt, int ifindex, const struct cid
 	return false;
 }
 
-int addr_add(struct rt_socket *rt, int ifindex, const struct cidr *cidr, bool nodad,
-	     struct err *err)
+int addr_add(struct wire *rt, int ifindex, const struct cidr *cidr, bool nodad, struct err *err)
 {
 	struct nl_msg *msg = addr_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, ifindex, cidr);
 	uint32_t flags = nodad && cidr->ip.family == AF_INET6 ? IFA_F_NODAD : 0;
@@ -130,11 +129,11 @@ int addr_add(struct rt_socket *rt, int ifindex, const struct cidr *cidr, bool no
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	r = rt_request(rt, msg, err, "add address %s", cidr_format(cidr, text));
+	r = wire_request(rt, msg, err, "add address %s", cidr_format(cidr, text));
 	return r == -EEXIST && address_is_there(rt, ifindex, cidr) ? 0 : r;
 }
 
-int addr_del(struct rt_socket *rt, int ifindex, const struct cidr *cidr, struct err *err)
+int addr_del(struct wire *rt, int ifindex, const struct cidr *cidr, struct err *err)
 {
 	struct nl_msg *msg = addr_message(RTM_DELADDR, 0, ifindex, cidr);
 	char text[CIDR_TEXT];
@@ -142,7 +141,7 @@ int addr_del(struct rt_socket *rt, int ifindex, const struct cidr *cidr, struct 
 
 	if (!msg)
 		return err_nomem(err);
-	r = rt_request(rt, msg, err, "delete address %s", cidr_format(cidr, text));
+	r = wire_request(rt, msg, err, "delete address %s", cidr_format(cidr, text));
 	/* -ENXIO: the device has no IPv6 at all. */
 	return r == -EADDRNOTAVAIL || r == -ENODEV || r == -ENXIO ? 0 : r;
 }

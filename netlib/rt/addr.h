@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 enum { ADDR_LIST_MAX = 64 };
 
@@ -26,9 +26,8 @@ struct addr_list {
  * Already there with the same prefix: success; with another one: -EEXIST. @nodad: IFA_F_NODAD. v4
  * gets its broadcast address.
  */
-int addr_add(struct rt_socket *rt, int ifindex, const struct cidr *cidr, bool nodad,
-	     struct err *err);
+int addr_add(struct wire *rt, int ifindex, const struct cidr *cidr, bool nodad, struct err *err);
 /* Already gone (also the device): success. */
-int addr_del(struct rt_socket *rt, int ifindex, const struct cidr *cidr, struct err *err);
+int addr_del(struct wire *rt, int ifindex, const struct cidr *cidr, struct err *err);
 /* The first ADDR_LIST_MAX of them. */
-int addr_dump(struct rt_socket *rt, int ifindex, struct addr_list *ret_list, struct err *err);
+int addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err);

@@ -91,11 +91,11 @@ static int take_one(struct nlmsghdr *header, void *arg, struct err *err)
 	return r < 0 ? r : 1; /* a get that was answered with a link has no ack to wait for */
 }
 
-static int get_link(struct rt_socket *rt, int ifindex, const char *name, struct link_info *ret_link,
+static int get_link(struct wire *rt, int ifindex, const char *name, struct link_info *ret_link,
 		    struct err *err)
 {
 	struct ifinfomsg info = { .ifi_index = ifindex };
-	struct nl_msg *msg = rt_message(RTM_GETLINK, 0, &info, sizeof(info));
+	struct nl_msg *msg = wire_message(RTM_GETLINK, 0, &info, sizeof(info));
 	int attr = name && strlen(name) > IFNAME_MAX ? IFLA_ALT_IFNAME : IFLA_IFNAME;
 	char number[16];
 	int r;
@@ -106,19 +106,19 @@ static int get_link(struct rt_socket *rt, int ifindex, const char *name, struct 
 		return err_nomem(err);
 	}
 	(void)snprintf(number, sizeof(number), "%d", ifindex);
-	r = rt_query(rt, msg, take_one, ret_link, NULL, err, "find device %s",
-		     name ? name : number);
+	r = wire_query(rt, msg, take_one, ret_link, NULL, err, "find device %s",
+		       name ? name : number);
 	if (r == -ENODEV)
 		err->code = ERR_DEVICE;
 	return r;
 }
 
-int link_get(struct rt_socket *rt, const char *name, struct link_info *ret_link, struct err *err)
+int link_get(struct wire *rt, const char *name, struct link_info *ret_link, struct err *err)
 {
 	return get_link(rt, 0, name, ret_link, err);
 }
 
-int link_get_index(struct rt_socket *rt, int ifindex, struct link_info *ret_link, struct err *err)
+int link_get_index(struct wire *rt, int ifindex, struct link_info *ret_link, struct err *err)
 {
 	return get_link(rt, ifindex, NULL, ret_link, err);
 }
@@ -144,12 +144,12 @@ static int walk_one(struct nlmsghdr *header, void *arg, struct err *err)
 }
 
 /* @nsid -1: our own namespace. */
-static int list_links(struct rt_socket *rt, int32_t nsid,
+static int list_links(struct wire *rt, int32_t nsid,
 		      int (*each)(const struct link_info *link, void *arg), void *arg,
 		      struct err *err)
 {
 	struct ifinfomsg info = { 0 };
-	struct nl_msg *msg = rt_message(RTM_GETLINK, NLM_F_DUMP, &info, sizeof(info));
+	struct nl_msg *msg = wire_message(RTM_GETLINK, NLM_F_DUMP, &info, sizeof(info));
 	struct link_walk walk = { .each = each, .arg = arg };
 	int r;
 
@@ -158,17 +158,17 @@ static int list_links(struct rt_socket *rt, int32_t nsid,
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	r = rt_query(rt, msg, walk_one, &walk, NULL, err, "list devices");
+	r = wire_query(rt, msg, walk_one, &walk, NULL, err, "list devices");
 	return r == 0 && walk.stopped ? 1 : r;
 }
 
-int link_list(struct rt_socket *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
+int link_list(struct wire *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
 	      struct err *err)
 {
 	return list_links(rt, -1, each, arg, err);
 }
 
-int link_list_nsid(struct rt_socket *rt, int32_t nsid,
+int link_list_nsid(struct wire *rt, int32_t nsid,
 		   int (*each)(const struct link_info *link, void *arg), void *arg, struct err *err)
 {
 	return list_links(rt, nsid, each, arg, err);
@@ -223,28 +223,28 @@ static int put_change(struct nl_msg *msg, const struct link_change *change)
 	return put_inet_conf(msg, change);
 }
 
-int link_set(struct rt_socket *rt, const struct link_change *change, struct err *err)
+int link_set(struct wire *rt, const struct link_change *change, struct err *err)
 {
 	struct ifinfomsg info = {
 		.ifi_index = change->ifindex,
 		.ifi_flags = change->up > 0 ? IFF_UP : 0,
 		.ifi_change = change->up ? IFF_UP : 0,
 	};
-	struct nl_msg *msg = rt_message(RTM_NEWLINK, NLM_F_ACK, &info, sizeof(info));
+	struct nl_msg *msg = wire_message(RTM_NEWLINK, NLM_F_ACK, &info, sizeof(info));
 
 	if (!msg || put_change(msg, change) < 0) {
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	return rt_request(rt, msg, err, "change device %d%s%s", change->ifindex,
-			  change->name ? " to " : "", change->name ? change->name : "");
+	return wire_request(rt, msg, err, "change device %d%s%s", change->ifindex,
+			    change->name ? " to " : "", change->name ? change->name : "");
 }
 
-static int change_altname(struct rt_socket *rt, int type, int flags, int ifindex,
-			  const char *altname, struct err *err)
+static int change_altname(struct wire *rt, int type, int flags, int ifindex, const char *altname,
+			  struct err *err)
 {
 	struct ifinfomsg info = { .ifi_index = ifindex };
-	struct nl_msg *msg = rt_message(type, NLM_F_ACK | flags, &info, sizeof(info));
+	struct nl_msg *msg = wire_message(type, NLM_F_ACK | flags, &info, sizeof(info));
 	struct nlattr *list = msg ? nla_nest_start(msg, IFLA_PROP_LIST) : NULL;
 
 	if (!list || nla_put_string(msg, IFLA_ALT_IFNAME, altname) < 0) {
@@ -252,17 +252,17 @@ static int change_altname(struct rt_socket *rt, int type, int flags, int ifindex
 		return err_nomem(err);
 	}
 	(void)nla_nest_end(msg, list);
-	return rt_request(rt, msg, err, "%s altname %s of device %d",
-			  type == RTM_NEWLINKPROP ? "add" : "delete", altname, ifindex);
+	return wire_request(rt, msg, err, "%s altname %s of device %d",
+			    type == RTM_NEWLINKPROP ? "add" : "delete", altname, ifindex);
 }
 
-int link_altname_add(struct rt_socket *rt, int ifindex, const char *altname, struct err *err)
+int link_altname_add(struct wire *rt, int ifindex, const char *altname, struct err *err)
 {
 	return change_altname(rt, RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_APPEND | NLM_F_EXCL,
 			      ifindex, altname, err);
 }
 
-int link_altname_del(struct rt_socket *rt, int ifindex, const char *altname, struct err *err)
+int link_altname_del(struct wire *rt, int ifindex, const char *altname, struct err *err)
 {
 	return change_altname(rt, RTM_DELLINKPROP, 0, ifindex, altname, err);
 }

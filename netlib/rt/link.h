@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 enum { LINK_ALTNAMES_MAX = 16 };
 
@@ -31,20 +31,20 @@ struct link_info {
  * A get by name (also matches an altname, as the kernel does) or by ifindex. Never asks for the VF
  * list. No such device: -ENODEV with ERR_DEVICE.
  */
-int link_get(struct rt_socket *rt, const char *name, struct link_info *ret_link, struct err *err);
-int link_get_index(struct rt_socket *rt, int ifindex, struct link_info *ret_link, struct err *err);
+int link_get(struct wire *rt, const char *name, struct link_info *ret_link, struct err *err);
+int link_get_index(struct wire *rt, int ifindex, struct link_info *ret_link, struct err *err);
 /*
  * All devices; @each returns 0 to go on, >0 to stop well, and it is then not called again: returns
  * 1. Else 0. When devices came or went meanwhile, one may be shown twice.
  */
-int link_list(struct rt_socket *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
+int link_list(struct wire *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
 	      struct err *err);
 
 /*
  * As link_list(), for the namespace that has the id @nsid here (IFLA_TARGET_NETNSID): a look into
  * one that no path leads to. No namespace has it: -EINVAL.
  */
-int link_list_nsid(struct rt_socket *rt, int32_t nsid,
+int link_list_nsid(struct wire *rt, int32_t nsid,
 		   int (*each)(const struct link_info *link, void *arg), void *arg,
 		   struct err *err);
 
@@ -63,9 +63,9 @@ struct link_change {
 	/* IPv4 devconf, through IFLA_AF_SPEC; -1 never: 0 = keep, else value + 1 */
 	uint32_t arp_notify, arp_ignore, arp_announce, rp_filter;
 };
-int link_set(struct rt_socket *rt, const struct link_change *change, struct err *err);
+int link_set(struct wire *rt, const struct link_change *change, struct err *err);
 /* value + 1, so that zero-initialised means "keep" */
 #define LINK_CONF(value) ((uint32_t)(value) + 1)
 
-int link_altname_add(struct rt_socket *rt, int ifindex, const char *altname, struct err *err);
-int link_altname_del(struct rt_socket *rt, int ifindex, const char *altname, struct err *err);
+int link_altname_add(struct wire *rt, int ifindex, const char *altname, struct err *err);
+int link_altname_del(struct wire *rt, int ifindex, const char *altname, struct err *err);

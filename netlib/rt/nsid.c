@@ -15,7 +15,7 @@
 static struct nl_msg *nsid_message(int type, int flags, int attr, uint32_t value)
 {
 	struct rtgenmsg body = { .rtgen_family = AF_UNSPEC };
-	struct nl_msg *msg = rt_message(type, flags, &body, sizeof(body));
+	struct nl_msg *msg = wire_message(type, flags, &body, sizeof(body));
 
 	if (msg && attr && nla_put_u32(msg, attr, value) < 0) {
 		nlmsg_free(msg);
@@ -43,16 +43,16 @@ static int take_nsid(struct nlmsghdr *header, void *arg, struct err *err)
 	return r < 0 ? r : 1;
 }
 
-static int nsid_get(struct rt_socket *rt, int netns_fd, int32_t *ret_nsid, struct err *err)
+static int nsid_get(struct wire *rt, int netns_fd, int32_t *ret_nsid, struct err *err)
 {
 	struct nl_msg *msg = nsid_message(RTM_GETNSID, 0, NETNSA_FD, (uint32_t)netns_fd);
 
 	if (!msg)
 		return err_nomem(err);
-	return rt_query(rt, msg, take_nsid, ret_nsid, NULL, err, "get id of network namespace");
+	return wire_query(rt, msg, take_nsid, ret_nsid, NULL, err, "get id of network namespace");
 }
 
-int nsid_ensure(struct rt_socket *rt, int netns_fd, int32_t *ret_nsid, struct err *err)
+int nsid_ensure(struct wire *rt, int netns_fd, int32_t *ret_nsid, struct err *err)
 {
 	struct nl_msg *msg = nsid_message(RTM_NEWNSID, NLM_F_ACK, NETNSA_FD, (uint32_t)netns_fd);
 	int32_t nsid;
@@ -62,7 +62,7 @@ int nsid_ensure(struct rt_socket *rt, int netns_fd, int32_t *ret_nsid, struct er
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	r = rt_request(rt, msg, err, "assign id to network namespace");
+	r = wire_request(rt, msg, err, "assign id to network namespace");
 	if (r < 0 && r != -EEXIST)
 		return r;
 	r = nsid_get(rt, netns_fd, &nsid, err);
@@ -90,18 +90,17 @@ static int walk_nsid(struct nlmsghdr *header, void *arg, struct err *err)
 	return r;
 }
 
-int nsid_list(struct rt_socket *rt, void (*each)(int32_t nsid, void *arg), void *arg,
-	      struct err *err)
+int nsid_list(struct wire *rt, void (*each)(int32_t nsid, void *arg), void *arg, struct err *err)
 {
 	struct nsid_walk walk = { each, arg };
 	struct nl_msg *msg = nsid_message(RTM_GETNSID, NLM_F_DUMP, 0, 0);
 
 	if (!msg)
 		return err_nomem(err);
-	return rt_query(rt, msg, walk_nsid, &walk, NULL, err, "list ids of network namespaces");
+	return wire_query(rt, msg, walk_nsid, &walk, NULL, err, "list ids of network namespaces");
 }
 
-int nsid_exists(struct rt_socket *rt, int32_t nsid, bool *ret_exists, struct err *err)
+int nsid_exists(struct wire *rt, int32_t nsid, bool *ret_exists, struct err *err)
 {
 	struct nl_msg *msg = nsid_message(RTM_GETNSID, 0, NETNSA_NSID, (uint32_t)nsid);
 	int32_t same;
@@ -109,7 +108,7 @@ int nsid_exists(struct rt_socket *rt, int32_t nsid, bool *ret_exists, struct err
 
 	if (!msg)
 		return err_nomem(err);
-	r = rt_query(rt, msg, take_nsid, &same, NULL, err, "find network namespace %d", nsid);
+	r = wire_query(rt, msg, take_nsid, &same, NULL, err, "find network namespace %d", nsid);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	*ret_exists = r == 0;

@@ -6,16 +6,15 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 /* The nsid of the namespace behind @netns_fd, assigned now if it has none. Never -1. */
-int nsid_ensure(struct rt_socket *rt, int netns_fd, int32_t *ret_nsid, struct err *err);
+int nsid_ensure(struct wire *rt, int netns_fd, int32_t *ret_nsid, struct err *err);
 
 /* All nsids; the callback is called for each. */
-int nsid_list(struct rt_socket *rt, void (*each)(int32_t nsid, void *arg), void *arg,
-	      struct err *err);
+int nsid_list(struct wire *rt, void (*each)(int32_t nsid, void *arg), void *arg, struct err *err);
 /* Does this nsid exist? */
-int nsid_exists(struct rt_socket *rt, int32_t nsid, bool *ret_exists, struct err *err);
+int nsid_exists(struct wire *rt, int32_t nsid, bool *ret_exists, struct err *err);
 
 /*
  * A non-blocking socket subscribed to RTNLGRP_NSID; the caller owns *@ret_fd. When readable,

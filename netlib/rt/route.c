@@ -46,7 +46,7 @@ static struct nl_msg *route_message(int type, int flags, const struct route_spec
 		.rtm_type = RTN_UNICAST,
 	};
 	struct ip dst = cidr_network(&route->dst);
-	struct nl_msg *msg = rt_message(type, NLM_F_ACK | flags, &body, sizeof(body));
+	struct nl_msg *msg = wire_message(type, NLM_F_ACK | flags, &body, sizeof(body));
 
 	if (!msg || (route->dst.plen && put_ip(msg, RTA_DST, &dst) < 0) ||
 	    put_ip(msg, RTA_GATEWAY, &route->gw) < 0 || put_ip(msg, RTA_PREFSRC, &route->src) < 0 ||
@@ -103,27 +103,26 @@ static void forget_match(void *arg)
 	search->found = false;
 }
 
-int route_exists(struct rt_socket *rt, const struct route_spec *route, bool *ret_exists,
-		 struct err *err)
+int route_exists(struct wire *rt, const struct route_spec *route, bool *ret_exists, struct err *err)
 {
 	struct rtmsg body = { .rtm_family = (uint8_t)route->dst.ip.family };
 	struct route_search search = { .want = route };
-	struct nl_msg *msg = rt_message(RTM_GETROUTE, NLM_F_DUMP, &body, sizeof(body));
+	struct nl_msg *msg = wire_message(RTM_GETROUTE, NLM_F_DUMP, &body, sizeof(body));
 	int r;
 
 	if (!msg || nla_put_u32(msg, RTA_OIF, (uint32_t)route->ifindex) < 0) {
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	r = rt_query(rt, msg, match_route, &search, forget_match, err, "list routes of device %d",
-		     route->ifindex);
+	r = wire_query(rt, msg, match_route, &search, forget_match, err, "list routes of device %d",
+		       route->ifindex);
 	if (r == 0)
 		*ret_exists = search.found;
 	return r;
 }
 
 /* For the kernel any route to that destination with that priority is "there". */
-static bool route_is_there(struct rt_socket *rt, const struct route_spec *route)
+static bool route_is_there(struct wire *rt, const struct route_spec *route)
 {
 	struct err ignored;
 	bool exists;
@@ -131,7 +130,7 @@ static bool route_is_there(struct rt_socket *rt, const struct route_spec *route)
 	return route_exists(rt, route, &exists, &ignored) == 0 && exists;
 }
 
-int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *err)
+int route_add(struct wire *rt, const struct route_spec *route, struct err *err)
 {
 	struct nl_msg *msg = route_message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, route);
 	char dst[CIDR_TEXT], gw[IP_TEXT] = "its device";
@@ -139,8 +138,8 @@ int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *
 
 	if (!msg)
 		return err_nomem(err);
-	r = rt_request(rt, msg, err, "add route %s via %s", cidr_format(&route->dst, dst),
-		       route->gw.family ? ip_format(&route->gw, gw) : gw);
+	r = wire_request(rt, msg, err, "add route %s via %s", cidr_format(&route->dst, dst),
+			 route->gw.family ? ip_format(&route->gw, gw) : gw);
 	if (r == -EEXIST && route_is_there(rt, route))
 		return 0;
 	if (r == -EEXIST)
@@ -149,7 +148,7 @@ int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *
 	return r;
 }
 
-int route_del(struct rt_socket *rt, const struct route_spec *route, struct err *err)
+int route_del(struct wire *rt, const struct route_spec *route, struct err *err)
 {
 	struct nl_msg *msg = route_message(RTM_DELROUTE, 0, route);
 	char dst[CIDR_TEXT];
@@ -157,6 +156,6 @@ int route_del(struct rt_socket *rt, const struct route_spec *route, struct err *
 
 	if (!msg)
 		return err_nomem(err);
-	r = rt_request(rt, msg, err, "delete route %s", cidr_format(&route->dst, dst));
+	r = wire_request(rt, msg, err, "delete route %s", cidr_format(&route->dst, dst));
 	return r == -ESRCH || r == -ENODEV ? 0 : r;
 }

@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 /*
  * rtm_protocol / FRA_PROTOCOL of what we add, so that it can be told from the pod's own. Not in the
@@ -29,9 +29,9 @@ struct route_spec {
  * Already there: success. -EEXIST: another route to that destination with that priority is, and
  * ours was not added.
  */
-int route_add(struct rt_socket *rt, const struct route_spec *route, struct err *err);
+int route_add(struct wire *rt, const struct route_spec *route, struct err *err);
 /* Already gone: success. Deletes only a route of RT_PROTOCOL_SPUR. */
-int route_del(struct rt_socket *rt, const struct route_spec *route, struct err *err);
+int route_del(struct wire *rt, const struct route_spec *route, struct err *err);
 /* Is there a route with this destination, gateway, device and table? */
-int route_exists(struct rt_socket *rt, const struct route_spec *route, bool *ret_exists,
+int route_exists(struct wire *rt, const struct route_spec *route, bool *ret_exists,
 		 struct err *err);

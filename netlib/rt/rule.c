@@ -18,7 +18,7 @@ static struct nl_msg *rule_message(int type, int flags, const struct rule_spec *
 		.src_len = (uint8_t)ip_bits(&rule->from),
 		.action = FR_ACT_TO_TBL,
 	};
-	struct nl_msg *msg = rt_message(type, NLM_F_ACK | flags, &body, sizeof(body));
+	struct nl_msg *msg = wire_message(type, NLM_F_ACK | flags, &body, sizeof(body));
 
 	if (!msg || nla_put(msg, FRA_SRC, body.src_len / 8, rule->from.bytes) < 0 ||
 	    nla_put_u32(msg, FRA_TABLE, rule->table) < 0 ||
@@ -30,7 +30,7 @@ static struct nl_msg *rule_message(int type, int flags, const struct rule_spec *
 	return msg;
 }
 
-static int change_rule(struct rt_socket *rt, int type, int flags, const struct rule_spec *rule,
+static int change_rule(struct wire *rt, int type, int flags, const struct rule_spec *rule,
 		       struct err *err)
 {
 	struct nl_msg *msg = rule_message(type, flags, rule);
@@ -38,19 +38,19 @@ static int change_rule(struct rt_socket *rt, int type, int flags, const struct r
 
 	if (!msg)
 		return err_nomem(err);
-	return rt_request(rt, msg, err, "%s rule from %s lookup %u",
-			  type == RTM_NEWRULE ? "add" : "delete", ip_format(&rule->from, from),
-			  rule->table);
+	return wire_request(rt, msg, err, "%s rule from %s lookup %u",
+			    type == RTM_NEWRULE ? "add" : "delete", ip_format(&rule->from, from),
+			    rule->table);
 }
 
-int rule_add(struct rt_socket *rt, const struct rule_spec *rule, struct err *err)
+int rule_add(struct wire *rt, const struct rule_spec *rule, struct err *err)
 {
 	int r = change_rule(rt, RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, rule, err);
 
 	return r == -EEXIST ? 0 : r;
 }
 
-int rule_del(struct rt_socket *rt, const struct rule_spec *rule, struct err *err)
+int rule_del(struct wire *rt, const struct rule_spec *rule, struct err *err)
 {
 	int r = change_rule(rt, RTM_DELRULE, 0, rule, err);
 
@@ -86,17 +86,17 @@ static void forget_rules(void *arg)
 	list->count = 0;
 }
 
-int rule_dump(struct rt_socket *rt, struct rule_list *ret_list, struct err *err)
+int rule_dump(struct wire *rt, struct rule_list *ret_list, struct err *err)
 {
 	/* AF_UNSPEC dumps every family that has rules, IPv4 and IPv6 among them. */
 	struct fib_rule_hdr body = { .family = AF_UNSPEC };
-	struct nl_msg *msg = rt_message(RTM_GETRULE, NLM_F_DUMP, &body, sizeof(body));
+	struct nl_msg *msg = wire_message(RTM_GETRULE, NLM_F_DUMP, &body, sizeof(body));
 	struct rule_list list = { 0 };
 	int r;
 
 	if (!msg)
 		return err_nomem(err);
-	r = rt_query(rt, msg, take_rule, &list, forget_rules, err, "list rules");
+	r = wire_query(rt, msg, take_rule, &list, forget_rules, err, "list rules");
 	if (r == 0)
 		*ret_list = list;
 	return r;

@@ -7,7 +7,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 struct rule_spec {
 	struct ip from; /* a whole address: /32 or /128 */
@@ -22,9 +22,7 @@ struct rule_list {
 	int count;
 };
 
-int rule_add(struct rt_socket *rt, const struct rule_spec *rule,
-	     struct err *err); /* there: success */
-int rule_del(struct rt_socket *rt, const struct rule_spec *rule,
-	     struct err *err); /* gone: success */
+int rule_add(struct wire *rt, const struct rule_spec *rule, struct err *err); /* there: success */
+int rule_del(struct wire *rt, const struct rule_spec *rule, struct err *err); /* gone: success */
 /* All rules of RT_PROTOCOL_SPUR, both families. */
-int rule_dump(struct rt_socket *rt, struct rule_list *ret_list, struct err *err);
+int rule_dump(struct wire *rt, struct rule_list *ret_list, struct err *err);

@@ -37,7 +37,7 @@
 
 static struct err err;
 static int here_fd, there_fd;
-static struct rt_socket *here, *there;
+static struct wire *here, *there;
 
 #define assert_ok(call)                                            \
 	do {                                                       \
@@ -65,10 +65,10 @@ static int setup(void **state)
 	if (unshare(CLONE_NEWNET) < 0)
 		return -1;
 	there_fd = open_self();
-	if (rt_open(&there, &err) < 0 || unshare(CLONE_NEWNET) < 0)
+	if (wire_open(NETLINK_ROUTE, &there, &err) < 0 || unshare(CLONE_NEWNET) < 0)
 		return -1;
 	here_fd = open_self();
-	if (rt_open(&here, &err) < 0)
+	if (wire_open(NETLINK_ROUTE, &here, &err) < 0)
 		return -1;
 	run("ip link add a0 type veth peer name a1 && ip link set lo up && ip link set a1 up");
 	return 0;
@@ -77,8 +77,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	rt_close(here);
-	rt_close(there);
+	wire_close(here);
+	wire_close(there);
 	(void)close(here_fd);
 	(void)close(there_fd);
 	here = there = NULL;
@@ -145,9 +145,9 @@ static void test_link_move_in_one_message(void **state)
 	change.netns_fd = there_fd;
 	change.arp_notify = change.arp_ignore = LINK_CONF(1);
 	change.arp_announce = change.rp_filter = LINK_CONF(2);
-	sent = rt_sent(here);
+	sent = wire_sent(here);
 	assert_ok(link_set(here, &change, &err));
-	assert_int_equal(rt_sent(here), sent + 1);
+	assert_int_equal(wire_sent(here), sent + 1);
 	assert_int_equal(link_get(here, "a0", &link, &err), -ENODEV);
 	assert_ok(link_get(there, "net1", &link, &err));
 	assert_int_equal(link.mtu, 1300);
@@ -525,8 +525,8 @@ static void test_cookies(void **state)
 	int fd;
 
 	(void)state;
-	assert_ok(netns_socket_cookie(rt_fd(here), &mine, &err));
-	assert_ok(netns_socket_cookie(rt_fd(there), &its, &err));
+	assert_ok(netns_socket_cookie(wire_fd(here), &mine, &err));
+	assert_ok(netns_socket_cookie(wire_fd(there), &its, &err));
 	assert_true(mine != its && mine && its);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", there_fd);
 	assert_ok(netns_path_cookie(path, &by_path, &err));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes that netlib/rt sends, and what it makes of answers, without a kernel: the linker puts
- * the two functions below in the place of rt_query() and rt_request() (-Wl,--wrap).
+ * the two functions below in the place of wire_query() and wire_request() (-Wl,--wrap).
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -27,14 +27,14 @@ enum { HEX_MAX = 1024 };
 
 static struct err err;
 static char sent[HEX_MAX];          /* the last message as text */
-static struct nl_msg *answer;       /* what rt_query() answers with */
+static struct nl_msg *answer;       /* what wire_query() answers with */
 static char what_text[ERR_MSG_MAX]; /* how the caller names the operation */
 
-int __wrap_rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *arg,
+int __wrap_wire_query(struct wire *rt, struct nl_msg *msg, wire_parse_fn parse, void *arg,
 		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
 	__attribute__((format(printf, 7, 8)));
-int __wrap_rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *ret_err,
-		      const char *what, ...) __attribute__((format(printf, 4, 5)));
+int __wrap_wire_request(struct wire *rt, struct nl_msg *msg, struct err *ret_err, const char *what,
+		      ...) __attribute__((format(printf, 4, 5)));
 
 /* type, flags, then everything after the header; sequence and port are not the message's own. */
 __attribute__((format(printf, 2, 0))) static void remember(struct nl_msg *msg, const char *what,
@@ -50,8 +50,8 @@ __attribute__((format(printf, 2, 0))) static void remember(struct nl_msg *msg, c
 	nlmsg_free(msg);
 }
 
-int __wrap_rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *ret_err,
-		      const char *what, ...)
+int __wrap_wire_request(struct wire *rt, struct nl_msg *msg, struct err *ret_err, const char *what,
+		      ...)
 {
 	va_list ap;
 
@@ -63,7 +63,7 @@ int __wrap_rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *ret_
 	return 0;
 }
 
-int __wrap_rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *arg,
+int __wrap_wire_query(struct wire *rt, struct nl_msg *msg, wire_parse_fn parse, void *arg,
 		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
 {
 	va_list ap;
@@ -253,7 +253,7 @@ static void test_malformed_answers(void **state)
 	struct rule_list rules = { .count = 42 };
 
 	(void)state;
-	answer = rt_message(RTM_NEWLINK, 0, &body, sizeof(body)); /* no IFLA_IFNAME */
+	answer = wire_message(RTM_NEWLINK, 0, &body, sizeof(body)); /* no IFLA_IFNAME */
 	assert_int_equal(link_get(NULL, "eth5", &link, &err), -EBADMSG);
 	assert_int_equal(link.mtu, 42);
 	assert_int_equal(addr_dump(NULL, 7, &addrs, &err), -EBADMSG);
@@ -261,7 +261,7 @@ static void test_malformed_answers(void **state)
 	assert_int_equal(rule_dump(NULL, &rules, &err), -EBADMSG);
 	assert_int_equal(rules.count, 42);
 	nlmsg_free(answer);
-	answer = rt_message(RTM_NEWLINK, 0, &body, 4); /* shorter than its fixed header */
+	answer = wire_message(RTM_NEWLINK, 0, &body, 4); /* shorter than its fixed header */
 	assert_int_equal(link_get(NULL, "eth5", &link, &err), -EBADMSG);
 }
 
@@ -275,7 +275,7 @@ static void test_link_of_a_function(void **state)
 	char altname[16];
 
 	(void)state;
-	answer = rt_message(RTM_NEWLINK, 0, &body, sizeof(body));
+	answer = wire_message(RTM_NEWLINK, 0, &body, sizeof(body));
 	assert_int_equal(nla_put_string(answer, IFLA_IFNAME, "ib0"), 0);
 	assert_int_equal(nla_put(answer, IFLA_ADDRESS, MAC_MAX, ib), 0);
 	assert_int_equal(nla_put(answer, IFLA_PERM_ADDRESS, 32, answer), 0); /* too long: none */

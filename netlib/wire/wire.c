@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The rtnetlink socket: send one request, read its answers to the end, with a deadline.
- * Everything in rt/ goes through rt_request() and rt_query(). libnl-3 builds and parses messages
+ * A netlink socket: send one request, read its answers to the end, with a deadline.
+ * Everything in rt/ and rdma/ goes through here. libnl-3 builds and parses messages
  * (nlmsg_*, nla_*); sending and receiving is done here: nl_connect() costs five system calls more,
  * and libnl 3.7 drops the extended ack.
  */
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -21,26 +21,26 @@
 #include "base/cleanup.h"
 
 enum {
-	RT_BUFFER = 32 * 1024, /* the kernel never makes a dump page longer (af_netlink.c) */
-	RT_TIMEOUT_S = 10,     /* the RTNL lock can be held for long */
-	RT_DUMP_TRIES = 10,    /* a table that changes faster than it can be read */
-	RT_WHAT_MAX = 224,     /* longer than any operation and object of ours */
+	WIRE_BUFFER = 32 * 1024, /* the kernel never makes a dump page longer (af_netlink.c) */
+	WIRE_TIMEOUT_S = 10,     /* the RTNL lock can be held for long */
+	WIRE_DUMP_TRIES = 10,    /* a table that changes faster than it can be read */
+	WIRE_WHAT_MAX = 224,     /* longer than any operation and object of ours */
 };
 
-struct rt_socket {
+struct wire {
 	int fd;
 	uint32_t seq;
 	unsigned int sent;
 	union {
 		struct nlmsghdr header;
-		char bytes[RT_BUFFER];
+		char bytes[WIRE_BUFFER];
 	} answer;
 };
 
 /* What one exchange carries through the reading of its answers. */
-struct rt_exchange {
+struct wire_exchange {
 	uint32_t seq;
-	rt_parse_fn parse;
+	wire_parse_fn parse;
 	void *arg;
 	bool interrupted;
 	const char *what;
@@ -50,7 +50,7 @@ struct rt_exchange {
 static int set_options(int fd)
 {
 	static const int on = 1;
-	static const struct timeval timeout = { .tv_sec = RT_TIMEOUT_S };
+	static const struct timeval timeout = { .tv_sec = WIRE_TIMEOUT_S };
 
 	/* Without these two an answer is poorer, not wrong: an old kernel may refuse them. */
 	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
@@ -58,42 +58,42 @@ static int set_options(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 }
 
-int rt_open(struct rt_socket **ret_rt, struct err *err)
+int wire_open(int protocol, struct wire **ret_wire, struct err *err)
 {
 	/* The first send binds it to a port of its own; unconnected, it talks to the kernel. */
-	CLEANUP_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	struct rt_socket *rt;
+	CLEANUP_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+	struct wire *wire;
 
 	if (fd < 0 || set_options(fd) < 0)
-		return err_sys(err, errno, ERR_KERNEL, "open rtnetlink socket");
-	rt = malloc(sizeof(*rt));
-	if (!rt)
+		return err_sys(err, errno, ERR_KERNEL, "open netlink socket");
+	wire = malloc(sizeof(*wire));
+	if (!wire)
 		return err_nomem(err);
-	rt->fd = TAKE_FD(fd);
-	rt->seq = rt->sent = 0;
-	*ret_rt = rt;
+	wire->fd = TAKE_FD(fd);
+	wire->seq = wire->sent = 0;
+	*ret_wire = wire;
 	return 0;
 }
 
-void rt_close(struct rt_socket *rt)
+void wire_close(struct wire *wire)
 {
-	if (!rt)
+	if (!wire)
 		return;
-	(void)close(rt->fd);
-	free(rt);
+	(void)close(wire->fd);
+	free(wire);
 }
 
-int rt_fd(const struct rt_socket *rt)
+int wire_fd(const struct wire *wire)
 {
-	return rt->fd;
+	return wire->fd;
 }
 
-unsigned int rt_sent(const struct rt_socket *rt)
+unsigned int wire_sent(const struct wire *wire)
 {
-	return rt->sent;
+	return wire->sent;
 }
 
-struct nl_msg *rt_message(int type, int flags, const void *body, size_t len)
+struct nl_msg *wire_message(int type, int flags, const void *body, size_t len)
 {
 	struct nl_msg *msg = nlmsg_alloc_simple(type, NLM_F_REQUEST | flags);
 	void *room = msg ? nlmsg_reserve(msg, len, NLMSG_ALIGNTO) : NULL;
@@ -126,7 +126,7 @@ static const char *extack_text(struct nlmsghdr *header)
 	return attrs[NLMSGERR_ATTR_MSG] ? nla_get_string(attrs[NLMSGERR_ATTR_MSG]) : NULL;
 }
 
-static int refusal(const struct rt_exchange *x, struct nlmsghdr *header, int error)
+static int refusal(const struct wire_exchange *x, struct nlmsghdr *header, int error)
 {
 	const char *text = extack_text(header);
 
@@ -136,7 +136,7 @@ static int refusal(const struct rt_exchange *x, struct nlmsghdr *header, int err
 }
 
 /* One message of an answer. Returns 1 when it was the last, 0 to go on, -errno. */
-static int take_message(struct rt_exchange *x, struct nlmsghdr *header)
+static int take_message(struct wire_exchange *x, struct nlmsghdr *header)
 {
 	int error = 0;
 
@@ -157,27 +157,27 @@ static int take_message(struct rt_exchange *x, struct nlmsghdr *header)
 	}
 }
 
-/* One datagram into rt->answer; its length, or -errno. */
-static ssize_t receive(struct rt_socket *rt, struct sockaddr_nl *ret_from)
+/* One datagram into wire->answer; its length, or -errno. */
+static ssize_t receive(struct wire *wire, struct sockaddr_nl *ret_from)
 {
 	socklen_t len = sizeof(*ret_from);
 	ssize_t n;
 
 	do {
-		n = recvfrom(rt->fd, rt->answer.bytes, RT_BUFFER, MSG_TRUNC,
+		n = recvfrom(wire->fd, wire->answer.bytes, WIRE_BUFFER, MSG_TRUNC,
 			     (struct sockaddr *)ret_from, &len);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	return n > RT_BUFFER ? -EMSGSIZE : n;
+	return n > WIRE_BUFFER ? -EMSGSIZE : n;
 }
 
 /* Reads one datagram. Returns as take_message(). */
-static int take_datagram(struct rt_socket *rt, struct rt_exchange *x)
+static int take_datagram(struct wire *wire, struct wire_exchange *x)
 {
-	struct nlmsghdr *header = &rt->answer.header;
+	struct nlmsghdr *header = &wire->answer.header;
 	struct sockaddr_nl from = { 0 };
-	ssize_t n = receive(rt, &from);
+	ssize_t n = receive(wire, &from);
 	int left = (int)n, r = 0;
 
 	if (n < 0)
@@ -189,20 +189,20 @@ static int take_datagram(struct rt_socket *rt, struct rt_exchange *x)
 	return r;
 }
 
-static int exchange(struct rt_socket *rt, struct nl_msg *msg, struct rt_exchange *x)
+static int exchange(struct wire *wire, struct nl_msg *msg, struct wire_exchange *x)
 {
 	struct nlmsghdr *header = nlmsg_hdr(msg);
 	int r;
 
 	/* Never 0, which the kernel's own notifications have. */
-	rt->seq = rt->seq == UINT32_MAX ? 1 : rt->seq + 1;
-	header->nlmsg_seq = x->seq = rt->seq;
+	wire->seq = wire->seq == UINT32_MAX ? 1 : wire->seq + 1;
+	header->nlmsg_seq = x->seq = wire->seq;
 	x->interrupted = false;
-	if (send(rt->fd, header, header->nlmsg_len, 0) < 0)
+	if (send(wire->fd, header, header->nlmsg_len, 0) < 0)
 		return err_sys(x->err, errno, ERR_KERNEL, "%s: ask the kernel", x->what);
-	rt->sent++;
+	wire->sent++;
 	do {
-		r = take_datagram(rt, x);
+		r = take_datagram(wire, x);
 	} while (r == 0);
 	return r < 0 ? r : 0;
 }
@@ -212,12 +212,12 @@ static void msg_freep(struct nl_msg **msg)
 	nlmsg_free(*msg);
 }
 
-int rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *arg,
-	     void (*restart)(void *arg), struct err *err, const char *what, ...)
+int wire_query(struct wire *wire, struct nl_msg *msg, wire_parse_fn parse, void *arg,
+	       void (*restart)(void *arg), struct err *err, const char *what, ...)
 {
 	CLEANUP(msg_freep) struct nl_msg *owned = msg;
-	struct rt_exchange x = { .parse = parse, .arg = arg, .err = err };
-	char text[RT_WHAT_MAX];
+	struct wire_exchange x = { .parse = parse, .arg = arg, .err = err };
+	char text[WIRE_WHAT_MAX];
 	va_list ap;
 
 	if (!owned)
@@ -226,8 +226,8 @@ int rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *
 	(void)vsnprintf(text, sizeof(text), what, ap);
 	va_end(ap);
 	x.what = text;
-	for (int try = 0; try < RT_DUMP_TRIES; try++) {
-		int r = exchange(rt, owned, &x);
+	for (int try = 0; try < WIRE_DUMP_TRIES; try++) {
+		int r = exchange(wire, owned, &x);
 
 		if (r < 0 || !x.interrupted)
 			return r;
@@ -235,16 +235,16 @@ int rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *
 			restart(arg);
 	}
 	return err_set(err, EAGAIN, ERR_KERNEL, "%s: changed while it was read, %d times", text,
-		       RT_DUMP_TRIES);
+		       WIRE_DUMP_TRIES);
 }
 
-int rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *err, const char *what, ...)
+int wire_request(struct wire *wire, struct nl_msg *msg, struct err *err, const char *what, ...)
 {
-	char text[RT_WHAT_MAX];
+	char text[WIRE_WHAT_MAX];
 	va_list ap;
 
 	va_start(ap, what);
 	(void)vsnprintf(text, sizeof(text), what, ap);
 	va_end(ap);
-	return rt_query(rt, msg, NULL, NULL, NULL, err, "%s", text);
+	return wire_query(wire, msg, NULL, NULL, NULL, err, "%s", text);
 }

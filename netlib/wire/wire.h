@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One rtnetlink socket through libnl-3, bound for life to the namespace it was opened in.
+ * One netlink socket through libnl-3, bound for life to the namespace it was opened in.
  *
  * libnl 3.7 leaves some of it to us: NETLINK_EXT_ACK is switched on and the extended ack read from
  * the error message; NETLINK_GET_STRICT_CHK lets the kernel filter dumps; MSG_PEEK is off, with a
@@ -16,33 +16,34 @@
 
 #include "base/err.h"
 
-struct rt_socket; /* opaque */
+struct wire; /* opaque */
 
-int rt_open(struct rt_socket **ret_rt, struct err *err);
-void rt_close(struct rt_socket *rt); /* NULL is fine */
-int rt_fd(const struct rt_socket *rt);
+/* @protocol: NETLINK_ROUTE, NETLINK_RDMA. */
+int wire_open(int protocol, struct wire **ret_wire, struct err *err);
+void wire_close(struct wire *wire); /* NULL is fine */
+int wire_fd(const struct wire *wire);
 /* How many messages this socket has sent: for tests and figures. */
-unsigned int rt_sent(const struct rt_socket *rt);
+unsigned int wire_sent(const struct wire *wire);
 
 /*
  * A request with its fixed header, ready for attributes; NULL if out of memory. NLM_F_REQUEST is
  * always set; ask for NLM_F_ACK or NLM_F_DUMP in @flags.
  */
-struct nl_msg *rt_message(int type, int flags, const void *body, size_t len);
+struct nl_msg *wire_message(int type, int flags, const void *body, size_t len);
 
 /*
  * Sends @msg (taken, freed also on failure) and waits for its ack. On refusal returns -errno with
  * ERR_KERNEL and "<what>: <strerror> (<extended ack>)", where @what is the caller's "operation
  * object".
  */
-int rt_request(struct rt_socket *rt, struct nl_msg *msg, struct err *err, const char *what, ...)
+int wire_request(struct wire *wire, struct nl_msg *msg, struct err *err, const char *what, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /*
- * As rt_request(), but for a get: calls @parse with each answer. For dumps (NLM_F_DUMP in @msg)
+ * As wire_request(), but for a get: calls @parse with each answer. For dumps (NLM_F_DUMP in @msg)
  * called once a message; the whole is repeated if the dump was interrupted, after @restart(@arg).
  */
-typedef int (*rt_parse_fn)(struct nlmsghdr *header, void *arg, struct err *err);
-int rt_query(struct rt_socket *rt, struct nl_msg *msg, rt_parse_fn parse, void *arg,
-	     void (*restart)(void *arg), struct err *err, const char *what, ...)
+typedef int (*wire_parse_fn)(struct nlmsghdr *header, void *arg, struct err *err);
+int wire_query(struct wire *wire, struct nl_msg *msg, wire_parse_fn parse, void *arg,
+	       void (*restart)(void *arg), struct err *err, const char *what, ...)
 	__attribute__((format(printf, 7, 8)));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * rt/socket against a kernel of our own making: the linker puts the two functions below in the
+ * wire against a kernel of our own making: the linker puts the two functions below in the
  * place of send(2) and recvfrom(2) (-Wl,--wrap), and each test scripts the datagrams that come.
  */
 #include <errno.h>
@@ -20,7 +20,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "rt/socket.h"
+#include "wire/wire.h"
 
 enum { SCRIPT_MAX = 24, DATAGRAM_MAX = 512 };
 
@@ -36,7 +36,7 @@ struct datagram {
 };
 
 static struct err err;
-static struct rt_socket *rt;
+static struct wire *rt;
 static struct datagram script[SCRIPT_MAX];
 static int scripted, played, asked;
 static uint32_t seq; /* of the last request */
@@ -131,13 +131,13 @@ static int setup(void **state)
 	(void)state;
 	scripted = played = asked = 0;
 	seq = 0;
-	return rt_open(&rt, &err);
+	return wire_open(NETLINK_ROUTE, &rt, &err);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	rt_close(rt);
+	wire_close(rt);
 	return played == scripted ? 0 : -1;
 }
 
@@ -145,12 +145,12 @@ static struct nl_msg *question(int flags)
 {
 	const struct rtgenmsg body = { 0 };
 
-	return rt_message(RTM_GETLINK, flags, &body, sizeof(body));
+	return wire_message(RTM_GETLINK, flags, &body, sizeof(body));
 }
 
 static int request(void)
 {
-	return rt_request(rt, question(NLM_F_ACK), &err, "poke device %s", "eth5");
+	return wire_request(rt, question(NLM_F_ACK), &err, "poke device %s", "eth5");
 }
 
 struct tally {
@@ -176,7 +176,7 @@ static void recount(void *arg)
 
 static int dump(struct tally *tally)
 {
-	return rt_query(rt, question(NLM_F_DUMP), count, tally, recount, &err, "list devices");
+	return wire_query(rt, question(NLM_F_DUMP), count, tally, recount, &err, "list devices");
 }
 
 static void test_ack(void **state)
@@ -188,7 +188,7 @@ static void test_ack(void **state)
 	assert_int_equal(request(), -EBUSY);
 	assert_string_equal(err.msg, "poke device eth5: Device or resource busy");
 	assert_int_equal(err.code, ERR_KERNEL);
-	assert_int_equal(rt_sent(rt), 2);
+	assert_int_equal(wire_sent(rt), 2);
 }
 
 /* The text comes after the echoed request, whole or capped to its header. */
@@ -245,7 +245,7 @@ static void test_get(void **state)
 
 	(void)state;
 	(void)say(RTM_NEWLINK, 0, "body", 4);
-	assert_int_equal(rt_query(rt, question(0), count, &tally, NULL, &err, "find"), 0);
+	assert_int_equal(wire_query(rt, question(0), count, &tally, NULL, &err, "find"), 0);
 	assert_int_equal(tally.seen, 1);
 }
 
