@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "base/vf.h"
 
 enum {
 	PROTO_LINE_MAX = 64 * 1024, /* one request or answer, with its newline */
@@ -74,7 +75,29 @@ struct pod_ref {
 	char *uid;
 };
 
-/* A device as it was while it was free: what DEL gives back. */
+/* A VF as its PF showed it while it was free: what DEL gives back of it. */
+struct vf_baseline {
+	bool is_vf;
+	struct pci_addr pf;
+	int index; /* N of the PF's virtfnN, and of "ip link set PF vf N" */
+	char pf_netdev[IFNAME_MAX + 1];
+	int pf_ifindex; /* at the time of the reservation */
+	int64_t pf_mtu;
+	struct vf_state state;
+};
+
+/* The RDMA device of the function. name "": none. */
+struct rdma_baseline {
+	char name[64];
+	char uverbs[64]; /* "uverbs3" */
+	int count;       /* of the function's RDMA devices; above 1 none of them is moved */
+};
+
+/*
+ * A device as it was while it was free: what DEL gives back. Without a netdev (name "", ifindex 0)
+ * it is a function that user space drives (vfio-pci), or, in a chain, one whose netdev another
+ * plugin has moved already.
+ */
 struct baseline {
 	char key[PROTO_DEVICE_MAX]; /* "net:eth5"; "" = the attachment has no device (spur-ipam) */
 	int ifindex;
@@ -87,6 +110,11 @@ struct baseline {
 	bool up;
 	char kind[32];   /* rtnl kind: "veth", "macvlan"…; "" = physical */
 	char parent[64]; /* "pci/0000:1a:00.1": IFLA_PARENT_DEV_BUS_NAME/_NAME; "" = none */
+	uint16_t type;   /* ARPHRD_*; ARPHRD_INFINIBAND has its own order of moves */
+	char driver[64]; /* of the function, "" = none or no function */
+	int numa_node;   /* -1 = unknown */
+	struct vf_baseline vf;
+	struct rdma_baseline rdma;
 };
 
 /* What ADD learnt on its way; DEL and CHECK use it. All optional. */
@@ -95,7 +123,13 @@ struct facts {
 	int peer;    /* of its lower device or peer in another namespace, as seen there; 0 = none */
 	struct mac mac;
 	int64_t mtu;
-	int64_t table;        /* routing table that holds our rules; 0 = none */
+	int64_t table; /* routing table that holds our rules; 0 = none */
+	struct {
+		char name[64];   /* in the pod; "" = none was found */
+		char uverbs[64]; /* in the pod */
+		bool moved;      /* exclusive mode: it is in the pod alone */
+		int gid_index;   /* RoCE v2 GID of the first address; -1 = none */
+	} rdma;
 	struct ip_config net; /* addresses and routes as applied (also a foreign IPAM's) */
 };
 
@@ -126,6 +160,8 @@ struct attachment {
 	char pool[PROTO_POOL_MAX + 1];
 	struct rail_ref rail;
 	struct ip_config net; /* from the pool */
+	uint64_t guid;        /* InfiniBand: the explicit one, else the VF's own; 0 = none */
+	uint16_t pkey;        /* asked for, else the rail's; 0 = none */
 	struct facts facts;
 	int64_t reserved_at_ms; /* wall clock, for people */
 	int64_t boot_time_ms;   /* CLOCK_BOOTTIME, for comparisons within one boot */
@@ -152,6 +188,10 @@ struct reserve_request {
 	const char *program;
 	json_t *env, *netconf;
 	const char *device;             /* device key or NULL */
+	bool choose_device;             /* a free VF of @rail, whichever */
+	bool rdma_only;                 /* in a chain: the netdev is in the pod already */
+	uint64_t guid;                  /* asked for by name; 0 = the VF's own */
+	uint16_t pkey;                  /* 0 = the rail's */
 	const char *pool;               /* NULL: no addresses from the ledger */
 	const char *rail;               /* NULL: the pool's only rail */
 	struct cidr ips[PROTO_IPS_MAX]; /* static requests; the prefix length is not looked at */

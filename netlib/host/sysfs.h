@@ -34,13 +34,48 @@ struct pci_function {
 int sysfs_pci_function(int root_fd, const struct pci_addr *addr, struct pci_function *ret_function,
 		       struct err *err);
 
-/* The netdev of /bus/auxiliary/devices/<name> and the PCI function behind it. */
+/* The devices of /bus/auxiliary/devices/<name> and the PCI function behind it. */
 struct aux_device {
 	char name[SYSFS_NAME_MAX];
 	char netdev[IFNAME_MAX + 1];
+	char rdma[SYSFS_NAME_MAX]; /* as in pci_function */
+	int rdma_count;
 	struct pci_addr pci;
 };
 int sysfs_aux_device(int root_fd, const char *name, struct aux_device *ret_device, struct err *err);
 
 /* Opens the root: "/sys", or what the test hook says. The caller owns *@ret_fd. */
 int sysfs_open(int *ret_fd, struct err *err);
+
+/*
+ * A sysfs of the calling thread's network namespace, mounted nowhere (fsopen(2), fsmount(2), Linux
+ * 5.2): what "/sys" shows below net and infiniband is fixed by the namespace it was mounted from.
+ * The caller owns *@ret_fd; the mount ends with it.
+ */
+int sysfs_mount(int *ret_fd, struct err *err);
+
+/* Is the driver one that hands the function to user space (vfio-pci, uio_pci_generic, igb_uio)? */
+bool sysfs_driver_is_userspace(const char *driver);
+
+/* Each PF that has VFs (sriov_numvfs > 0), in the order of their addresses. @each: 0 to go on. */
+int sysfs_list_pfs(int root_fd, int (*each)(const struct pci_addr *pf, void *arg), void *arg,
+		   struct err *err);
+/* Each VF of @pf: its number and address. */
+int sysfs_list_vfs(int root_fd, const struct pci_addr *pf,
+		   int (*each)(int vf, const struct pci_addr *addr, void *arg), void *arg,
+		   struct err *err);
+
+/*
+ * Takes the driver away from a function and lets the bus find it again (drivers_probe, so that
+ * driver_override holds). Returns when the new probe has. Its devices come with it or soon after.
+ */
+int sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *err);
+
+/* Port 1 of an RDMA device, by /class/infiniband/<name>/ports/1. */
+int sysfs_rdma_port_active(int root_fd, const char *rdma, bool *ret_active, struct err *err);
+/* The index of the RoCE v2 GID of @ip; -1 if there is none (yet). */
+int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int *ret_index,
+			 struct err *err);
+/* "uverbs3" of <function or aux device>/infiniband_verbs, by /class/infiniband_verbs. "": none. */
+int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_MAX],
+		      struct err *err);

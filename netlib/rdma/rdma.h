@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * RDMA devices through NETLINK_RDMA (drivers/infiniband/core/nldev.c; rdma/rdma_netlink.h). A
+ * socket sees what the namespace that it was opened in sees.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "wire/wire.h"
+
+enum { RDMA_NAME_MAX = 63 /* IB_DEVICE_NAME_MAX - 1 */, RDMA_CHARDEV_MAX = 63 };
+
+enum rdma_mode {
+	RDMA_ABSENT,    /* this kernel has no RDMA, or has not loaded it */
+	RDMA_SHARED,    /* every namespace sees every device; none can be moved */
+	RDMA_EXCLUSIVE, /* ib_core netns_mode=0 */
+};
+
+struct rdma_device {
+	uint32_t index;
+	char name[RDMA_NAME_MAX + 1];
+	uint64_t node_guid;
+};
+
+/* *@ret_wire is NULL, with success, where the kernel has no RDMA (EPROTONOSUPPORT). */
+int rdma_open(struct wire **ret_wire, struct err *err);
+
+/* Of the whole node; it can be changed only while no other namespace exists. @wire NULL: absent. */
+int rdma_mode(struct wire *wire, enum rdma_mode *ret_mode, struct err *err);
+
+/* No such device in this namespace: -ENODEV with ERR_DEVICE. */
+int rdma_find(struct wire *wire, const char *name, struct rdma_device *ret_device, struct err *err);
+
+/* "uverbs3": what user space opens. -ENODEV where it has none. */
+int rdma_chardev(struct wire *wire, uint32_t index, char ret_name[RDMA_CHARDEV_MAX + 1],
+		 struct err *err);
+
+/* Names are unique in the node, whatever the namespace: -EEXIST. */
+int rdma_rename(struct wire *wire, uint32_t index, const char *name, struct err *err);
+
+/*
+ * Into the namespace behind @netns_fd. The caller has to stand in the device's present namespace,
+ * with a socket opened there. -EOPNOTSUPP: shared mode, or a driver that cannot give up its users
+ * (no disassociate_ucontext). It can block in the kernel for as long as a user holds on:
+ * rdma_move_guarded() of cni/ puts a deadline to it.
+ */
+int rdma_move(struct wire *wire, uint32_t index, int netns_fd, struct err *err);
