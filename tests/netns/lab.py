@@ -224,9 +224,10 @@ class Pod(Namespace):
 
 
 class Node:
-    """A node: a namespace for the host side, a daemon on a temporary directory, pods."""
+    """A node: a namespace for the host side (net: one that is there), a daemon on a temporary
+    directory, pods."""
 
-    def __init__(self, label="lab"):
+    def __init__(self, label="lab", net=None):
         self.label = f"{label}-{os.getpid()}-{next(_numbers)}"
         self.dir = tempfile.mkdtemp(prefix=f"spur-{self.label}-", dir="/tmp")
         self.socket = os.path.join(self.dir, "run", "ipamd.sock")
@@ -238,7 +239,7 @@ class Node:
         self.pods = []
         self.processes = []
         self.ipamd = None
-        self.net = Namespace(self.label)
+        self.net = net or Namespace(self.label)
         self.net.ip("link", "set", "lo", "up")
 
     def __enter__(self):
