@@ -12,30 +12,19 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "host/sysfs.h"
 
-static int devinfo_text(const char *device_key, char **ret_text, struct err *err)
+static char *devinfo_text(const struct attachment *record, const char *rdma)
 {
-	CLEANUP_CLOSE int sysfs = -1;
-	CLEANUP_JSON json_t *info = NULL;
-	struct pci_function function;
-	char addr[PCI_TEXT + 4], pf[PCI_TEXT + 4];
-	int r;
+	const struct vf_baseline *vf = &record->device.vf;
+	char pf[PCI_TEXT + 4];
+	/* "s*": a NULL leaves the key out */
+	CLEANUP_JSON json_t *info =
+		json_pack("{s:s, s:s, s:{s:s, s:s*, s:s*}}", "type", "pci", "version", "1.1.0",
+			  "pci", "pci-address", record->device.key + strlen("pci:"), "rdma-device",
+			  rdma[0] ? rdma : NULL, "pf-pci-address",
+			  vf->is_vf ? pci_format(&vf->pf, pf) : NULL);
 
-	if (pci_parse(device_key + strlen("pci:"), &function.addr) < 0)
-		return err_set(err, EINVAL, ERR_DEVICE, "device %s: is no PCI function",
-			       device_key);
-	r = sysfs_open(&sysfs, err);
-	if (r == 0)
-		r = sysfs_pci_function(sysfs, &function.addr, &function, err);
-	if (r < 0)
-		return r;
-	info = json_pack("{s:s, s:s, s:{s:s, s:s*, s:s*}}", "type", "pci", "version", "1.1.0",
-			 "pci", "pci-address", pci_format(&function.addr, addr), "rdma-device",
-			 function.rdma[0] ? function.rdma : NULL, "pf-pci-address",
-			 function.is_vf ? pci_format(&function.pf_addr, pf) : NULL);
-	*ret_text = info ? json_line(info) : NULL;
-	return *ret_text ? 0 : err_nomem(err);
+	return info ? json_line(info) : NULL;
 }
 
 /* The directory is made by whoever asks for the file; its last part may be missing. */
@@ -55,14 +44,14 @@ static int open_directory(const char *path, struct err *err)
 	return fd < 0 ? err_sys(err, errno, ERR_IO, "open %s", dir) : fd;
 }
 
-int devinfo_write(const char *path, const char *device_key, struct err *err)
+int devinfo_write(const char *path, const struct attachment *record, const char *rdma,
+		  struct err *err)
 {
 	CLEANUP_CLOSE int dir = -1;
-	CLEANUP_FREE char *text = NULL;
-	int r = devinfo_text(device_key, &text, err);
+	CLEANUP_FREE char *text = devinfo_text(record, rdma);
 
-	if (r < 0)
-		return r;
+	if (!text)
+		return err_nomem(err);
 	dir = open_directory(path, err);
 	if (dir < 0)
 		return dir;

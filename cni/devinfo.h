@@ -6,8 +6,14 @@
 #pragma once
 
 #include "base/err.h"
+#include "ipamd/proto/proto.h"
 
-/* @device_key is "pci:ADDRESS". The file is whole or as before; a former one is replaced. */
-int devinfo_write(const char *path, const char *device_key, struct err *err);
+/*
+ * What the record of a PCI function ("pci:…") says, and no look at the host: the function's devices
+ * are in the pod by now. @rdma: its RDMA device by the name in the pod, "" for none. The file is
+ * whole or as before; a former one is replaced.
+ */
+int devinfo_write(const char *path, const struct attachment *record, const char *rdma,
+		  struct err *err);
 /* A file that cannot be removed is not worth a device: the next ADD replaces it. */
 void devinfo_remove(const char *path);

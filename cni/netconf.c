@@ -665,3 +665,49 @@ int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct n
 		*ret_conf = conf;
 	return r;
 }
+
+/* In a chain behind the plugin that attached the netdev. */
+
+static const char *const netdev_keys[] = { "device",
+					   "rail",
+					   "ipam",
+					   "mac",
+					   "mtu",
+					   "dad",
+					   "routing",
+					   "vlan",
+					   "vlanQoS",
+					   "vlanProto",
+					   "min_tx_rate",
+					   "trust",
+					   "spoofchk",
+					   "max_tx_rate",
+					   "link_state",
+					   "guid",
+					   "pkey",
+					   "vfioPciMode",
+					   "ibKubernetesEnabled" };
+
+static bool says_something(json_t *value)
+{
+	return value && !json_is_false(value) &&
+	       !(json_is_object(value) && json_object_size(value) == 0);
+}
+
+int netconf_rdma_only(struct netconf *conf, struct err *err)
+{
+	struct json_reader r;
+
+	json_read(&r, conf->json, "", err);
+	for (size_t i = 0; i < ARRAY_SIZE(netdev_keys); i++) {
+		if (says_something(json_object_get(conf->json, netdev_keys[i])))
+			json_bad(&r, netdev_keys[i],
+				 "the chain's main plugin has made the interface: leave it out");
+	}
+	if (conf->rdma_wish == RDMA_WISH_NONE)
+		json_bad(&r, "rdma",
+			 "the chain's main plugin has made the interface: nothing is left to do");
+	conf->rdma_only = true;
+	conf->guid = 0; /* args.cni.guid was for the main plugin */
+	return json_finish(&r, READ_LENIENT);
+}

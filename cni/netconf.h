@@ -4,9 +4,9 @@
  * docs/netconf.md is its reference. No host access.
  *
  * Two readings. netconf_read() is ADD's: every value is checked, an unknown key is an error, and
- * what this version cannot do is refused rather than ignored. netconf_skim() is for all other
- * verbs: it takes what it needs where that is well formed and never fails for a key, so that an
- * edited configuration can always be deleted.
+ * what cannot be done for such a device is refused rather than ignored. netconf_skim() is for all
+ * other verbs: it takes what it needs where that is well formed and never fails for a key, so that
+ * an edited configuration can always be deleted.
  */
 #pragma once
 
@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/vf.h"
 #include "cni/args.h"
 #include "ipamd/proto/proto.h"
 
@@ -33,6 +34,12 @@ enum ipam_kind {
 	IPAM_FOREIGN, /* another binary, by delegation */
 };
 
+enum rdma_wish {
+	RDMA_WISH_AUTO,     /* moved in exclusive mode, reported in shared mode; none: as well */
+	RDMA_WISH_REQUIRED, /* there must be one */
+	RDMA_WISH_NONE,     /* stays where it is, and is not looked for */
+};
+
 enum {
 	READY_DEFAULT_MS = 200, /* how long ADD waits for a carrier when nobody says */
 	AUTO_TABLE_BASE = 100,  /* routing.table "auto": this + the number of the rail */
@@ -44,10 +51,13 @@ struct netconf {
 	const char *network;
 	const char *socket;
 
-	char device[PROTO_DEVICE_MAX]; /* key for the daemon: "net:…", "pci:…", "aux:…"; "" = none
-					*/
-	struct mac mac;                /* len 0: keep */
-	int64_t mtu;                   /* 0: keep */
+	/* Key for the daemon: "net:…", "pci:…", "aux:…"; "" = none. */
+	char device[PROTO_DEVICE_MAX];
+	bool choose_device; /* no device, but a rail: a free VF of it, whichever */
+	bool from_plugin;   /* a device plugin gave it: kubelet has chosen its uverbs already */
+	bool rdma_only;     /* in a chain: the netdev is in the pod already (netconf_rdma_only) */
+	struct mac mac;     /* len 0: keep */
+	int64_t mtu;        /* 0: keep */
 	bool dad;
 	bool ready_required;
 	int64_t ready_ms;
@@ -56,6 +66,16 @@ struct netconf {
 		int64_t table; /* 0: "auto" */
 		bool rules;
 	} routing;
+
+	struct vf_state vf; /* known: what is asked for, VF_VLAN … VF_LINK_STATE but not VF_MAC */
+	bool min_rate_asked; /* of VF_RATE: the half that was not asked for */
+	bool max_rate_asked; /* stays as the baseline has it */
+	enum rdma_wish rdma_wish;
+	bool rdma_isolation;   /* required, and the mode must be exclusive */
+	const char *rdma_name; /* its name in the pod; NULL: as it is */
+	uint64_t guid;         /* asked for by name; 0: the VF's own */
+	uint16_t pkey;         /* 0: the rail's */
+	bool vfio;             /* vfioPciMode: user space must have the function */
 
 	enum ipam_kind ipam;
 	const char *ipam_type;
@@ -77,5 +97,10 @@ struct netconf {
  */
 int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct netconf *ret_conf,
 		 struct err *err);
+/*
+ * The chain's main plugin has put CNI_IFNAME into the pod: only the RDMA device is left to move.
+ * Sets conf->rdma_only; a key that is about the netdev is an error (ERR_VALUE).
+ */
+int netconf_rdma_only(struct netconf *conf, struct err *err);
 /* Fails only without a usable name (ERR_VALUE). */
 int netconf_skim(json_t *json, struct netconf *ret_conf, struct err *err);

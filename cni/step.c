@@ -383,7 +383,7 @@ static void dad_describe(const struct step *step, const struct site *site, char 
 
 static int devinfo_apply(const struct step *step, struct site *site, struct err *err)
 {
-	return devinfo_write(step->path, site->record->device.key, err);
+	return devinfo_write(step->path, site->record, site->record->device.rdma.name, err);
 }
 
 static int devinfo_revert(const struct step *step, struct site *site, struct err *err)

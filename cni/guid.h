@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The GUID of an InfiniBand VF. The driver reads it when it probes the VF: a VF that has a driver
+ * must be bound to it anew, and its netdev and RDMA device are others afterwards.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/text.h"
+#include "wire/wire.h"
+
+/*
+ * Sets node and port GUID of the VF at @vf through its PF, and has the driver probe it again if its
+ * IPoIB netdev does not have that GUID yet. Returns when the netdev and the RDMA device that it
+ * had are back, found by the PCI address: until @deadline_ms (CLOCK_BOOTTIME), else -ETIMEDOUT with
+ * ERR_AGAIN. @guid 0 is what a fresh VF has: nothing can be verified then. @host and @sysfs_fd
+ * are of the host's namespace, and so must both devices be.
+ */
+int guid_bind(struct wire *host, int sysfs_fd, const struct pci_addr *vf, uint64_t guid,
+	      int64_t deadline_ms, struct err *err);
