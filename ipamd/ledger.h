@@ -67,14 +67,28 @@ int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a,
 uint64_t ledger_count(struct ledger *ledger);
 
 /*
+ * The rail that @request names (of the pool that it names, else of the first pool with such a
+ * rail), for a VF to be chosen by: see rail_has_match() and rail_matches(). *@ret_rail lives until
+ * the next ledger_set_pools(). -ENOENT (ERR_VALUE): there is no such pool or rail; -EINVAL
+ * (ERR_VALUE): none is named, and the pool has several.
+ */
+int ledger_find_rail(const struct ledger *ledger, const struct reserve_request *request,
+		     const struct rail **ret_rail, struct err *err);
+
+/*
  * Changes; only inside a batch.
  *
  * reserve: writes a record in state unfinished with the addresses chosen and @device (the observed
  * baseline, or NULL for none) and returns it in *@ret_a. No text of @request is NULL where
  * reserve_decode() gives none. The caller has made sure that key and
- * device are free (a taken one is -EEXIST, ERR_AGAIN). Refusals: no such pool or rail
- * (ERR_VALUE), a static address outside the rail or excluded (ERR_VALUE), held by another or
- * pool exhausted (ERR_AGAIN, with how many rest and until when).
+ * device are free (a taken one is -EEXIST, ERR_AGAIN).
+ * The rail is the one that the request names, else the one that the device's PF is on, else the
+ * pool's only one. GUID and P_Key are those asked for, else the device's own (ledger_guid_of) and
+ * the rail's.
+ * Refusals: no such pool or rail, a device that is not on it (ERR_VALUE), a static address outside
+ * the rail or excluded (ERR_VALUE), held by another or pool exhausted (ERR_AGAIN, with how many
+ * rest and until when), a GUID that no port can have (ERR_VALUE), or that another VF or record has
+ * (-EEXIST, ERR_AGAIN, with its name).
  */
 int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 		   const struct baseline *device, struct attachment *ret_a, struct err *err);
@@ -89,6 +103,24 @@ int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_
  */
 int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
 		   bool left, bool restored, const char *reason, bool *ret_gone, struct err *err);
+
+/*
+ * GUIDs: each has one owner. That is the VF that it belongs to, in use or not, or the record that
+ * asked for it by name, which gives it up when it goes.
+ *
+ * guid_of: the VF's own; -ENOENT if it has none. guid_assign, only inside a batch: the VF's own if
+ * it lies in the rail's block, else the lowest one there that is free, which is then its own (and
+ * the one it had is free). For VFs that no record owns. -ENOENT (ERR_VALUE): the rail has no
+ * guidBase; -EAGAIN (ERR_AGAIN): its block is used up.
+ * guid_each: in order of GUIDs, with the owner: a device key, or "record:ID".
+ */
+int ledger_guid_of(struct ledger *ledger, const char *device_key, uint64_t *ret_guid,
+		   struct err *err);
+int ledger_guid_assign(struct ledger *ledger, const struct rail *rail, const char *device_key,
+		       uint64_t *ret_guid, struct err *err);
+int ledger_guid_each(struct ledger *ledger,
+		     void (*visit)(uint64_t guid, const char *owner, void *arg), void *arg,
+		     struct err *err);
 
 /* Figures for status and metrics, by rail of each pool: exact. The rest may be reserved now. */
 struct rail_usage {

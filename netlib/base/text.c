@@ -254,6 +254,25 @@ const char *guid_format(uint64_t guid, char buf[GUID_TEXT])
 	return buf;
 }
 
+bool guid_is_usable(uint64_t guid)
+{
+	return guid != 0 && guid != UINT64_MAX && !(guid >> 56 & 1);
+}
+
+int pkey_parse(const char *text, uint16_t *ret_pkey)
+{
+	size_t digits = strlen(text) < 3 ? 0 : strspn(text + 2, "0123456789abcdefABCDEF");
+	unsigned long value;
+
+	if (strncasecmp(text, "0x", 2) != 0 || digits < 1 || digits > 4 || text[2 + digits])
+		return -EINVAL;
+	value = strtoul(text, NULL, 16);
+	if (!(value & 0x7fff))
+		return -EINVAL;
+	*ret_pkey = (uint16_t)value;
+	return 0;
+}
+
 bool ifname_is_valid(const char *name)
 {
 	size_t len = strlen(name);

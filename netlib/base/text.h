@@ -74,6 +74,12 @@ const char *pci_format(const struct pci_addr *addr, char buf[PCI_TEXT + 4]);
 /* An EUI-64 as eight colon-separated bytes, either case; all-zero and all-ones are refused. */
 int guid_parse(const char *text, uint64_t *ret_guid);
 const char *guid_format(uint64_t guid, char buf[GUID_TEXT]);
+/* Not zero, all ones or multicast (EUI-64: the lowest bit of the first byte): a port can have it.
+ */
+bool guid_is_usable(uint64_t guid);
+
+/* "0x8001": 0x0001..0xffff with a partition in the low 15 bits; the top one is full membership. */
+int pkey_parse(const char *text, uint16_t *ret_pkey);
 
 /* 1..15 bytes, not "." or "..", no '/', ':' or white space (dev_valid_name() in net/core/dev.c). */
 bool ifname_is_valid(const char *name);
