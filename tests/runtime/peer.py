@@ -133,8 +133,8 @@ class Host(lab.Node):
     A runtime puts its containers below the cgroup /LABEL, by which they are found at the end.
     """
 
-    def __init__(self, label):
-        super().__init__(label)
+    def __init__(self, label, net=None):
+        super().__init__(label, net)
         self.plugins = f"{self.dir}/cni/bin"
         self.networks = f"{self.dir}/cni/net.d"
         os.makedirs(self.plugins)

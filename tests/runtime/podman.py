@@ -39,9 +39,9 @@ runroot = "{dir}/podman/run"
 
 
 class Podman(peer.Host):
-    def __init__(self, label="podman"):
+    def __init__(self, label="podman", net=None):
         peer.need(PODMAN)
-        super().__init__(label)
+        super().__init__(label, net)
         home = f"{self.dir}/home"
         driver = "overlay" if peer.overlay_works(self.dir) else "vfs"
         peer.write(f"{home}/containers.conf", CONTAINERS.format(
