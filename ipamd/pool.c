@@ -19,6 +19,7 @@ enum {
 	POOL_COOLDOWN_MAX_S = 86400,
 	POOL_RAILS_MAX = 32,
 	POOL_FIXED_EXCLUSIONS = 5, /* two networks, one broadcast, two gateways */
+	POOL_PFS_MAX = 64,         /* of one rail, by name or by address */
 };
 
 /* The store's key has 32 bits for an index: more hosts than any rail has. */
@@ -291,6 +292,105 @@ static void read_routes(struct json_reader *r, struct rail *rail)
 	rail->route_count = json_array_size(array);
 }
 
+/* An array of PFs in "match"; false: there is none, or an error. */
+static bool read_match_array(struct json_reader *r, const char *key, json_t **ret_array)
+{
+	if (!json_arr(r, key, ret_array))
+		return false;
+	if (json_array_size(*ret_array) < 1 || json_array_size(*ret_array) > POOL_PFS_MAX)
+		json_bad(r, key, "must have 1..%d elements", POOL_PFS_MAX);
+	return r->r == 0;
+}
+
+static void read_match_names(struct json_reader *r, struct rail *rail)
+{
+	json_t *array, *element;
+	size_t i;
+
+	if (!read_match_array(r, "pf", &array))
+		return;
+	rail->pf_names = calloc(json_array_size(array), sizeof(*rail->pf_names));
+	if (!rail->pf_names) {
+		r->r = err_nomem(r->err);
+		return;
+	}
+	rail->pf_name_count = json_array_size(array);
+	json_array_foreach (array, i, element) {
+		const char *name = json_string_value(element);
+
+		if (name && ifname_is_valid(name))
+			(void)snprintf(rail->pf_names[i], sizeof(rail->pf_names[i]), "%s", name);
+		else
+			json_bad(r, "pf", "element %zu must be the name of a PF's netdev", i);
+	}
+}
+
+static void read_match_addrs(struct json_reader *r, struct rail *rail)
+{
+	json_t *array, *element;
+	size_t i;
+
+	if (!read_match_array(r, "pci", &array))
+		return;
+	rail->pf_addrs = calloc(json_array_size(array), sizeof(*rail->pf_addrs));
+	if (!rail->pf_addrs) {
+		r->r = err_nomem(r->err);
+		return;
+	}
+	rail->pf_addr_count = json_array_size(array);
+	json_array_foreach (array, i, element) {
+		const char *text = json_string_value(element);
+
+		if (!text || pci_parse(text, &rail->pf_addrs[i]) < 0)
+			json_bad(r, "pci", "element %zu must be a PF's address (0000:1a:00.0)", i);
+	}
+}
+
+static void read_match(struct json_reader *r, struct rail *rail)
+{
+	char path[JSON_PATH_MAX + 8];
+	struct json_reader match;
+	json_t *json;
+
+	if (!json_obj(r, "match", &json))
+		return;
+	(void)snprintf(path, sizeof(path), "%s.match", r->path);
+	json_read(&match, json, path, r->err);
+	read_match_names(&match, rail);
+	read_match_addrs(&match, rail);
+	r->r = json_finish(&match, READ_STRICT);
+	if (!rail_has_match(rail))
+		json_bad(r, "match", "must have \"pf\" or \"pci\"");
+}
+
+/* Of a whole block the first byte is the same or the next one, so that both ends tell of all. */
+static void read_guid_base(struct json_reader *r, struct rail *rail)
+{
+	const char *text;
+	uint64_t base;
+
+	if (!json_str(r, "guidBase", &text))
+		return;
+	if (guid_parse(text, &base) < 0 || !guid_is_usable(base) ||
+	    !guid_is_usable(base + RAIL_GUIDS - 1)) {
+		json_bad(r, "guidBase",
+			 "must be the first of %d GUIDs (02:00:00:00:00:00:00:00) that are not "
+			 "zero, all ones or multicast",
+			 RAIL_GUIDS);
+		return;
+	}
+	rail->guid_base = base;
+	rail->guid_count = RAIL_GUIDS;
+}
+
+static void read_pkey(struct json_reader *r, struct rail *rail)
+{
+	const char *text;
+
+	if (json_str(r, "pkey", &text) && pkey_parse(text, &rail->pkey) < 0)
+		json_bad(r, "pkey", "must be 0x0001..0xffff with a partition in its low 15 bits");
+}
+
 static void read_name(struct json_reader *r, char name[PROTO_POOL_MAX + 1])
 {
 	const char *text;
@@ -316,6 +416,9 @@ static int rail_read(json_t *json, const char *path, struct rail *rail, struct e
 	read_gateway_index(&r, rail);
 	read_exclude(&r, rail);
 	read_routes(&r, rail);
+	read_match(&r, rail);
+	read_guid_base(&r, rail);
+	read_pkey(&r, rail);
 	return json_finish(&r, READ_STRICT);
 }
 
@@ -364,10 +467,70 @@ static bool prefixes_overlap(const struct cidr *a, const struct cidr *b)
 	return a->ip.family && b->ip.family && cidr_overlaps(a, b);
 }
 
-/* Rail @y of pool @q must share neither name nor address with any rail read before it. */
+static bool guids_overlap(const struct rail *a, const struct rail *b)
+{
+	return a->guid_count && b->guid_count && a->guid_base < b->guid_base + b->guid_count &&
+	       b->guid_base < a->guid_base + a->guid_count;
+}
+
+static bool pci_equal(const struct pci_addr *a, const struct pci_addr *b)
+{
+	return a->domain == b->domain && a->bus == b->bus && a->device == b->device &&
+	       a->function == b->function;
+}
+
+static bool rail_names_pf(const struct rail *rail, const char *pf_netdev)
+{
+	for (size_t i = 0; i < rail->pf_name_count; i++) {
+		if (strcmp(rail->pf_names[i], pf_netdev) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool rail_addresses_pf(const struct rail *rail, const struct pci_addr *pf)
+{
+	for (size_t i = 0; i < rail->pf_addr_count; i++) {
+		if (pci_equal(&rail->pf_addrs[i], pf))
+			return true;
+	}
+	return false;
+}
+
+static bool rails_share_pf(const struct rail *a, const struct rail *b)
+{
+	for (size_t i = 0; i < a->pf_name_count; i++) {
+		if (rail_names_pf(b, a->pf_names[i]))
+			return true;
+	}
+	for (size_t i = 0; i < a->pf_addr_count; i++) {
+		if (rail_addresses_pf(b, &a->pf_addrs[i]))
+			return true;
+	}
+	return false;
+}
+
+/* What no two rails may have in common: the key that is to blame, and what to say of it. */
+static const char *rails_clash(const struct rail *rail, const struct rail *other, bool same_pool,
+			       const char **ret_why)
+{
+	*ret_why = "overlaps";
+	if (prefixes_overlap(&rail->cidr, &other->cidr))
+		return "cidr";
+	if (prefixes_overlap(&rail->cidr6, &other->cidr6))
+		return "cidr6";
+	*ret_why = "has GUIDs of";
+	if (guids_overlap(rail, other))
+		return "guidBase";
+	*ret_why = "names a PF of";
+	return same_pool && rails_share_pf(rail, other) ? "match" : NULL;
+}
+
+/* Rail @y of pool @q must clash with no rail read before it. */
 static int rail_check_unique(const struct pool_set *set, size_t q, size_t y, struct err *err)
 {
 	const struct rail *rail = &set->pools[q].rails[y];
+	const char *key, *why;
 
 	for (size_t p = 0; p <= q; p++) {
 		size_t before = p == q ? y : set->pools[p].rail_count;
@@ -381,16 +544,13 @@ static int rail_check_unique(const struct pool_set *set, size_t q, size_t y, str
 					"key \"pools[%zu].rails[%zu].name\": \"%s\": is used "
 					"twice in this pool",
 					q, y, rail->name);
-			if (prefixes_overlap(&rail->cidr, &other->cidr))
+			key = rails_clash(rail, other, p == q, &why);
+			if (key)
 				return err_set(err, EINVAL, ERR_VALUE,
-					       "key \"pools[%zu].rails[%zu].cidr\": overlaps rail "
-					       "\"%s\" of pool \"%s\"",
-					       q, y, other->name, set->pools[p].name);
-			if (prefixes_overlap(&rail->cidr6, &other->cidr6))
-				return err_set(err, EINVAL, ERR_VALUE,
-					       "key \"pools[%zu].rails[%zu].cidr6\": overlaps rail "
-					       "\"%s\" of pool \"%s\"",
-					       q, y, other->name, set->pools[p].name);
+					       "key \"pools[%zu].rails[%zu].%s\": rail \"%s\" %s "
+					       "rail \"%s\" of pool \"%s\"",
+					       q, y, key, rail->name, why, other->name,
+					       set->pools[p].name);
 		}
 	}
 	return 0;
@@ -443,6 +603,8 @@ void pool_set_free(struct pool_set *set)
 		for (size_t x = 0; x < set->pools[p].rail_count; x++) {
 			free(set->pools[p].rails[x].excluded);
 			free(set->pools[p].rails[x].routes);
+			free(set->pools[p].rails[x].pf_names);
+			free(set->pools[p].rails[x].pf_addrs);
 		}
 		free(set->pools[p].rails);
 	}
@@ -467,6 +629,54 @@ const struct rail *pool_rail(const struct pool *pool, const char *name)
 	for (size_t i = 0; i < pool->rail_count; i++) {
 		if (strcmp(pool->rails[i].name, name) == 0)
 			return &pool->rails[i];
+	}
+	return NULL;
+}
+
+bool rail_has_match(const struct rail *rail)
+{
+	return rail->pf_name_count > 0 || rail->pf_addr_count > 0;
+}
+
+static bool rail_match_names(const struct rail *rail, const char *pf_netdev,
+			     const struct pci_addr *pf)
+{
+	return rail_names_pf(rail, pf_netdev) || (pf && rail_addresses_pf(rail, pf));
+}
+
+bool rail_matches(const struct rail *rail, const char *pf_netdev, const struct pci_addr *pf)
+{
+	return !rail_has_match(rail) || rail_match_names(rail, pf_netdev, pf);
+}
+
+const struct rail *pool_rail_of(const struct pool *pool, const char *pf_netdev,
+				const struct pci_addr *pf)
+{
+	for (size_t i = 0; i < pool->rail_count; i++) {
+		if (rail_match_names(&pool->rails[i], pf_netdev, pf))
+			return &pool->rails[i];
+	}
+	return NULL;
+}
+
+const struct rail *pool_set_rail_of(const struct pool_set *set, const char *pf_netdev,
+				    const struct pci_addr *pf)
+{
+	const struct rail *rail = NULL;
+
+	for (size_t i = 0; !rail && i < set->count; i++)
+		rail = pool_rail_of(&set->pools[i], pf_netdev, pf);
+	return rail;
+}
+
+const struct rail *pool_set_guid_rail(const struct pool_set *set, const char *pf_netdev,
+				      const struct pci_addr *pf)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		const struct rail *rail = pool_rail_of(&set->pools[i], pf_netdev, pf);
+
+		if (rail && rail->guid_count)
+			return rail;
 	}
 	return NULL;
 }

@@ -168,6 +168,9 @@ static void test_pci_and_guid(void **state)
 	assert_string_equal(guid_format(guid, text), "02:00:00:00:00:00:ab:01");
 	for (size_t i = 0; i < ARRAY_SIZE(bad_guid); i++)
 		assert_int_equal(guid_parse(bad_guid[i], &guid), -EINVAL);
+	assert_true(guid_is_usable(guid) && guid_is_usable(1) && guid_is_usable(UINT64_MAX >> 8));
+	assert_false(guid_is_usable(0) || guid_is_usable(UINT64_MAX));
+	assert_false(guid_is_usable(0x0100000000000000) || guid_is_usable(0x0300000000000001));
 }
 
 static void test_names(void **state)
@@ -366,6 +369,24 @@ static void test_log(void **state)
 	check_log_line(true, "\"level\":\"warning\",\"msg\":\"device et h\"}\n");
 }
 
+static void test_pkey(void **state)
+{
+	static const char *const bad[] = { "",        "0x",      "8001",   "0x8000",
+					   "0x0000",  "0x0",     "0x+001", "0x10001",
+					   "0x8001 ", " 0x8001", "0x800g" };
+	uint16_t pkey;
+	(void)state;
+
+	assert_int_equal(pkey_parse("0x8001", &pkey), 0);
+	assert_int_equal(pkey, 0x8001);
+	assert_int_equal(pkey_parse("0X7FfF", &pkey), 0);
+	assert_int_equal(pkey, 0x7fff);
+	assert_int_equal(pkey_parse("0x1", &pkey), 0);
+	assert_int_equal(pkey, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(pkey_parse(bad[i], &pkey), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,6 +395,7 @@ int main(void)
 		cmocka_unit_test(test_cidr_relations),
 		cmocka_unit_test(test_ip_arithmetic),
 		cmocka_unit_test(test_pci_and_guid),
+		cmocka_unit_test(test_pkey),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_json_parse),
 		cmocka_unit_test(test_json_reader),

@@ -240,6 +240,28 @@ static void test_wrong_rail_names_the_key(void **state)
 		  "rails[0].routes[0].dst\": has host bits" },
 		{ "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'via': 'x'}]",
 		  "rails[0].routes[0].via\": is not known" },
+		{ "'cidr': '10.0.0.0/24', 'match': []", "rails[0].match\": []: must be an object" },
+		{ "'cidr': '10.0.0.0/24', 'match': {}", "rails[0].match\": {}: must have \"pf\"" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pf': []}", "match.pf\": []: must have 1..64" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pci': []}", "match.pci\": []: must have 1" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pf': 'ens1'}", "match.pf\": \"ens1\": must" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pf': ['ens1', '']}", "element 1 must be the" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pf': ['a234567890123456']}",
+		  "element 0 must" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pf': [1]}", "element 0 must be the name" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pci': ['1a:00.0']}", "element 0 must be a" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pci': [1]}", "element 0 must be a PF's" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'mac': 'x'}", "match.mac\": is not known" },
+		{ "'cidr': '10.0.0.0/24', 'guidBase': 2", "guidBase\": 2: must be a string" },
+		{ "'cidr': '10.0.0.0/24', 'guidBase': '02'", "guidBase\": \"02\": must be the" },
+		{ "'cidr': '10.0.0.0/24', 'guidBase': '00:00:00:00:00:00:00:00'", "guidBase\"" },
+		{ "'cidr': '10.0.0.0/24', 'guidBase': 'ff:ff:ff:ff:ff:ff:ff:ff'", "guidBase\"" },
+		{ "'cidr': '10.0.0.0/24', 'guidBase': '03:00:00:00:00:00:00:00'", "multicast" },
+		{ "'cidr': '10.0.0.0/24', 'guidBase': '02:ff:ff:ff:ff:ff:00:01'", "multicast" },
+		{ "'cidr': '10.0.0.0/24', 'pkey': 32769", "pkey\": 32769: must be a string" },
+		{ "'cidr': '10.0.0.0/24', 'pkey': '0x8000'", "pkey\": \"0x8000\": must be 0x0001" },
+		{ "'cidr': '10.0.0.0/24', 'pkey': '0x10001'", "pkey\"" },
+		{ "'cidr': '10.0.0.0/24', 'pkey': '8001'", "pkey\"" },
 	};
 	(void)state;
 
@@ -281,10 +303,28 @@ static void test_wrong_pools_name_the_key(void **state)
 		  "\"pools[1].name\"" },
 		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24'}, {'name': 's', "
 		  "'cidr': '10.0.0.128/25'}]}]",
-		  "\"pools[0].rails[1].cidr\": overlaps rail \"r\"" },
+		  "\"pools[0].rails[1].cidr\": rail \"s\" overlaps rail \"r\"" },
 		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr6': 'fd00::/64'}]}, {'name': 'q', "
 		  "'rails': [{'name': 's', 'cidr6': 'fd00::/48'}]}]",
-		  "\"pools[1].rails[0].cidr6\": overlaps rail \"r\" of pool \"p\"" },
+		  "\"pools[1].rails[0].cidr6\": rail \"s\" overlaps rail \"r\" of pool \"p\"" },
+		/* one GUID too near, from either side */
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24', 'guidBase': "
+		  "'02:00:00:00:00:01:00:00'}]}, {'name': 'q', 'rails': [{'name': 's', 'cidr': "
+		  "'10.0.1.0/24', 'guidBase': '02:00:00:00:00:01:ff:ff'}]}]",
+		  "\"pools[1].rails[0].guidBase\": rail \"s\" has GUIDs of rail \"r\" of pool "
+		  "\"p\"" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24', 'guidBase': "
+		  "'02:00:00:00:00:01:00:00'}, {'name': 's', 'cidr': '10.0.1.0/24', 'guidBase': "
+		  "'02:00:00:00:00:00:00:01'}]}]",
+		  "\"pools[0].rails[1].guidBase\": rail \"s\" has GUIDs of rail \"r\"" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24', 'match': {'pf': "
+		  "['a', 'b']}}, {'name': 's', 'cidr': '10.0.1.0/24', 'match': {'pf': ['c', "
+		  "'b']}}]}]",
+		  "\"pools[0].rails[1].match\": rail \"s\" names a PF of rail \"r\"" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24', 'match': {'pci': "
+		  "['0000:1a:00.0']}}, {'name': 's', 'cidr': '10.0.1.0/24', 'match': {'pci': "
+		  "['0000:1A:00.0']}}]}]",
+		  "\"pools[0].rails[1].match\": rail \"s\" names a PF of rail \"r\"" },
 	};
 	(void)state;
 
@@ -322,6 +362,75 @@ static void test_pools_and_rails_are_found(void **state)
 	assert_true(json_equal(set.source, json));
 }
 
+static struct pci_addr pci_of(const char *text)
+{
+	struct pci_addr addr = { 0 };
+
+	assert_int_equal(pci_parse(text, &addr), 0);
+	return addr;
+}
+
+static void test_rail_of_a_device(void **state)
+{
+	(void)state;
+	static const char text[] =
+		"[{'name': 'a', 'rails': ["
+		"  {'name': 'r0', 'cidr': '10.0.0.0/24', 'match': {'pf': ['ens1', 'ens2']}},"
+		"  {'name': 'r1', 'cidr': '10.0.1.0/24', 'match': {'pf': ['ens3'], 'pci': "
+		"   ['0000:1a:00.0', '10000:e1:00.1']}, 'pkey': '0x7fff',"
+		"   'guidBase': '02:00:00:00:00:01:00:00'},"
+		"  {'name': 'any', 'cidr': '10.0.2.0/24', 'guidBase': '02:00:00:00:00:02:00:00'}]},"
+		" {'name': 'b', 'rails': ["
+		"  {'name': 'r0', 'cidr': '10.0.3.0/24', 'match': {'pf': ['ens1']}, "
+		"   'guidBase': '02:FF:ff:ff:ff:ff:00:00'}]}]";
+	static const struct {
+		const char *netdev, *pci;
+		int rail;      /* of pool a; -1 = none */
+		int guid_rail; /* 0: none, 1: r1 of a, 2: r0 of b */
+	} rows[] = {
+		{ "ens1", NULL, 0, 2 },
+		{ "ens2", "0000:01:00.0", 0, 0 },
+		{ "ens3", NULL, 1, 1 },
+		{ "eth9", "0000:1a:00.0", 1, 1 },
+		{ "", "10000:e1:00.1", 1, 1 },
+		{ "eth9", "0000:e1:00.1", -1, 0 },
+		{ "eth9", "0000:1a:00.1", -1, 0 },
+		{ "ens", NULL, -1, 0 },
+		{ "", NULL, -1, 0 },
+	};
+	CLEANUP_JSON json_t *json = parse(text);
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	const struct rail *rails;
+	struct err err = { 0 };
+
+	if (pool_set_read(json, &set, &err) < 0)
+		fail_msg("%s", err.msg);
+	rails = set.pools[0].rails;
+	assert_true(rail_has_match(&rails[0]) && rail_has_match(&rails[1]));
+	assert_false(rail_has_match(&rails[2]));
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct pci_addr addr = pci_of(rows[i].pci ? rows[i].pci : "0000:00:00.0");
+		const struct pci_addr *pci = rows[i].pci ? &addr : NULL;
+		const struct rail *rail = rows[i].rail < 0 ? NULL : &rails[rows[i].rail];
+		const struct rail *guid_rails[] = { NULL, &rails[1], &set.pools[1].rails[0] };
+
+		assert_ptr_equal(pool_rail_of(&set.pools[0], rows[i].netdev, pci), rail);
+		assert_ptr_equal(pool_set_rail_of(&set, rows[i].netdev, pci), rail);
+		assert_ptr_equal(pool_set_guid_rail(&set, rows[i].netdev, pci),
+				 guid_rails[rows[i].guid_rail]);
+		for (int x = 0; x < 2; x++)
+			assert_int_equal(rail_matches(&rails[x], rows[i].netdev, pci),
+					 x == rows[i].rail);
+		assert_true(rail_matches(&rails[2], rows[i].netdev, pci));
+	}
+	assert_int_equal(rails[0].guid_count, 0);
+	assert_int_equal(rails[0].pkey, 0);
+	assert_int_equal(rails[1].pkey, 0x7fff);
+	assert_true(rails[1].guid_base == 0x0200000000010000);
+	assert_int_equal(rails[1].guid_count, RAIL_GUIDS);
+	assert_true(set.pools[1].rails[0].guid_base == 0x02ffffffffff0000);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -332,6 +441,7 @@ int main(void)
 		cmocka_unit_test(test_wrong_rail_names_the_key),
 		cmocka_unit_test(test_wrong_pools_name_the_key),
 		cmocka_unit_test(test_pools_and_rails_are_found),
+		cmocka_unit_test(test_rail_of_a_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
