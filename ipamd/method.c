@@ -17,7 +17,7 @@
 #include "ipamd/undo.h"
 
 enum {
-	METHOD_RECORD_MAX = 48 * 1024, /* of a reserve: leaves room for what the record adds */
+	METHOD_RECORD_MAX = 46 * 1024, /* of a reserve: leaves room for what the record adds */
 	METHOD_LIST_MAX = 100,         /* records of one answer */
 	METHOD_ANSWER_MAX = PROTO_LINE_MAX - 2048,
 	METHOD_HISTORY_MAX = 200,

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
@@ -85,6 +86,46 @@ static void read_mac(struct json_reader *r, const char *key, struct mac *mac)
 
 	if (json_str(r, key, &text) && mac_parse(text, mac) < 0)
 		json_bad(r, key, "must be a hardware address");
+}
+
+/* Whatever a VF may have had: also what no port could use, so that it can be given back. */
+static bool read_guid(struct json_reader *r, const char *key, uint64_t *guid)
+{
+	const char *text;
+
+	if (!json_str(r, key, &text))
+		return false;
+	if (strcmp(text, "00:00:00:00:00:00:00:00") == 0)
+		*guid = 0;
+	else if (strcasecmp(text, "ff:ff:ff:ff:ff:ff:ff:ff") == 0)
+		*guid = UINT64_MAX;
+	else if (guid_parse(text, guid) < 0)
+		json_bad(r, key, "must be a GUID");
+	return r->r == 0;
+}
+
+static void read_pkey(struct json_reader *r, uint16_t *pkey)
+{
+	const char *text;
+
+	if (json_str(r, "pkey", &text) && pkey_parse(text, pkey) < 0)
+		json_bad(r, "pkey", "must be a P_Key");
+}
+
+/* One of @count texts; its place, or -1 if absent or wrong. */
+static int read_word(struct json_reader *r, const char *key, const char *const words[], int count,
+		     const char *allowed)
+{
+	const char *text;
+
+	if (!json_str(r, key, &text))
+		return -1;
+	for (int i = 0; i < count; i++) {
+		if (strcmp(text, words[i]) == 0)
+			return i;
+	}
+	json_bad(r, key, "must be %s", allowed);
+	return -1;
 }
 
 static void read_ip(struct json_reader *r, const char *key, struct ip *ip)
@@ -295,10 +336,93 @@ static void read_altnames(struct json_reader *r, struct baseline *device)
 	device->altname_count = i;
 }
 
+static void read_vlan(struct json_reader *r, struct vf_state *vf)
+{
+	static const char *const protos[] = { "802.1q", "802.1ad" };
+	int64_t vlan;
+
+	if (!json_int(r, "vlan", 0, 4095, &vlan))
+		return;
+	vf->known |= VF_BIT(VF_VLAN);
+	vf->vlan = (uint16_t)vlan;
+	vf->qos = (uint8_t)read_number(r, "qos", 0, 7, 0);
+	vf->vlan_ad =
+		read_word(r, "proto", protos, ARRAY_SIZE(protos), "\"802.1q\" or \"802.1ad\"") == 1;
+}
+
+static void read_rates(struct json_reader *r, struct vf_state *vf)
+{
+	int64_t max;
+
+	if (!json_int(r, "maxRate", 0, UINT32_MAX, &max))
+		return;
+	vf->known |= VF_BIT(VF_RATE);
+	vf->max_rate = (uint32_t)max;
+	vf->min_rate = (uint32_t)read_number(r, "minRate", 0, UINT32_MAX, 0);
+}
+
+static void read_vf_state(struct json_reader *r, struct vf_state *vf)
+{
+	static const char *const link_states[] = { "auto", "enable", "disable" };
+	int link_state;
+
+	read_vlan(r, vf);
+	read_mac(r, "mac", &vf->mac);
+	if (vf->mac.len)
+		vf->known |= VF_BIT(VF_MAC);
+	read_rates(r, vf);
+	if (json_bool(r, "spoofchk", &vf->spoofchk))
+		vf->known |= VF_BIT(VF_SPOOFCHK);
+	if (json_bool(r, "trust", &vf->trust))
+		vf->known |= VF_BIT(VF_TRUST);
+	link_state = read_word(r, "linkState", link_states, ARRAY_SIZE(link_states),
+			       "\"auto\", \"enable\" or \"disable\"");
+	if (link_state >= 0) {
+		vf->known |= VF_BIT(VF_LINK_STATE);
+		vf->link_state = (enum vf_link_state)link_state;
+	}
+	if (read_guid(r, "nodeGUID", &vf->node_guid))
+		vf->known |= VF_BIT(VF_NODE_GUID);
+	if (read_guid(r, "portGUID", &vf->port_guid))
+		vf->known |= VF_BIT(VF_PORT_GUID);
+}
+
+static void read_vf(struct json_reader *r, struct vf_baseline *vf)
+{
+	struct json_reader part;
+	const char *pf;
+
+	if (!read_begin(r, "vf", &part))
+		return;
+	vf->is_vf = true;
+	pf = read_required(&part, "pf");
+	if (part.r == 0 && pci_parse(pf, &vf->pf) < 0)
+		json_bad(&part, "pf", "must be a PCI address");
+	vf->index = (int)read_number(&part, "index", 0, INT_MAX, 0);
+	read_array_text(&part, "pfNetdev", vf->pf_netdev, sizeof(vf->pf_netdev));
+	vf->pf_ifindex = (int)read_number(&part, "pfIfindex", 0, INT_MAX, 0);
+	vf->pf_mtu = read_number(&part, "pfMTU", 0, UINT32_MAX, 0);
+	read_vf_state(&part, &vf->state);
+	read_end(r, &part);
+}
+
+static void read_rdma(struct json_reader *r, struct rdma_baseline *rdma)
+{
+	struct json_reader part;
+
+	if (!read_begin(r, "rdma", &part))
+		return;
+	read_array_text(&part, "name", rdma->name, sizeof(rdma->name));
+	read_array_text(&part, "uverbs", rdma->uverbs, sizeof(rdma->uverbs));
+	rdma->count = (int)read_number(&part, "count", 0, INT_MAX, 1);
+	read_end(r, &part);
+}
+
 static void read_baseline(struct json_reader *r, struct baseline *device)
 {
 	struct json_reader part;
 
+	device->numa_node = -1;
 	if (!read_begin(r, "device", &part))
 		return;
 	read_array_text(&part, "key", device->key, sizeof(device->key));
@@ -311,6 +435,25 @@ static void read_baseline(struct json_reader *r, struct baseline *device)
 	(void)json_bool(&part, "up", &device->up);
 	read_array_text(&part, "kind", device->kind, sizeof(device->kind));
 	read_array_text(&part, "parent", device->parent, sizeof(device->parent));
+	device->type = (uint16_t)read_number(&part, "type", 0, UINT16_MAX, 0);
+	read_array_text(&part, "driver", device->driver, sizeof(device->driver));
+	device->numa_node = (int)read_number(&part, "numa", -1, INT_MAX, -1);
+	read_vf(&part, &device->vf);
+	read_rdma(&part, &device->rdma);
+	read_end(r, &part);
+}
+
+static void read_rdma_facts(struct json_reader *r, struct facts *facts)
+{
+	struct json_reader part;
+
+	facts->rdma.gid_index = -1;
+	if (!read_begin(r, "rdma", &part))
+		return;
+	read_array_text(&part, "name", facts->rdma.name, sizeof(facts->rdma.name));
+	read_array_text(&part, "uverbs", facts->rdma.uverbs, sizeof(facts->rdma.uverbs));
+	(void)json_bool(&part, "moved", &facts->rdma.moved);
+	facts->rdma.gid_index = (int)read_number(&part, "gidIndex", -1, INT_MAX, -1);
 	read_end(r, &part);
 }
 
@@ -321,6 +464,7 @@ static void read_facts(struct json_reader *r, struct facts *facts)
 	read_mac(r, "mac", &facts->mac);
 	facts->mtu = read_number(r, "mtu", 0, UINT32_MAX, 0);
 	facts->table = read_number(r, "table", 0, UINT32_MAX, 0);
+	read_rdma_facts(r, facts);
 	read_ip_config(r, &facts->net);
 }
 
@@ -391,6 +535,9 @@ static int attachment_read(json_t *json, struct attachment *a, struct err *err)
 	read_array_text(&r, "pool", a->pool, sizeof(a->pool));
 	read_rail(&r, &a->rail);
 	read_ip_config(&r, &a->net);
+	(void)read_guid(&r, "guid", &a->guid);
+	read_pkey(&r, &a->pkey);
+	a->facts.rdma.gid_index = -1;
 	if (read_begin(&r, "facts", &part)) {
 		read_facts(&part, &a->facts);
 		read_end(&r, &part);
@@ -436,6 +583,23 @@ static void read_ips(struct json_reader *r, struct reserve_request *request)
 	request->ip_count = i;
 }
 
+/* Which device, and what of it. */
+static void read_device(struct json_reader *r, struct reserve_request *request)
+{
+	request->device = read_name(r, "device", PROTO_DEVICE_MAX - 1);
+	(void)json_bool(r, "chooseDevice", &request->choose_device);
+	(void)json_bool(r, "rdmaOnly", &request->rdma_only);
+	if (read_guid(r, "guid", &request->guid) && !guid_is_usable(request->guid))
+		json_bad(r, "guid", "must be a GUID that a port can have");
+	read_pkey(r, &request->pkey);
+	if (request->choose_device && request->device)
+		json_bad(r, "chooseDevice", "cannot be given together with \"device\"");
+	if (request->choose_device && !(request->pool && request->rail))
+		json_bad(r, "chooseDevice", "needs \"pool\" and \"rail\"");
+	if (request->rdma_only && !request->device)
+		json_bad(r, "rdmaOnly", "needs \"device\"");
+}
+
 int reserve_decode(json_t *params, struct reserve_request *ret_request, struct err *err)
 {
 	struct reserve_request request = { 0 };
@@ -446,9 +610,9 @@ int reserve_decode(json_t *params, struct reserve_request *ret_request, struct e
 	read_pod(&r, &request.key, &request.pod);
 	read_netns(&r, &request.netns);
 	read_request(&r, &request.program, &request.env, &request.netconf);
-	request.device = read_name(&r, "device", PROTO_DEVICE_MAX - 1);
 	request.pool = read_name(&r, "pool", PROTO_POOL_MAX);
 	request.rail = read_name(&r, "rail", PROTO_POOL_MAX);
+	read_device(&r, &request);
 	read_ips(&r, &request);
 	if (!json_int(&r, "deadline", 0, INT64_MAX, &request.deadline_ms))
 		json_missing(&r, "deadline");

@@ -7,6 +7,8 @@
  */
 #include "ipamd/proto/proto.h"
 
+#include <stdio.h>
+
 /* Takes @value, also on failure. */
 static void put(json_t **obj, const char *key, json_t *value)
 {
@@ -30,6 +32,28 @@ static void put_number(json_t **obj, const char *key, int64_t value)
 {
 	if (value)
 		put(obj, key, json_integer(value));
+}
+
+static void put_flag(json_t **obj, const char *key, bool value)
+{
+	if (value)
+		put(obj, key, json_true());
+}
+
+static void put_guid(json_t **obj, const char *key, uint64_t guid)
+{
+	char text[GUID_TEXT];
+
+	put(obj, key, json_string(guid_format(guid, text)));
+}
+
+static void put_pkey(json_t **obj, uint16_t pkey)
+{
+	char text[sizeof("0xffff")];
+
+	(void)snprintf(text, sizeof(text), "0x%04x", pkey);
+	if (pkey)
+		put(obj, "pkey", json_string(text));
 }
 
 static void put_mac(json_t **obj, const char *key, const struct mac *mac)
@@ -148,6 +172,58 @@ static json_t *request_encode(const char *program, json_t *env, json_t *netconf)
 	return obj;
 }
 
+/* Of an attribute that nobody knows nothing is said. */
+static void put_vf_state(json_t **obj, const struct vf_state *vf)
+{
+	static const char *const link_states[] = { "auto", "enable", "disable" };
+
+	if (vf->known & VF_BIT(VF_VLAN)) {
+		put(obj, "vlan", json_integer(vf->vlan));
+		put(obj, "qos", json_integer(vf->qos));
+		put(obj, "proto", json_string(vf->vlan_ad ? "802.1ad" : "802.1q"));
+	}
+	if (vf->known & VF_BIT(VF_MAC))
+		put_mac(obj, "mac", &vf->mac);
+	if (vf->known & VF_BIT(VF_RATE)) {
+		put(obj, "minRate", json_integer(vf->min_rate));
+		put(obj, "maxRate", json_integer(vf->max_rate));
+	}
+	if (vf->known & VF_BIT(VF_SPOOFCHK))
+		put(obj, "spoofchk", json_boolean(vf->spoofchk));
+	if (vf->known & VF_BIT(VF_TRUST))
+		put(obj, "trust", json_boolean(vf->trust));
+	if (vf->known & VF_BIT(VF_LINK_STATE))
+		put(obj, "linkState", json_string(link_states[vf->link_state]));
+	if (vf->known & VF_BIT(VF_NODE_GUID))
+		put_guid(obj, "nodeGUID", vf->node_guid);
+	if (vf->known & VF_BIT(VF_PORT_GUID))
+		put_guid(obj, "portGUID", vf->port_guid);
+}
+
+static json_t *vf_encode(const struct vf_baseline *vf)
+{
+	json_t *obj = json_object();
+	char pf[PCI_TEXT + 4];
+
+	put(&obj, "pf", json_string(pci_format(&vf->pf, pf)));
+	put(&obj, "index", json_integer(vf->index));
+	put_text(&obj, "pfNetdev", vf->pf_netdev);
+	put_number(&obj, "pfIfindex", vf->pf_ifindex);
+	put_number(&obj, "pfMTU", vf->pf_mtu);
+	put_vf_state(&obj, &vf->state);
+	return obj;
+}
+
+static json_t *rdma_encode(const struct rdma_baseline *rdma)
+{
+	json_t *obj = json_object();
+
+	put(&obj, "name", json_string(rdma->name));
+	put_text(&obj, "uverbs", rdma->uverbs);
+	put(&obj, "count", json_integer(rdma->count));
+	return obj;
+}
+
 static json_t *baseline_encode(const struct baseline *device)
 {
 	json_t *obj = json_object(), *altnames = json_array();
@@ -164,6 +240,26 @@ static json_t *baseline_encode(const struct baseline *device)
 	put(&obj, "up", json_boolean(device->up));
 	put_text(&obj, "kind", device->kind);
 	put_text(&obj, "parent", device->parent);
+	put_number(&obj, "type", device->type);
+	put_text(&obj, "driver", device->driver);
+	if (device->numa_node >= 0)
+		put(&obj, "numa", json_integer(device->numa_node));
+	if (device->vf.is_vf)
+		put(&obj, "vf", vf_encode(&device->vf));
+	if (device->rdma.name[0])
+		put(&obj, "rdma", rdma_encode(&device->rdma));
+	return obj;
+}
+
+static json_t *rdma_facts_encode(const struct facts *facts)
+{
+	json_t *obj = json_object();
+
+	put(&obj, "name", json_string(facts->rdma.name));
+	put_text(&obj, "uverbs", facts->rdma.uverbs);
+	put(&obj, "moved", json_boolean(facts->rdma.moved));
+	if (facts->rdma.gid_index >= 0)
+		put(&obj, "gidIndex", json_integer(facts->rdma.gid_index));
 	return obj;
 }
 
@@ -176,6 +272,8 @@ json_t *facts_encode(const struct facts *facts)
 	put_mac(&obj, "mac", &facts->mac);
 	put_number(&obj, "mtu", facts->mtu);
 	put_number(&obj, "table", facts->table);
+	if (facts->rdma.name[0])
+		put(&obj, "rdma", rdma_facts_encode(facts));
 	put_ip_config(&obj, &facts->net);
 	return obj;
 }
@@ -210,6 +308,9 @@ json_t *attachment_encode(const struct attachment *a)
 		put(&obj, "rail", rail_encode(&a->rail));
 	}
 	put_ip_config(&obj, &a->net);
+	if (a->guid)
+		put_guid(&obj, "guid", a->guid);
+	put_pkey(&obj, a->pkey);
 	put(&obj, "facts", facts_encode(&a->facts));
 	put_number(&obj, "reservedAt", a->reserved_at_ms);
 	put_number(&obj, "bootTime", a->boot_time_ms);
@@ -228,6 +329,11 @@ json_t *reserve_encode(const struct reserve_request *request)
 	put(&obj, "netns", netns_encode(&request->netns));
 	put(&obj, "request", request_encode(request->program, request->env, request->netconf));
 	put_text(&obj, "device", request->device);
+	put_flag(&obj, "chooseDevice", request->choose_device);
+	put_flag(&obj, "rdmaOnly", request->rdma_only);
+	if (request->guid)
+		put_guid(&obj, "guid", request->guid);
+	put_pkey(&obj, request->pkey);
 	put_text(&obj, "pool", request->pool);
 	put_text(&obj, "rail", request->rail);
 	put(&obj, "ips", ips);

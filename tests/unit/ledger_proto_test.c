@@ -5,7 +5,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -46,13 +49,22 @@ static const char record_text[] =
 	"   'netconf': {'name': 'rail0', 'device': 'eth5'}},"
 	" 'device': {'key': 'net:eth5', 'ifindex': 7, 'name': 'eth5', 'altnames': ['a', 'b'],"
 	"   'mtu': 1500, 'mac': '02:00:00:00:00:01', 'permMAC': '02:00:00:00:00:02', 'up': true,"
-	"   'kind': 'veth', 'parent': 'pci/0000:1a:00.1'},"
+	"   'kind': 'veth', 'parent': 'pci/0000:1a:00.1',"
+	"   'type': 1, 'driver': 'mlx5_core', 'numa': 0,"
+	"   'vf': {'pf': '0000:1a:00.0', 'index': 3, 'pfNetdev': 'ens1f0', 'pfIfindex': 2,"
+	"     'pfMTU': 9000, 'vlan': 0, 'qos': 7, 'proto': '802.1ad', 'mac': '00:00:00:00:00:00',"
+	"     'minRate': 0, 'maxRate': 1000, 'spoofchk': true, 'trust': false,"
+	"     'linkState': 'disable', 'nodeGUID': '00:00:00:00:00:00:00:00',"
+	"     'portGUID': 'ff:ff:ff:ff:ff:ff:ff:ff'},"
+	"   'rdma': {'name': 'mlx5_3', 'uverbs': 'uverbs3', 'count': 1}},"
 	" 'pool': 'train', 'rail': {'name': 'rail0', 'number': 0, 'index': 5},"
 	" 'ips': [{'address': '10.0.0.5/24', 'gateway': '10.0.0.1'}, {'address': 'fd00::5/64'}],"
 	" 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.1', 'mtu': 4200, 'advmss': 1, 'priority': "
 	"2,"
 	"   'table': 103, 'scope': 0}, {'dst': 'fd00::/8'}],"
+	" 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x8001',"
 	" 'facts': {'ifindex': 9, 'mac': '02:00:00:00:00:03', 'mtu': 9000, 'table': 100,"
+	"   'rdma': {'name': 'mlx5_0', 'uverbs': 'uverbs3', 'moved': true, 'gidIndex': 0},"
 	"   'ips': [{'address': '10.0.0.5/24'}], 'routes': [{'dst': '0.0.0.0/0', 'gw': "
 	"'10.0.0.1'}]},"
 	" 'reservedAt': 1700000000000, 'bootTime': 12345}";
@@ -78,6 +90,14 @@ static void test_record_is_read_back(void **state)
 	assert_int_equal(a.net.routes[0].scope, 0);
 	assert_int_equal(a.net.routes[1].scope, -1);
 	assert_int_equal(a.facts.net.route_count, 1);
+	assert_int_equal(a.device.numa_node, 0);
+	assert_int_equal(a.device.vf.state.known, VF_BIT(VF_ATTRS) - 1);
+	assert_int_equal(a.device.vf.state.max_rate, 1000);
+	assert_int_equal(a.device.vf.state.link_state, VF_LINK_DISABLE);
+	assert_true(a.device.vf.state.port_guid == UINT64_MAX);
+	assert_int_equal(a.guid, 0x0200000000000005);
+	assert_int_equal(a.pkey, 0x8001);
+	assert_int_equal(a.facts.rdma.gid_index, 0);
 
 	CLEANUP_JSON json_t *again = attachment_encode(&a);
 
@@ -117,6 +137,87 @@ static void test_small_record_is_read_back(void **state)
 	assert_json_equal(full, again);
 }
 
+/* Of a VF whose driver shows nothing, nothing is known; that is not the same as zero. */
+static void test_what_is_absent_is_not_known(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json = parse(record_text);
+	CLEANUP_JSON json_t *vf = parse("{'pf': '0000:1a:00.0', 'index': 0}");
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 };
+	struct err err;
+
+	json_object_set(json_object_get(json, "device"), "vf", vf);
+	json_object_del(json_object_get(json, "device"), "numa");
+	json_object_del(json_object_get(json_object_get(json, "facts"), "rdma"), "gidIndex");
+	assert_int_equal(attachment_decode(json, &a, &err), 0);
+	assert_true(a.device.vf.is_vf);
+	assert_int_equal(a.device.vf.state.known, 0);
+	assert_int_equal(a.device.numa_node, -1);
+	assert_int_equal(a.facts.rdma.gid_index, -1);
+
+	CLEANUP_JSON json_t *again = attachment_encode(&a);
+
+	assert_json_equal(json, again);
+	json_object_del(json, "facts");
+	assert_int_equal(attachment_decode(json, &b, &err), 0);
+	assert_int_equal(b.facts.rdma.gid_index, -1);
+}
+
+static char *filled(size_t len)
+{
+	char *text = malloc(len + 1);
+
+	assert_non_null(text);
+	memset(text, 'x', len);
+	text[len] = '\0';
+	return text;
+}
+
+/* Whatever the record adds to the largest request that the daemon takes (METHOD_RECORD_MAX). */
+static void test_largest_record_fits_a_line(void **state)
+{
+	(void)state;
+	CLEANUP_JSON json_t *json = parse(record_text);
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	CLEANUP_FREE char *note = filled(46 * 1024);
+	struct err err;
+
+	json_object_set_new(json_object_get(json_object_get(json, "request"), "netconf"), "x-note",
+			    json_string(note));
+	assert_int_equal(attachment_decode(json, &a, &err), 0);
+	for (size_t i = 0; i < a.device.altname_count; i++)
+		free(a.device.altnames[i]);
+	memset(a.device.driver, 'x', sizeof(a.device.driver) - 1);
+	memset(a.device.rdma.name, 'x', sizeof(a.device.rdma.name) - 1);
+	memset(a.device.rdma.uverbs, 'x', sizeof(a.device.rdma.uverbs) - 1);
+	a.facts.rdma.gid_index = INT32_MAX;
+	a.device.altname_count = PROTO_ALTNAMES_MAX;
+	for (size_t i = 0; i < a.device.altname_count; i++)
+		a.device.altnames[i] = filled(ALTNAME_MAX);
+	for (size_t i = 0; i < PROTO_IPS_MAX; i++)
+		a.facts.net.ips[i] = a.net.ips[i] = (struct address) {
+			.cidr = { { AF_INET6, { 0xfd, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 } }, 128 },
+			.gateway = { AF_INET6, { 0xfd, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 } },
+		};
+	a.facts.net.ip_count = a.net.ip_count = PROTO_IPS_MAX;
+	for (size_t i = 0; i < PROTO_ROUTES_MAX; i++)
+		a.facts.net.routes[i] = a.net.routes[i] = (struct route) {
+			.dst = a.net.ips[0].cidr,
+			.gw = a.net.ips[0].gateway,
+			.mtu = UINT32_MAX,
+			.advmss = UINT32_MAX,
+			.priority = UINT32_MAX,
+			.table = UINT32_MAX,
+			.scope = UINT8_MAX,
+		};
+	a.facts.net.route_count = a.net.route_count = PROTO_ROUTES_MAX;
+
+	CLEANUP_JSON json_t *large = attachment_encode(&a);
+	CLEANUP_FREE char *line = json_dumps(large, JSON_COMPACT);
+
+	assert_true(strlen(line) < PROTO_LINE_MAX - 512); /* of which an answer needs some */
+}
+
 /* Each row changes one member of the record above; NULL takes it away. */
 static void test_wrong_record_names_the_member(void **state)
 {
@@ -148,6 +249,21 @@ static void test_wrong_record_names_the_member(void **state)
 		{ "device", "mac", "'02:00'", "\"device.mac\"" },
 		{ "device", "altnames", "[1]", "\"device.altnames\"" },
 		{ "device", "up", "1", "\"device.up\"" },
+		{ "device", "type", "65536", "\"device.type\"" },
+		{ "device", "numa", "-2", "\"device.numa\"" },
+		{ "device", "vf", "{'index': 1}", "\"device.vf.pf\": is required" },
+		{ "device", "vf", "{'pf': '1a'}", "\"device.vf.pf\"" },
+		{ "device", "vf", "{'pf': '0000:1a:00.0', 'vlan': 4096}", "\"device.vf.vlan\"" },
+		{ "device", "vf", "{'pf': '0000:1a:00.0', 'vlan': 1, 'proto': 'q'}",
+		  "\"device.vf.proto\"" },
+		{ "device", "vf", "{'pf': '0000:1a:00.0', 'linkState': 'up'}",
+		  "\"device.vf.linkState\"" },
+		{ "device", "vf", "{'pf': '0000:1a:00.0', 'nodeGUID': '01'}",
+		  "\"device.vf.nodeGUID\"" },
+		{ "device", "rdma", "{'name': 1}", "\"device.rdma.name\"" },
+		{ NULL, "guid", "'x'", "\"guid\"" },
+		{ NULL, "pkey", "'0x0000'", "\"pkey\"" },
+		{ "facts", "rdma", "{'gidIndex': -2}", "\"facts.rdma.gidIndex\"" },
 		{ "rail", "index", "4294967296", "\"rail.index\"" },
 		{ NULL, "ips", "[{'address': '10.0.0.5/33'}]", "\"ips[0].address\"" },
 		{ NULL, "ips", "[{'address': '::1', 'gateway': '1.2.3.4'}]", "\"ips[0].gateway\"" },
@@ -246,6 +362,7 @@ static void test_request_is_read_back(void **state)
 		      " 'request': {'program': 'spur', 'env': {'CNI_IFNAME': 'net1'},"
 		      "   'netconf': {'name': 'rail0'}},"
 		      " 'device': 'net:eth5', 'pool': 'train', 'rail': 'rail0',"
+		      " 'rdmaOnly': true, 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x0001',"
 		      " 'ips': ['10.0.0.5/32', 'fd00::5/64'], 'deadline': 5000}");
 	struct reserve_request request;
 	struct err err;
@@ -255,12 +372,25 @@ static void test_request_is_read_back(void **state)
 	assert_string_equal(request.pod.uid, "");
 	assert_int_equal(request.netns.nsid, 0);
 	assert_string_equal(request.device, "net:eth5");
+	assert_true(request.rdma_only);
+	assert_false(request.choose_device);
+	assert_int_equal(request.guid, 0x0200000000000005);
+	assert_int_equal(request.pkey, 1);
 	assert_int_equal(request.ip_count, 2);
 	assert_int_equal(request.deadline_ms, 5000);
 
 	CLEANUP_JSON json_t *again = reserve_encode(&request);
 
 	assert_json_equal(json, again);
+	json_object_del(json, "device");
+	json_object_del(json, "rdmaOnly");
+	json_object_set_new(json, "chooseDevice", json_true());
+	assert_int_equal(reserve_decode(json, &request, &err), 0);
+	assert_true(request.choose_device);
+
+	CLEANUP_JSON json_t *chosen = reserve_encode(&request);
+
+	assert_json_equal(json, chosen);
 }
 
 static void test_wrong_request_is_refused(void **state)
@@ -268,10 +398,24 @@ static void test_wrong_request_is_refused(void **state)
 	static const struct {
 		const char *key, *value;
 	} rows[] = {
-		{ "deadline", NULL },    { "deadline", "-1" },     { "ips", "[1]" },
-		{ "ips", "['10.0.0']" }, { "ips", "'10.0.0.5'" },  { "pool", "''" },
-		{ "rail", "7" },         { "device", "''" },       { "netns", "[]" },
-		{ "request", "{}" },     { "containerID", "'-'" }, { "ifname", "''" },
+		{ "deadline", NULL },
+		{ "deadline", "-1" },
+		{ "ips", "[1]" },
+		{ "ips", "['10.0.0']" },
+		{ "ips", "'10.0.0.5'" },
+		{ "pool", "''" },
+		{ "rail", "7" },
+		{ "device", "''" },
+		{ "netns", "[]" },
+		{ "request", "{}" },
+		{ "containerID", "'-'" },
+		{ "ifname", "''" },
+		{ "guid", "'00:00:00:00:00:00:00:00'" },
+		{ "guid", "'01:00:00:00:00:00:00:05'" },
+		{ "pkey", "1" },
+		{ "rdmaOnly", "true" },
+		{ "chooseDevice", "true" },
+		{ "chooseDevice", "1" },
 	};
 	(void)state;
 
@@ -389,6 +533,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record_is_read_back),
 		cmocka_unit_test(test_small_record_is_read_back),
+		cmocka_unit_test(test_what_is_absent_is_not_known),
+		cmocka_unit_test(test_largest_record_fits_a_line),
 		cmocka_unit_test(test_wrong_record_names_the_member),
 		cmocka_unit_test(test_arrays_have_limits),
 		cmocka_unit_test(test_key_fits_the_store),
