@@ -202,36 +202,129 @@ static int choose_free(struct store *store, struct allotment *choice, int64_t no
 	return 0;
 }
 
-static int choose_rail(const struct pool_set *pools, const struct reserve_request *request,
-		       struct allotment *choice, struct err *err)
+static int find_pool(const struct pool_set *pools, const char *name, const struct pool **ret_pool,
+		     struct err *err)
 {
-	choice->pool = pool_find(pools, request->pool);
-	if (!choice->pool)
-		return err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": is not configured",
-			       request->pool);
-	choice->rail = pool_rail(choice->pool, request->rail);
-	if (choice->rail)
+	*ret_pool = pool_find(pools, name);
+	return *ret_pool ? 0
+			 : err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": is not configured", name);
+}
+
+static int find_rail_anywhere(const struct pool_set *pools, const char *name,
+			      const struct rail **ret_rail, struct err *err)
+{
+	*ret_rail = NULL;
+	for (size_t i = 0; !*ret_rail && i < pools->count; i++)
+		*ret_rail = pool_rail(&pools->pools[i], name);
+	return *ret_rail ? 0 : err_set(err, ENOENT, ERR_VALUE, "rail \"%s\": no pool has it", name);
+}
+
+int allot_find_rail(const struct pool_set *pools, const struct reserve_request *request,
+		    const struct rail **ret_rail, struct err *err)
+{
+	const struct pool *pool;
+	int r;
+
+	if (!request->pool && !request->rail)
+		return err_set(err, EINVAL, ERR_VALUE, "the request names neither pool nor rail");
+	if (!request->pool)
+		return find_rail_anywhere(pools, request->rail, ret_rail, err);
+	r = find_pool(pools, request->pool, &pool, err);
+	if (r < 0)
+		return r;
+	*ret_rail = pool_rail(pool, request->rail);
+	if (*ret_rail)
 		return 0;
 	if (request->rail)
 		return err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": has no rail \"%s\"",
-			       request->pool, request->rail);
+			       pool->name, request->rail);
 	return err_set(err, EINVAL, ERR_VALUE,
-		       "pool \"%s\": has %zu rails, and the request names none", request->pool,
-		       choice->pool->rail_count);
+		       "pool \"%s\": has %zu rails, and the request names none", pool->name,
+		       pool->rail_count);
 }
 
-int allot_choose(struct store *store, const struct pool_set *pools,
+/* What the rails' `match` speaks of: the PF of a VF; any other device is its own. */
+struct device_pf {
+	const char *netdev;
+	const struct pci_addr *addr; /* NULL: none, or not known */
+	struct pci_addr own;
+};
+
+static void device_pf(const struct baseline *device, struct device_pf *ret_pf)
+{
+	static const char key[] = "pci:", parent[] = "pci/";
+
+	*ret_pf = (struct device_pf) { .netdev = device->name };
+	if (device->vf.is_vf) {
+		ret_pf->netdev = device->vf.pf_netdev;
+		ret_pf->addr = &device->vf.pf;
+	} else if ((strncmp(device->key, key, strlen(key)) == 0 &&
+		    pci_parse(device->key + strlen(key), &ret_pf->own) == 0) ||
+		   (strncmp(device->parent, parent, strlen(parent)) == 0 &&
+		    pci_parse(device->parent + strlen(parent), &ret_pf->own) == 0)) {
+		ret_pf->addr = &ret_pf->own;
+	}
+}
+
+/* "0000:1a:00.1" of "pci:0000:1a:00.1". */
+static const char *device_name(const struct baseline *device)
+{
+	const char *colon = strchr(device->key, ':');
+
+	return colon ? colon + 1 : device->key;
+}
+
+static int refuse_rail(const struct reserve_request *request, const struct baseline *device,
+		       const struct rail *its, struct err *err)
+{
+	if (request->rail && its)
+		return err_set(err, EINVAL, ERR_VALUE, "key \"rail\": \"%s\": %s is on %s",
+			       request->rail, device_name(device), its->name);
+	if (request->rail)
+		return err_set(err, EINVAL, ERR_VALUE, "key \"rail\": \"%s\": %s is not on it",
+			       request->rail, device_name(device));
+	return err_set(err, EINVAL, ERR_VALUE, "pool \"%s\": %s is on none of its rails",
+		       request->pool, device_name(device));
+}
+
+int allot_choose_rail(const struct pool_set *pools, const struct reserve_request *request,
+		      const struct baseline *device, const struct rail **ret_rail, struct err *err)
+{
+	const struct rail *its = NULL;
+	const struct pool *pool = NULL;
+	struct device_pf pf;
+	int r;
+
+	*ret_rail = NULL;
+	if (!request->pool && !request->rail)
+		return 0;
+	r = request->pool ? find_pool(pools, request->pool, &pool, err) : 0;
+	if (r < 0)
+		return r;
+	if (device) {
+		device_pf(device, &pf);
+		its = pool ? pool_rail_of(pool, pf.netdev, pf.addr)
+			   : pool_set_rail_of(pools, pf.netdev, pf.addr);
+	}
+	if (its && !request->rail) {
+		*ret_rail = its;
+		return 0;
+	}
+	r = allot_find_rail(pools, request, ret_rail, err);
+	if (r == 0 && device && !rail_matches(*ret_rail, pf.netdev, pf.addr))
+		r = refuse_rail(request, device, its, err);
+	return r;
+}
+
+int allot_choose(struct store *store, const struct pool *pool, const struct rail *rail,
 		 const struct reserve_request *request, int64_t now_ms,
 		 struct allotment *ret_choice, struct err *err)
 {
-	struct allotment choice = { 0 };
+	struct allotment choice = { .pool = pool, .rail = rail };
 	struct store_key key;
 	char text[IP_TEXT];
 	int r;
 
-	r = choose_rail(pools, request, &choice, err);
-	if (r < 0)
-		return r;
 	if (request->ip_count > 0)
 		r = lease_requested(choice.rail, request->ips, request->ip_count, &choice.index,
 				    err);

@@ -25,11 +25,17 @@ struct allotment {
 	bool moves_frontier; /* it is the first that was never used */
 };
 
+/* The rail by the names of @request alone: see ledger_find_rail(). */
+int allot_find_rail(const struct pool_set *pools, const struct reserve_request *request,
+		    const struct rail **ret_rail, struct err *err);
 /*
- * Finds the index for @request, which names a pool. Takes nothing yet. Refused: see
- * ledger_reserve().
+ * The rail for @request and @device (NULL: none): see ledger_reserve(). NULL if the request names
+ * neither pool nor rail. Pure.
  */
-int allot_choose(struct store *store, const struct pool_set *pools,
+int allot_choose_rail(const struct pool_set *pools, const struct reserve_request *request,
+		      const struct baseline *device, const struct rail **ret_rail, struct err *err);
+/* Finds the index for @request on this rail. Takes nothing yet. Refused: see ledger_reserve(). */
+int allot_choose(struct store *store, const struct pool *pool, const struct rail *rail,
 		 const struct reserve_request *request, int64_t now_ms,
 		 struct allotment *ret_choice, struct err *err);
 void allot_take(struct store *store, const struct allotment *choice, uint64_t id);

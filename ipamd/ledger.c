@@ -19,6 +19,7 @@
 #include "base/json.h"
 #include "ipamd/allot.h"
 #include "ipamd/edit.h"
+#include "ipamd/guid.h"
 #include "ipamd/history.h"
 #include "ipamd/record.h"
 #include "ipamd/store.h"
@@ -304,12 +305,39 @@ static int reserve_check_free(struct ledger *ledger, const struct reserve_reques
 	return store_check(ledger->store, err);
 }
 
+/* What the ledger gives to a reservation. */
+struct found {
+	const struct rail *rail;
+	struct allotment choice; /* without a rail: no address was asked for */
+	uint64_t guid;
+};
+
+static int reserve_find(struct ledger *ledger, const struct reserve_request *request,
+			const struct baseline *device, struct found *ret_found, struct err *err)
+{
+	const char *device_key = device ? device->key : "";
+	struct found found = { .guid = request->guid };
+	int r;
+
+	r = allot_choose_rail(&ledger->pools, request, device, &found.rail, err);
+	if (r == 0 && request->guid)
+		r = guid_check(ledger->store, request->guid, device_key, err);
+	else if (r == 0 && device)
+		found.guid = guid_of(ledger->store, device_key);
+	if (r == 0 && request->pool)
+		r = allot_choose(ledger->store, pool_find(&ledger->pools, request->pool),
+				 found.rail, request, ledger_now_ms(ledger), &found.choice, err);
+	if (r == 0)
+		*ret_found = found;
+	return r;
+}
+
 /* The new record, with everything borrowed from @request and @device. */
 static struct attachment reserve_record(const struct ledger *ledger,
 					const struct reserve_request *request,
-					const struct baseline *device,
-					const struct allotment *choice)
+					const struct baseline *device, const struct found *found)
 {
+	const struct allotment *choice = &found->choice;
 	struct attachment a = {
 		.id = ledger->next_id,
 		.generation = ledger->next_id,
@@ -323,12 +351,16 @@ static struct attachment reserve_record(const struct ledger *ledger,
 		.program = (char *)request->program,
 		.env = request->env,
 		.netconf = request->netconf,
+		.guid = found->guid,
+		.pkey = request->pkey,
 		.reserved_at_ms = clock_wall_ms(),
 		.boot_time_ms = clock_boot_ms(),
 	};
 
 	if (device)
 		a.device = *device;
+	if (!a.pkey && found->rail)
+		a.pkey = found->rail->pkey;
 	if (choice->rail) {
 		(void)snprintf(a.pool, sizeof(a.pool), "%s", choice->pool->name);
 		(void)snprintf(a.rail.name, sizeof(a.rail.name), "%s", choice->rail->name);
@@ -340,7 +372,8 @@ static struct attachment reserve_record(const struct ledger *ledger,
 }
 
 static int reserve_write(struct ledger *ledger, const struct attachment *a,
-			 const struct allotment *choice, struct attachment *ret_a, struct err *err)
+			 const struct allotment *choice, bool asked_guid, struct attachment *ret_a,
+			 struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment copy = { 0 };
 	int r;
@@ -352,6 +385,8 @@ static int reserve_write(struct ledger *ledger, const struct attachment *a,
 		return r;
 	if (choice->rail)
 		allot_take(ledger->store, choice, a->id);
+	if (asked_guid)
+		guid_take(ledger->store, a->guid, a->id);
 	history_add(ledger->store, "reserved", a, "");
 	r = store_check(ledger->store, err);
 	if (r < 0)
@@ -365,18 +400,17 @@ static int reserve_write(struct ledger *ledger, const struct attachment *a,
 int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 		   const struct baseline *device, struct attachment *ret_a, struct err *err)
 {
-	struct allotment choice = { 0 };
+	struct found found = { 0 };
 	struct attachment a;
 	int r;
 
 	r = reserve_check_free(ledger, request, device, err);
-	if (r == 0 && request->pool)
-		r = allot_choose(ledger->store, &ledger->pools, request, ledger_now_ms(ledger),
-				 &choice, err);
+	if (r == 0)
+		r = reserve_find(ledger, request, device, &found, err);
 	if (r < 0)
 		return r;
-	a = reserve_record(ledger, request, device, &choice);
-	return reserve_write(ledger, &a, &choice, ret_a, err);
+	a = reserve_record(ledger, request, device, &found);
+	return reserve_write(ledger, &a, &found.choice, request->guid != 0, ret_a, err);
 }
 
 /* Done and release */
@@ -439,6 +473,8 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
 		r = 0;
 	} else if (left && (restored || !a.device.key[0])) {
 		record_delete(ledger->store, &a);
+		if (a.guid)
+			guid_release(ledger->store, a.guid, a.id);
 		if (a.pool[0])
 			allot_release(ledger->store, a.pool, &a.rail, a.id, ledger_now_ms(ledger));
 		history_add(ledger->store, "released", &a, reason);
@@ -454,7 +490,71 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
 	return r;
 }
 
+/* GUIDs */
+
+int ledger_guid_of(struct ledger *ledger, const char *device_key, uint64_t *ret_guid,
+		   struct err *err)
+{
+	uint64_t guid;
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	guid = guid_of(ledger->store, device_key);
+	r = store_check(ledger->store, err);
+	read_end(ledger, own);
+	if (r < 0)
+		return r;
+	if (!guid)
+		return -ENOENT;
+	*ret_guid = guid;
+	return 0;
+}
+
+int ledger_guid_assign(struct ledger *ledger, const struct rail *rail, const char *device_key,
+		       uint64_t *ret_guid, struct err *err)
+{
+	struct store_key by_device = record_by_device(device_key);
+	uint64_t own;
+
+	/* In use, it is on the fabric: nobody else may get that GUID now. */
+	if (record_id(ledger->store, STORE_BY_DEVICE, &by_device)) {
+		own = guid_of(ledger->store, device_key);
+		if (own) {
+			*ret_guid = own;
+			return store_check(ledger->store, err);
+		}
+	}
+	return guid_assign(ledger->store, rail, device_key, ret_guid, err);
+}
+
+int ledger_guid_each(struct ledger *ledger,
+		     void (*visit)(uint64_t guid, const char *owner, void *arg), void *arg,
+		     struct err *err)
+{
+	char owner[GUID_OWNER_MAX];
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	for (uint64_t guid = 0; guid_next(ledger->store, &guid, owner); guid++)
+		visit(guid, owner, arg);
+	r = store_check(ledger->store, err);
+	read_end(ledger, own);
+	return r;
+}
+
 /* Pools */
+
+int ledger_find_rail(const struct ledger *ledger, const struct reserve_request *request,
+		     const struct rail **ret_rail, struct err *err)
+{
+	return allot_find_rail(&ledger->pools, request, ret_rail, err);
+}
 
 const struct pool_set *ledger_pools(const struct ledger *ledger)
 {

@@ -109,9 +109,9 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
  * asked for it by name, which gives it up when it goes.
  *
  * guid_of: the VF's own; -ENOENT if it has none. guid_assign, only inside a batch: the VF's own if
- * it lies in the rail's block, else the lowest one there that is free, which is then its own (and
- * the one it had is free). For VFs that no record owns. -ENOENT (ERR_VALUE): the rail has no
- * guidBase; -EAGAIN (ERR_AGAIN): its block is used up.
+ * it lies in the rail's block (or a record owns the VF: it is in use), else the lowest one there
+ * that is free, which is then its own, and the one that it had is free. -ENOENT (ERR_VALUE): the
+ * rail has no guidBase; -EAGAIN (ERR_AGAIN): its block is used up.
  * guid_each: in order of GUIDs, with the owner: a device key, or "record:ID".
  */
 int ledger_guid_of(struct ledger *ledger, const char *device_key, uint64_t *ret_guid,

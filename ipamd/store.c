@@ -25,16 +25,22 @@
 #include "ipamd/crc32c.h"
 
 enum {
-	STORE_SCHEMA = 1,
+	STORE_SCHEMA = 2,
 	STORE_CRC = sizeof(uint32_t),
 	STORE_FILL_PERCENT = 75, /* of the map; a batch writes far less than the rest */
 };
 
 static const size_t store_map_min = (size_t)1 << 30;
 
-static const char *const table_names[STORE_TABLES] = {
-	"record",   "by_key", "by_device", "by_pod", "by_netns",
-	"by_index", "free_q", "history",   "meta",
+static const struct {
+	const char *name;
+	uint32_t schema; /* the first that has it */
+} tables[STORE_TABLES] = {
+	[STORE_RECORD] = { "record", 1 },       [STORE_BY_KEY] = { "by_key", 1 },
+	[STORE_BY_DEVICE] = { "by_device", 1 }, [STORE_BY_POD] = { "by_pod", 1 },
+	[STORE_BY_NETNS] = { "by_netns", 1 },   [STORE_BY_INDEX] = { "by_index", 1 },
+	[STORE_FREE_Q] = { "free_q", 1 },       [STORE_HISTORY] = { "history", 1 },
+	[STORE_META] = { "meta", 1 },           [STORE_BY_GUID] = { "by_guid", 2 },
 };
 
 struct store {
@@ -156,7 +162,7 @@ static void store_damaged(struct store *store, enum store_table table, const str
 	format_key(key, text, sizeof(text));
 	store->r = err_set(&store->err, EUCLEAN, ERR_STORE,
 			   "read store %s: table %s, key %s: value is damaged", store->path,
-			   table_names[table], text);
+			   tables[table].name, text);
 	err_details(&store->err,
 		    "stop the daemon and restore %s from a copy, or move it away "
 		    "once no attached pod is left on this node",
@@ -167,7 +173,7 @@ void store_fail(struct store *store, enum store_table table, const char *why)
 {
 	if (store->r == 0)
 		store->r = err_set(&store->err, EUCLEAN, ERR_STORE, "store %s: table %s: %s",
-				   store->path, table_names[table], why);
+				   store->path, tables[table].name, why);
 }
 
 int store_check(const struct store *store, struct err *err)
@@ -233,6 +239,8 @@ static int store_open_env(struct store *store, struct err *err)
 	return rc ? store_error(store, rc, "open", err) : 0;
 }
 
+/* In a new store all; in one of an older schema those that it lacks. Old values mean what they
+ * meant, so there is nothing else to do. */
 static int store_make_tables(struct store *store, struct err *err)
 {
 	uint32_t schema = htobe32(STORE_SCHEMA);
@@ -243,7 +251,7 @@ static int store_make_tables(struct store *store, struct err *err)
 	if (r < 0)
 		return r;
 	for (int i = 0; i < STORE_TABLES && store->r == 0; i++) {
-		int rc = mdb_dbi_open(store->txn, table_names[i], MDB_CREATE, &store->dbis[i]);
+		int rc = mdb_dbi_open(store->txn, tables[i].name, MDB_CREATE, &store->dbis[i]);
 
 		if (rc)
 			store_stick(store, rc, "create");
@@ -253,33 +261,43 @@ static int store_make_tables(struct store *store, struct err *err)
 	return store_commit(store, err);
 }
 
-static int store_open_tables(struct store *store, struct err *err)
+static int store_open_table(struct store *store, enum store_table table, struct err *err)
+{
+	int rc = mdb_dbi_open(store->txn, tables[table].name, 0, &store->dbis[table]);
+
+	if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
+		return err_set(err, EINVAL, ERR_STORE,
+			       "open store %s: data.mdb is not a ledger: it has no table %s",
+			       store->path, tables[table].name);
+	return rc ? store_error(store, rc, "open", err) : 0;
+}
+
+static int store_open_tables(struct store *store, uint32_t *ret_schema, struct err *err)
 {
 	struct store_key key = { 0 };
 	struct store_view value;
 	uint32_t schema = 0;
+	int r;
 
-	for (int i = 0; i < STORE_TABLES; i++) {
-		int rc = mdb_dbi_open(store->txn, table_names[i], 0, &store->dbis[i]);
-
-		if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
-			return err_set(err, EINVAL, ERR_STORE,
-				       "open store %s: data.mdb is not a ledger: it has no table "
-				       "%s",
-				       store->path, table_names[i]);
-		if (rc)
-			return store_error(store, rc, "open", err);
-	}
+	r = store_open_table(store, STORE_META, err);
+	if (r < 0)
+		return r;
 	store_key_text(&key, "schema");
 	if (store_get(store, STORE_META, &key, &value) && value.len == sizeof(schema))
 		schema = store_view_u32(&value, 0);
-	if (store_check(store, err) < 0)
-		return store->r;
-	if (schema != STORE_SCHEMA)
+	r = store_check(store, err);
+	if (r < 0)
+		return r;
+	if (schema < 1 || schema > STORE_SCHEMA)
 		return err_set(err, EPROTONOSUPPORT, ERR_STORE,
-			       "open store %s: its schema is %u, this program knows %d",
+			       "open store %s: its schema is %u, this program knows 1 to %d",
 			       store->path, schema, STORE_SCHEMA);
-	return 0;
+	for (int i = 0; r == 0 && i < STORE_TABLES; i++) {
+		if (tables[i].schema <= schema)
+			r = store_open_table(store, (enum store_table)i, err);
+	}
+	*ret_schema = schema;
+	return r;
 }
 
 /* A store in which nothing was ever committed is new. */
@@ -300,6 +318,7 @@ static int store_is_new(struct store *store, bool *ret_new, struct err *err)
 
 static int store_load(struct store *store, struct err *err)
 {
+	uint32_t schema = 0;
 	bool is_new = false;
 	int r;
 
@@ -308,12 +327,12 @@ static int store_load(struct store *store, struct err *err)
 		return r;
 	r = store_is_new(store, &is_new, err);
 	if (r == 0 && !is_new)
-		r = store_open_tables(store, err);
+		r = store_open_tables(store, &schema, err);
 	/* A commit, also of a read transaction, is what keeps the handles. */
 	if (r == 0)
 		r = store_commit(store, err);
 	store_abort(store);
-	if (r == 0 && is_new)
+	if (r == 0 && schema < STORE_SCHEMA)
 		r = store_make_tables(store, err);
 	return r;
 }

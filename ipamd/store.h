@@ -16,6 +16,7 @@
 
 struct store;
 
+/* The checksum of a value covers its table's number: a new one goes to the end. */
 enum store_table {
 	STORE_RECORD,
 	STORE_BY_KEY,
@@ -26,6 +27,7 @@ enum store_table {
 	STORE_FREE_Q,
 	STORE_HISTORY,
 	STORE_META,
+	STORE_BY_GUID,
 	STORE_TABLES,
 };
 
@@ -60,7 +62,8 @@ uint64_t store_view_u64(const struct store_view *view, size_t offset);
 
 /*
  * Opens the store in directory @path, which is made (0700) if it is not there, and holds a lock on
- * it until store_close(): a second opener is refused (-EBUSY). Errors are ERR_STORE.
+ * it until store_close(): a second opener is refused (-EBUSY). A store of an older schema becomes
+ * one of today's; a newer one is refused (-EPROTONOSUPPORT). Errors are ERR_STORE.
  */
 int store_open(const char *path, struct store **ret_store, struct err *err);
 void store_close(struct store *store); /* NULL is fine */

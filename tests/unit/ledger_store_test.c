@@ -351,20 +351,35 @@ static void test_path_that_is_no_directory_is_refused(void **state)
 	assert_int_equal(store_open(dir, &store, &err), -ENOENT);
 }
 
-static void test_other_schema_is_refused(void **state)
+static void write_schema(uint8_t schema)
 {
-	(void)state;
+	const uint8_t value[] = { 0, 0, 0, schema };
 	struct store *store = open_store();
 	struct store_key key = { 0 };
-	uint8_t schema[] = { 0, 0, 0, 2 };
 
 	store_key_text(&key, "schema");
 	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
-	store_put(store, STORE_META, &key, schema, sizeof(schema));
+	store_put(store, STORE_META, &key, value, sizeof(value));
 	assert_int_equal(store_commit(store, &err), 0);
 	store_close(store);
-	assert_int_equal(store_open(dir, &store, &err), -EPROTONOSUPPORT);
-	assert_non_null(strstr(err.msg, "its schema is 2, this program knows 1"));
+}
+
+static void test_other_schema_is_refused(void **state)
+{
+	static const struct {
+		uint8_t schema;
+		const char *says;
+	} rows[] = { { 3, "its schema is 3, this program knows 1 to 2" },
+		     { 0, "its schema is 0, this program knows 1 to 2" } };
+	struct store *store;
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		setup(NULL);
+		write_schema(rows[i].schema);
+		assert_int_equal(store_open(dir, &store, &err), -EPROTONOSUPPORT);
+		assert_non_null(strstr(err.msg, rows[i].says));
+	}
 }
 
 /* Flips one bit in the file, where @text is. */
