@@ -26,6 +26,9 @@ static bool same_device(const struct turn_view *view, const struct attachment *a
 {
 	const char *asked = view->request->device ? view->request->device : "";
 
+	/* A repeated ADD does not know which one was chosen for it. */
+	if (view->request->choose_device)
+		return a->device.key[0];
 	return strcmp(asked, a->device.key) == 0;
 }
 
@@ -107,10 +110,11 @@ static enum turn_verdict decide_key(const struct turn_view *view, struct err *er
 static enum turn_verdict decide_device(const struct turn_view *view, struct err *err)
 {
 	const struct turn_record *record = &view->by_device;
-	const char *what = view->request->device;
+	const char *what;
 
 	if (!record->a || same_record(record, &view->by_key))
 		return TURN_RESERVE;
+	what = record->a->device.key;
 	if (!is_settled(record))
 		return TURN_WAIT;
 	if (record->a->state != ATTACHMENT_ATTACHED || same_record(record, &view->by_pod))

@@ -28,6 +28,10 @@ struct turn_record {
 	const char *failed; /* why an undo failed that was tried for this request; NULL: none was */
 };
 
+/*
+ * by_device: of the device that the request names. One that is yet to be chosen (choose_device) has
+ * no record by definition.
+ */
 struct turn_view {
 	const struct reserve_request *request;
 	struct turn_record by_key, by_device, by_pod; /* two may be the same record */

@@ -26,6 +26,7 @@ static const struct row {
 	uint64_t cookie;
 	const char *device;
 	struct side key, on_device, pod;
+	bool choose; /* no device is named: any free VF will do */
 	const char *key_holder;
 	enum turn_verdict verdict;
 	const char *message; /* of a refusal */
@@ -53,6 +54,23 @@ static const struct row {
 	{ "other device", ATTACHMENT_ATTACHED, COOKIE, "net:eth9",
 	  .key = { OLD, { .life = TURN_ALIVE } }, .verdict = TURN_REFUSE,
 	  .message = "reserve net1: already attached otherwise: rail0/old/net9 of pod ns/p" },
+	{ "it stands with the device that was chosen for it", ATTACHMENT_ATTACHED, COOKIE,
+	  "pci:0000:1a:00.1", .key = { OLD }, .pod = { OLD }, .choose = true,
+	  .verdict = TURN_SERVE },
+	{ "a device was chosen, by this connection itself", ATTACHMENT_UNFINISHED, COOKIE,
+	  "pci:0000:1a:00.1", .key = { OLD, { .mine = true } }, .choose = true,
+	  .verdict = TURN_SERVE },
+	{ "a device was chosen, in another namespace", ATTACHMENT_ATTACHED, OTHER_COOKIE,
+	  "pci:0000:1a:00.1", .key = { OLD }, .choose = true, .verdict = TURN_LOOK },
+	{ "a device is to be chosen, and it stands without one", ATTACHMENT_ATTACHED, COOKIE, "",
+	  .key = { OLD, { .life = TURN_ALIVE } }, .choose = true, .verdict = TURN_REFUSE,
+	  .message = "reserve net1: already attached otherwise: rail0/old/net9 of pod ns/p" },
+	{ "none is asked for, and it stands with one", ATTACHMENT_ATTACHED, COOKIE,
+	  "pci:0000:1a:00.1", .key = { OLD, { .life = TURN_ALIVE } }, .verdict = TURN_REFUSE,
+	  .message = "reserve net1: already attached otherwise: rail0/old/net9 of pod ns/p" },
+	{ "a device is to be chosen for a new sandbox", ATTACHMENT_ATTACHED, OTHER_COOKIE,
+	  "pci:0000:1a:00.1", .pod = { OLD }, .choose = true, .verdict = TURN_UNDO },
+	{ "a device is to be chosen, nothing is there", .choose = true, .verdict = TURN_RESERVE },
 	{ "both namespaces unknown are not the same", ATTACHMENT_ATTACHED, 0, "net:eth1",
 	  .key = { OLD }, .verdict = TURN_LOOK },
 	{ "unfinished, its connection has gone", ATTACHMENT_UNFINISHED, COOKIE, "net:eth1",
@@ -144,7 +162,8 @@ static void decide(const struct row *row)
 	const struct reserve_request request = {
 		.key = { "rail0", "new", "net1" },
 		.netns.cookie = row->cookie ? COOKIE : 0,
-		.device = "net:eth1",
+		.device = row->choose ? NULL : "net:eth1",
+		.choose_device = row->choose,
 	};
 	struct attachment records[3] = { { 0 }, record_of(row, OLD), record_of(row, OLDER) };
 	const struct turn_view view = {
