@@ -7,39 +7,18 @@ Everything happens in network namespaces and a directory of its own, which are g
 import json
 import os
 import sys
-import textwrap
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "runtime"))
 
 import peer  # noqa: E402 (the line above finds it)
 import podman  # noqa: E402
 from peer import lab  # noqa: E402
+from show import pretty, show, step, tell  # noqa: E402
 
-BOLD, PLAIN = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
 POOL = {
     "name": "train",
     "rails": [{"name": f"rail{i}", "cidr": f"10.{i}.0.0/24", "gatewayIndex": 1} for i in range(2)],
 }
-_steps = iter(range(1, 100))
-
-
-def step(title, why):
-    print(f"\n{BOLD}{next(_steps)}. {title}{PLAIN}")
-    tell(why)
-
-
-def tell(text):
-    print(f"\n{textwrap.indent(textwrap.fill(text, 96), chr(32) * 3)}\n")
-
-
-def show(command, output):
-    print(f"   $ {command}")
-    for line in output.rstrip().splitlines():
-        print(f"     {line}")
-
-
-def pretty(text):
-    return json.dumps(json.loads(text), indent=2)
 
 
 class Demo(podman.Podman):
