@@ -3,19 +3,15 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "cni/reading.h"
 
 enum {
-	VLAN_MAX = 4094, /* IEEE 802.1Q: 4095 is reserved */
-	QOS_MAX = 7,
 	MTU_MIN = 68, /* RFC 791, what IPv4 needs; ETH_MIN_MTU */
 	MTU_MAX = 65535,
-	RATE_MAX = INT32_MAX, /* Mbit/s */
 	READY_MAX_MS = 30 * 1000,
 	SOCKET_PATH_MAX = 107, /* sockaddr_un */
 	AUX_NAME_MAX = 63,
@@ -134,36 +130,6 @@ int netconf_skim(json_t *json, struct netconf *ret_conf, struct err *err)
 
 /* ADD's reading, from here to the end. */
 
-struct reading {
-	struct json_reader top;
-	struct netconf *conf;
-	struct err *err;
-	/* The first key that asks for what this version cannot do, by what it needs. */
-	const char *vf_key, *rdma_key, *ib_key, *vfio_key;
-};
-
-static void ask(const char **slot, const char *key)
-{
-	if (!*slot)
-		*slot = key;
-}
-
-/* A string that is one of @values (any case); returns its index, or -1 if absent or wrong. */
-static int read_choice(struct json_reader *r, const char *key, const char *const values[],
-		       int count, const char *allowed)
-{
-	const char *text;
-
-	if (!json_str(r, key, &text))
-		return -1;
-	for (int i = 0; i < count; i++) {
-		if (strcasecmp(text, values[i]) == 0)
-			return i;
-	}
-	json_bad(r, key, "must be %s", allowed);
-	return -1;
-}
-
 static void read_path(struct json_reader *r, const char *key, const char **ret_path)
 {
 	const char *path;
@@ -203,14 +169,15 @@ static void read_pool_name(struct json_reader *r, const char *key, const char **
 
 /* Which device. */
 
-static void read_function(struct json_reader *r, const char *key, char device[PROTO_DEVICE_MAX])
+/* Returns whether it names one. */
+static bool read_function(struct json_reader *r, const char *key, char device[PROTO_DEVICE_MAX])
 {
 	char found[PROTO_DEVICE_MAX] = "", pci[PCI_TEXT + 4];
 	struct pci_addr addr;
 	const char *text;
 
 	if (!json_str(r, key, &text) || !text[0]) /* runtimes also send it empty */
-		return;
+		return false;
 	if (pci_parse(text, &addr) == 0)
 		(void)snprintf(found, sizeof(found), "pci:%s", pci_format(&addr, pci));
 	else if (id_is_valid(text) && strchr(text, '.') && strlen(text) <= AUX_NAME_MAX)
@@ -223,6 +190,7 @@ static void read_function(struct json_reader *r, const char *key, char device[PR
 		json_bad(r, key, "contradicts another key, which says %s", strchr(device, ':') + 1);
 	else if (found[0])
 		(void)snprintf(device, PROTO_DEVICE_MAX, "%s", found);
+	return found[0];
 }
 
 static void read_device(struct reading *reading)
@@ -230,9 +198,11 @@ static void read_device(struct reading *reading)
 	struct json_reader *r = &reading->top;
 	char *device = reading->conf->device;
 	const char *name;
+	bool by_id;
 
-	read_function(r, "deviceID", device);
-	read_function(r, "pciBusID", device);
+	by_id = read_function(r, "deviceID", device);
+	if (read_function(r, "pciBusID", device) && by_id) /* Multus writes both */
+		reading->conf->from_plugin = true;
 	if (json_str(r, "device", &name)) {
 		if (!ifname_is_valid(name))
 			json_bad(r, "device", "must be the name of a network device");
@@ -241,133 +211,6 @@ static void read_device(struct reading *reading)
 		else
 			(void)snprintf(device, PROTO_DEVICE_MAX, "net:%s", name);
 	}
-	if (!device[0])
-		json_missing(r, "deviceID\" or \"device");
-}
-
-/* Attributes of a VF: checked now, set by a later version. */
-
-static void read_vlan(struct reading *reading)
-{
-	static const char *const protos[] = { "802.1q", "802.1ad" };
-	struct json_reader *r = &reading->top;
-	int64_t vlan = -1, qos = 0;
-	int proto;
-
-	if (json_int(r, "vlan", 0, VLAN_MAX, &vlan))
-		ask(&reading->vf_key, "vlan");
-	if (json_int(r, "vlanQoS", 0, QOS_MAX, &qos) && vlan < 0)
-		json_bad(r, "vlanQoS", "needs \"vlan\"");
-	else if (qos > 0 && vlan == 0)
-		json_bad(r, "vlanQoS", "must be 0 with \"vlan\" 0");
-	proto = read_choice(r, "vlanProto", protos, ARRAY_SIZE(protos),
-			    "\"802.1q\" or \"802.1ad\"");
-	if (proto >= 0 && vlan < 0)
-		json_bad(r, "vlanProto", "needs \"vlan\"");
-	else if (proto == 1 && vlan == 0)
-		json_bad(r, "vlanProto", "needs a \"vlan\" other than 0");
-}
-
-static void read_rates(struct reading *reading)
-{
-	struct json_reader *r = &reading->top;
-	int64_t min = 0, max = 0; /* 0: no limit */
-
-	if (json_int(r, "min_tx_rate", 0, RATE_MAX, &min))
-		ask(&reading->vf_key, "min_tx_rate");
-	if (json_int(r, "max_tx_rate", 0, RATE_MAX, &max))
-		ask(&reading->vf_key, "max_tx_rate");
-	if (max > 0 && min > max)
-		json_bad(r, "min_tx_rate", "must not be above \"max_tx_rate\" (%lld)",
-			 (long long)max);
-}
-
-static void read_vf(struct reading *reading)
-{
-	static const char *const switches[] = { "on", "off" };
-	static const char *const states[] = { "auto", "enable", "disable" };
-	struct json_reader *r = &reading->top;
-
-	read_vlan(reading);
-	read_rates(reading);
-	if (read_choice(r, "spoofchk", switches, ARRAY_SIZE(switches), "\"on\" or \"off\"") >= 0)
-		ask(&reading->vf_key, "spoofchk");
-	if (read_choice(r, "trust", switches, ARRAY_SIZE(switches), "\"on\" or \"off\"") >= 0)
-		ask(&reading->vf_key, "trust");
-	if (read_choice(r, "link_state", states, ARRAY_SIZE(states),
-			"\"auto\", \"enable\" or \"disable\"") >= 0)
-		ask(&reading->vf_key, "link_state");
-}
-
-/* RDMA and InfiniBand: likewise. */
-
-static void read_guid(struct reading *reading, struct json_reader *r, const char *key)
-{
-	const char *text;
-	uint64_t guid;
-
-	if (!json_str(r, key, &text))
-		return;
-	if (guid_parse(text, &guid) < 0)
-		json_bad(r, key, "must be a GUID (02:00:00:00:00:00:00:01), not all zeros or ones");
-	else
-		ask(&reading->ib_key, key);
-}
-
-static void read_pkey(struct reading *reading)
-{
-	struct json_reader *r = &reading->top;
-	const char *text;
-	unsigned long value;
-	char *end;
-
-	if (!json_str(r, "pkey", &text))
-		return;
-	value = strtoul(text, &end, 16);
-	if (strncasecmp(text, "0x", 2) != 0 || *end || end - text > 6 || !(value & 0x7fff))
-		json_bad(r, "pkey", "must be 0x0001..0xffff with a partition in its low 15 bits");
-	else
-		ask(&reading->ib_key, "pkey");
-}
-
-static void read_rdma(struct reading *reading)
-{
-	static const char *const wishes[] = { "auto", "none", "required" };
-	struct json_reader *r = &reading->top;
-	bool value = false;
-
-	if (read_choice(r, "rdma", wishes, ARRAY_SIZE(wishes),
-			"\"auto\", \"required\" or \"none\"") == 2)
-		ask(&reading->rdma_key, "rdma");
-	if (json_bool(r, "rdmaIsolation", &value) && value)
-		ask(&reading->rdma_key, "rdmaIsolation");
-	value = false;
-	if (json_bool(r, "ibKubernetesEnabled", &value) && value)
-		ask(&reading->ib_key, "ibKubernetesEnabled");
-	value = false;
-	if (json_bool(r, "vfioPciMode", &value) && value)
-		ask(&reading->vfio_key, "vfioPciMode");
-	read_guid(reading, r, "guid");
-	read_pkey(reading);
-}
-
-/* Whatever is asked and cannot be done yet. Silence would be a lie. */
-static void refuse_unbuilt(struct reading *reading)
-{
-	struct json_reader *r = &reading->top;
-	bool netdev = strncmp(reading->conf->device, "net:", 4) == 0;
-
-	if (reading->vf_key && netdev)
-		json_bad(r, reading->vf_key,
-			 "needs a VF (deviceID), and \"device\" names a netdev");
-	else if (reading->vf_key)
-		json_bad(r, reading->vf_key, "this version does not set VF attributes yet");
-	if (reading->rdma_key)
-		json_bad(r, reading->rdma_key, "this version does not move RDMA devices yet");
-	if (reading->ib_key)
-		json_bad(r, reading->ib_key, "this version does not configure InfiniBand yet");
-	if (reading->vfio_key)
-		json_bad(r, reading->vfio_key, "this version does not serve vfio-pci yet");
 }
 
 /* How it is to look in the pod. */
@@ -471,7 +314,10 @@ static void read_ipam(struct reading *reading)
 		read_ours(reading, ipam);
 }
 
-/* "rail" at top level says which rail the device is on; it has to be the addresses' own. */
+/*
+ * "rail" at top level says which rail the device is on; it has to be the addresses' own. Where no
+ * device is named any VF of that rail will do.
+ */
 static void read_rail(struct reading *reading)
 {
 	struct json_reader *r = &reading->top;
@@ -479,6 +325,8 @@ static void read_rail(struct reading *reading)
 	const char *rail = NULL;
 
 	read_pool_name(r, "rail", &rail);
+	if (!rail && !conf->device[0])
+		json_missing(r, "deviceID\", \"device\" or \"rail");
 	if (!rail)
 		return;
 	if (!conf->pool)
@@ -486,6 +334,7 @@ static void read_rail(struct reading *reading)
 	else if (conf->rail && strcmp(conf->rail, rail) != 0)
 		json_bad(r, "rail", "contradicts \"ipam.rail\", which says %s", conf->rail);
 	conf->rail = rail;
+	conf->choose_device = !conf->device[0];
 }
 
 static void read_ips(struct json_reader *r, struct netconf *conf)
@@ -521,10 +370,10 @@ static int read_runtime(struct reading *reading, json_t *obj)
 	if (!json_is_object(obj))
 		return 0;
 	json_read(&r, obj, "runtimeConfig", reading->err);
-	read_function(&r, "deviceID", conf->device);
+	conf->from_plugin = read_function(&r, "deviceID", conf->device);
 	read_mac(&r, &conf->mac);
 	read_ips(&r, conf);
-	read_guid(reading, &r, "infinibandGUID");
+	read_guid(reading, &r, "infinibandGUID", "runtimeConfig.infinibandGUID");
 	read_path(&r, "CNIDeviceInfoFile", &conf->devinfo_file);
 	return json_finish(&r, READ_LENIENT);
 }
@@ -532,12 +381,15 @@ static int read_runtime(struct reading *reading, json_t *obj)
 static int read_cni_args(struct reading *reading, json_t *obj)
 {
 	struct json_reader r;
+	const char *app;
 
 	if (!json_is_object(obj))
 		return 0;
 	json_read(&r, obj, "args.cni", reading->err);
 	read_ips(&r, reading->conf);
-	read_guid(reading, &r, "guid");
+	read_guid(reading, &r, "guid", "args.cni.guid");
+	app = text_of(obj, "mellanox.infiniband.app");
+	reading->ib_is_prepared = app && strcmp(app, "configured") == 0;
 	return json_finish(&r, READ_LENIENT);
 }
 
@@ -635,7 +487,7 @@ static void read_main(struct reading *reading)
 	if (conf->ip_count > 0 && conf->ipam == IPAM_NONE)
 		json_bad(r, "ipam", "is needed, because addresses are asked for");
 	if (json_finish(r, READ_STRICT) == 0)
-		refuse_unbuilt(reading);
+		check_device(reading);
 }
 
 int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct netconf *ret_conf,
@@ -664,50 +516,4 @@ int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct n
 	if (r == 0)
 		*ret_conf = conf;
 	return r;
-}
-
-/* In a chain behind the plugin that attached the netdev. */
-
-static const char *const netdev_keys[] = { "device",
-					   "rail",
-					   "ipam",
-					   "mac",
-					   "mtu",
-					   "dad",
-					   "routing",
-					   "vlan",
-					   "vlanQoS",
-					   "vlanProto",
-					   "min_tx_rate",
-					   "trust",
-					   "spoofchk",
-					   "max_tx_rate",
-					   "link_state",
-					   "guid",
-					   "pkey",
-					   "vfioPciMode",
-					   "ibKubernetesEnabled" };
-
-static bool says_something(json_t *value)
-{
-	return value && !json_is_false(value) &&
-	       !(json_is_object(value) && json_object_size(value) == 0);
-}
-
-int netconf_rdma_only(struct netconf *conf, struct err *err)
-{
-	struct json_reader r;
-
-	json_read(&r, conf->json, "", err);
-	for (size_t i = 0; i < ARRAY_SIZE(netdev_keys); i++) {
-		if (says_something(json_object_get(conf->json, netdev_keys[i])))
-			json_bad(&r, netdev_keys[i],
-				 "the chain's main plugin has made the interface: leave it out");
-	}
-	if (conf->rdma_wish == RDMA_WISH_NONE)
-		json_bad(&r, "rdma",
-			 "the chain's main plugin has made the interface: nothing is left to do");
-	conf->rdma_only = true;
-	conf->guid = 0; /* args.cni.guid was for the main plugin */
-	return json_finish(&r, READ_LENIENT);
 }

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "cni/result.h"
 
 /* What a verb needs (CNI specification, section "CNI operations"). */
 static const struct {
@@ -113,6 +114,17 @@ static int check_version(struct request *request, struct err *err)
 	return 0;
 }
 
+/* What the chain has made already decides what there is left to do. */
+static int read_chain(const struct request *request, struct netconf *conf, struct err *err)
+{
+	size_t ignored;
+
+	if (request->ipam_only ||
+	    !result_interface(conf->prev_result, request->env.ifname, request->env.netns, &ignored))
+		return 0;
+	return netconf_rdma_only(conf, err);
+}
+
 static int read_conf(struct request *request, struct err *err)
 {
 	struct netconf conf;
@@ -123,6 +135,8 @@ static int read_conf(struct request *request, struct err *err)
 		if (r == 0)
 			r = netconf_read(request->json, &request->args, request->ipam_only, &conf,
 					 err);
+		if (r == 0)
+			r = read_chain(request, &conf, err);
 	} else {
 		r = netconf_skim(request->json, &conf, err);
 	}

@@ -19,6 +19,10 @@
 #define CONF(more) "{\"cniVersion\":\"1.0.0\",\"name\":\"rail0\",\"type\":\"spur\"" more "}"
 /* With a device, so that nothing but @more can be wrong. */
 #define ADD(more) CONF(",\"device\":\"eth1\"" more)
+/* Likewise, with a VF, or an auxiliary device. */
+#define VF(more)  CONF(",\"deviceID\":\"0000:1a:00.1\"" more)
+#define AUX(more) CONF(",\"deviceID\":\"mlx5_core.sf.4\"" more)
+#define GUID      "\"02:00:00:00:00:00:00:01\""
 #define OURS      ",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"train\"}"
 
 static const struct request_env add_env = {
@@ -52,7 +56,14 @@ static void test_every_key(void **state)
 	} rows[] = {
 		{ ADD(""), 0, NULL },
 		/* which device */
-		{ CONF(""), 7, "\"deviceID\" or \"device\"" },
+		{ CONF(""), 7, "\"deviceID\", \"device\" or \"rail\": is required" },
+		{ CONF(OURS), 7, "is required" },
+		{ CONF(OURS ",\"rail\":\"r\""), 0, NULL },
+		{ CONF(",\"rail\":\"r\""), 7, "needs \"ipam\" spur-ipam" },
+		{ CONF(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"rail\":\"r\"}"), 7,
+		  "is required" },
+		{ CONF(OURS ",\"rail\":\"r\",\"vlan\":5,\"guid\":" GUID), 0, NULL },
+		{ VF(OURS ",\"rail\":\"r\""), 0, NULL },
 		{ CONF(",\"device\":1"), 7, "key \"device\"" },
 		{ CONF(",\"device\":\"0123456789abcdef\""), 7, "key \"device\"" },
 		{ CONF(",\"device\":\"0123456789abcde\""), 0, NULL },
@@ -88,50 +99,125 @@ static void test_every_key(void **state)
 		{ ADD(",\"ready\":{\"timeout_ms\":30001}"), 7, "ready.timeout_ms" },
 		{ ADD(",\"ready\":{\"timeout\":1}"), 2, "ready.timeout" },
 		{ ADD(",\"ready\":true"), 7, "key \"ready\"" },
-		/* attributes of a VF: checked first, then refused */
-		{ ADD(",\"vlan\":0"), 7, "needs a VF" },
-		{ ADD(",\"vlan\":4094"), 7, "needs a VF" },
-		{ ADD(",\"vlan\":4095"), 7, "0..4094" },
-		{ ADD(",\"vlan\":\"1\""), 7, "0..4094" },
-		{ ADD(",\"vlanQoS\":1"), 7, "needs \"vlan\"" },
-		{ ADD(",\"vlan\":1,\"vlanQoS\":8"), 7, "0..7" },
-		{ ADD(",\"vlan\":0,\"vlanQoS\":1"), 7, "must be 0 with" },
-		{ ADD(",\"vlanProto\":\"802.1q\""), 7, "needs \"vlan\"" },
-		{ ADD(",\"vlan\":1,\"vlanProto\":\"802.1x\""), 7, "802.1ad" },
-		{ ADD(",\"vlan\":0,\"vlanProto\":\"802.1AD\""), 7, "other than 0" },
-		{ ADD(",\"vlan\":1,\"vlanProto\":\"802.1AD\""), 7, "needs a VF" },
-		{ ADD(",\"spoofchk\":\"ture\""), 7, "\"on\" or \"off\"" },
-		{ ADD(",\"spoofchk\":\"off\""), 7, "needs a VF" },
-		{ ADD(",\"trust\":true"), 7, "must be a string" },
-		{ ADD(",\"trust\":\"on\""), 7, "needs a VF" },
-		{ ADD(",\"link_state\":\"up\""), 7, "\"auto\", \"enable\" or \"disable\"" },
-		{ ADD(",\"link_state\":\"auto\""), 7, "needs a VF" },
-		{ ADD(",\"min_tx_rate\":-1"), 7, "min_tx_rate" },
-		{ ADD(",\"min_tx_rate\":2,\"max_tx_rate\":1"), 7, "must not be above" },
-		{ ADD(",\"min_tx_rate\":2,\"max_tx_rate\":0"), 7, "needs a VF" },
-		{ ADD(",\"max_tx_rate\":0"), 7, "needs a VF" },
-		{ CONF(",\"deviceID\":\"0000:1a:00.1\",\"vlan\":5"), 7,
-		  "key \"vlan\": 5: this version does not set VF attributes yet" },
-		/* RDMA and InfiniBand: likewise */
-		{ ADD(",\"rdma\":\"auto\""), 0, NULL },
-		{ ADD(",\"rdma\":\"none\""), 0, NULL },
-		{ ADD(",\"rdma\":\"required\""), 7, "does not move RDMA devices" },
-		{ ADD(",\"rdma\":\"yes\""), 7, "\"auto\", \"required\" or \"none\"" },
-		{ ADD(",\"rdmaIsolation\":false"), 0, NULL },
-		{ ADD(",\"rdmaIsolation\":true"), 7, "does not move RDMA devices" },
-		{ ADD(",\"rdmaIsolation\":1"), 7, "must be true or false" },
-		{ ADD(",\"guid\":\"02:00:00:00:00:00:00:01\""), 7, "InfiniBand" },
-		{ ADD(",\"guid\":\"00:00:00:00:00:00:00:00\""), 7, "must be a GUID" },
+		/* attributes of a VF */
+		{ ADD(",\"vlan\":0"), 7, "\"device\" names a netdev" },
+		{ ADD(",\"vlan\":1,\"vlanProto\":\"802.1AD\""), 7, "\"device\" names a netdev" },
+		{ ADD(",\"spoofchk\":\"off\""), 7, "\"device\" names a netdev" },
+		{ ADD(",\"trust\":\"on\""), 7, "\"device\" names a netdev" },
+		{ ADD(",\"link_state\":\"auto\""), 7, "\"device\" names a netdev" },
+		{ ADD(",\"min_tx_rate\":0"), 7, "\"device\" names a netdev" },
+		{ ADD(",\"max_tx_rate\":0"), 7, "\"device\" names a netdev" },
+		{ ADD(",\"guid\":\"02:00:00:00:00:00:00:01\""), 7, "\"device\" names a netdev" },
+		{ ADD(",\"vfioPciMode\":true"), 7, "\"device\" names a netdev" },
+		{ AUX(",\"vlan\":0"), 7, "an auxiliary device has no PF" },
+		{ AUX(",\"vlan\":1,\"vlanProto\":\"802.1AD\""), 7,
+		  "an auxiliary device has no PF" },
+		{ AUX(",\"spoofchk\":\"off\""), 7, "an auxiliary device has no PF" },
+		{ AUX(",\"trust\":\"on\""), 7, "an auxiliary device has no PF" },
+		{ AUX(",\"link_state\":\"auto\""), 7, "an auxiliary device has no PF" },
+		{ AUX(",\"min_tx_rate\":0"), 7, "an auxiliary device has no PF" },
+		{ AUX(",\"max_tx_rate\":0"), 7, "an auxiliary device has no PF" },
+		{ AUX(",\"guid\":\"02:00:00:00:00:00:00:01\""), 7,
+		  "an auxiliary device has no PF" },
+		{ AUX(",\"vfioPciMode\":true"), 7, "an auxiliary device has no PF" },
+		{ VF(",\"vlan\":0"), 0, NULL },
+		{ VF(",\"vlan\":4094"), 0, NULL },
+		{ VF(",\"vlan\":1,\"vlanQoS\":7"), 0, NULL },
+		{ VF(",\"vlan\":0,\"vlanQoS\":0"), 0, NULL },
+		{ VF(",\"vlan\":1,\"vlanProto\":\"802.1AD\""), 0, NULL },
+		{ VF(",\"vlan\":0,\"vlanProto\":\"802.1q\""), 0, NULL },
+		{ VF(",\"spoofchk\":\"ON\""), 0, NULL },
+		{ VF(",\"trust\":\"off\""), 0, NULL },
+		{ VF(",\"link_state\":\"Enable\""), 0, NULL },
+		{ VF(",\"min_tx_rate\":2,\"max_tx_rate\":0"), 0, NULL },
+		{ VF(",\"min_tx_rate\":2147483647"), 0, NULL },
+		{ VF(",\"max_tx_rate\":2147483647"), 0, NULL },
+		{ VF(",\"vlan\":4095"), 7, "0..4094" },
+		{ VF(",\"vlan\":-1"), 7, "0..4094" },
+		{ VF(",\"vlan\":\"1\""), 7, "0..4094" },
+		{ VF(",\"vlanQoS\":1"), 7, "needs \"vlan\"" },
+		{ VF(",\"vlan\":1,\"vlanQoS\":8"), 7, "0..7" },
+		{ VF(",\"vlan\":0,\"vlanQoS\":1"), 7, "must be 0 with" },
+		{ VF(",\"vlanProto\":\"802.1q\""), 7, "needs \"vlan\"" },
+		{ VF(",\"vlan\":1,\"vlanProto\":\"802.1x\""), 7, "802.1ad" },
+		{ VF(",\"vlan\":0,\"vlanProto\":\"802.1AD\""), 7, "other than 0" },
+		{ VF(",\"spoofchk\":\"ture\""), 7, "\"on\" or \"off\"" },
+		{ VF(",\"trust\":true"), 7, "must be a string" },
+		{ VF(",\"link_state\":\"up\""), 7, "\"auto\", \"enable\" or \"disable\"" },
+		{ VF(",\"min_tx_rate\":-1"), 7, "min_tx_rate" },
+		{ VF(",\"max_tx_rate\":2147483648"), 7, "0..2147483647" },
+		{ VF(",\"min_tx_rate\":2,\"max_tx_rate\":1"), 7, "must not be above" },
+		/* RDMA */
+		{ VF(",\"rdma\":\"auto\""), 0, NULL },
+		{ VF(",\"rdma\":\"none\""), 0, NULL },
+		{ VF(",\"rdma\":\"Required\""), 0, NULL },
+		{ VF(",\"rdmaIsolation\":false,\"rdma\":\"none\""), 0, NULL },
+		{ VF(",\"rdmaIsolation\":true"), 0, NULL },
+		{ VF(",\"rdmaIsolation\":true,\"rdma\":\"required\""), 0, NULL },
+		{ VF(",\"rdmaName\":\"mlx5_0\""), 0, NULL },
+		{ ADD(",\"rdma\":\"required\""), 0, NULL },
+		{ AUX(",\"rdma\":\"required\",\"rdmaName\":\"mlx5_0\""), 0, NULL },
+		{ VF(",\"rdma\":\"yes\""), 7, "\"auto\", \"required\" or \"none\"" },
+		{ VF(",\"rdma\":true"), 7, "must be a string" },
+		{ VF(",\"rdmaIsolation\":1"), 7, "must be true or false" },
+		{ VF(",\"rdmaIsolation\":true,\"rdma\":\"none\""), 7,
+		  "key \"rdmaIsolation\": true: contradicts \"rdma\", which says none" },
+		{ VF(",\"rdmaIsolation\":true,\"rdma\":\"auto\""), 7, "which says auto" },
+		{ VF(",\"rdmaName\":\"\""), 7, "key \"rdmaName\"" },
+		{ VF(",\"rdmaName\":\"a/b\""), 7, "key \"rdmaName\"" },
+		{ VF(",\"rdmaName\":7"), 7, "key \"rdmaName\"" },
+		{ VF(",\"rdmaName\":"
+		     "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\""),
+		  7, "at most 63" },
+		{ VF(",\"rdmaName\":\"mlx5_0\",\"rdma\":\"none\""), 7, "contradicts \"rdma\"" },
+		/* InfiniBand */
+		{ VF(",\"guid\":\"02:00:00:00:00:00:00:01\""), 0, NULL },
+		{ VF(",\"guid\":\"FE:00:00:00:00:00:00:01\""), 0, NULL },
+		{ VF(",\"guid\":\"\""), 0, NULL },
+		{ VF(",\"runtimeConfig\":{\"infinibandGUID\":\"02:00:00:00:00:00:00:01\"}"), 0,
+		  NULL },
+		{ VF(",\"args\":{\"cni\":{\"guid\":\"02:00:00:00:00:00:00:01\"}}"), 0, NULL },
+		{ VF(",\"pkey\":\"0x8001\""), 0, NULL },
+		{ VF(",\"pkey\":\"0x7fff\""), 0, NULL },
+		{ VF(",\"pkey\":\"0x1\""), 0, NULL },
+		{ VF(",\"ibKubernetesEnabled\":false"), 0, NULL },
+		{ VF(",\"ibKubernetesEnabled\":true,\"args\":{\"cni\":{\"guid\":\"02:00:00:00:00:"
+		     "00:00:01\",\"mellanox.infiniband.app\":\"configured\"}}"),
+		  0, NULL },
+		{ VF(",\"ibKubernetesEnabled\":true,\"args\":{\"cni\":{\"mellanox.infiniband.app\":"
+		     "\"configured\"}},\"runtimeConfig\":{\"infinibandGUID\":\"02:00:00:00:00:00:"
+		     "00:01\"}"),
+		  0, NULL },
+		{ VF(",\"guid\":\"00:00:00:00:00:00:00:00\""), 7, "must be a GUID" },
+		{ VF(",\"guid\":\"ff:ff:ff:ff:ff:ff:ff:ff\""), 7, "must be a GUID" },
+		{ VF(",\"guid\":\"03:00:00:00:00:00:00:01\""), 7, "multicast" },
+		{ VF(",\"guid\":\"02:00:00:00:00:01\""), 7, "must be a GUID" },
+		{ VF(",\"guid\":2"), 7, "must be a string" },
+		{ VF(",\"runtimeConfig\":{\"infinibandGUID\":\"zz\"}"), 7,
+		  "runtimeConfig.infinibandGUID" },
+		{ VF(",\"args\":{\"cni\":{\"guid\":\"zz\"}}"), 7, "args.cni.guid" },
+		{ VF(",\"pkey\":\"0x8000\""), 7, "low 15 bits" },
+		{ VF(",\"pkey\":\"0x0000\""), 7, "low 15 bits" },
+		{ VF(",\"pkey\":\"8001\""), 7, "low 15 bits" },
+		{ VF(",\"pkey\":\"0x\""), 7, "low 15 bits" },
+		{ VF(",\"pkey\":\"0x10001\""), 7, "low 15 bits" },
+		{ VF(",\"pkey\":32769"), 7, "must be a string" },
+		{ VF(",\"ibKubernetesEnabled\":1"), 7, "must be true or false" },
+		{ VF(",\"ibKubernetesEnabled\":true"), 11, "mellanox.infiniband.app is not" },
+		{ VF(",\"ibKubernetesEnabled\":true,\"args\":{\"cni\":{\"mellanox.infiniband.app\":"
+		     "\"pending\"}}"),
+		  11, "mellanox.infiniband.app is not" },
+		{ VF(",\"ibKubernetesEnabled\":true,\"args\":{\"cni\":{\"mellanox.infiniband.app\":"
+		     "\"configured\"}}"),
+		  11, "no GUID" },
 		{ ADD(",\"runtimeConfig\":{\"infinibandGUID\":\"02:00:00:00:00:00:00:01\"}"), 7,
-		  "InfiniBand" },
-		{ ADD(",\"args\":{\"cni\":{\"guid\":\"zz\"}}"), 7, "args.cni.guid" },
-		{ ADD(",\"pkey\":\"0x8001\""), 7, "InfiniBand" },
-		{ ADD(",\"pkey\":\"0x8000\""), 7, "low 15 bits" },
-		{ ADD(",\"pkey\":\"8001\""), 7, "low 15 bits" },
-		{ ADD(",\"pkey\":\"0x\""), 7, "low 15 bits" },
-		{ ADD(",\"ibKubernetesEnabled\":true"), 7, "InfiniBand" },
-		{ ADD(",\"ibKubernetesEnabled\":false"), 0, NULL },
-		{ ADD(",\"vfioPciMode\":true"), 7, "vfio" },
+		  "key \"runtimeConfig.infinibandGUID\": needs a VF" },
+		/* vfio */
+		{ VF(",\"vfioPciMode\":true"), 0, NULL },
+		{ VF(",\"vfioPciMode\":true,\"rdma\":\"none\""), 0, NULL },
+		{ VF(",\"vfioPciMode\":1"), 7, "true or false" },
+		{ VF(",\"vfioPciMode\":true,\"rdma\":\"required\""), 7, "contradicts \"rdma\"" },
+		{ VF(",\"vfioPciMode\":true,\"rdmaName\":\"a\""), 7, "contradicts \"rdmaName\"" },
 		/* addresses */
 		{ ADD(",\"ipam\":{}"), 0, NULL },
 		{ ADD(",\"ipam\":[]"), 7, "key \"ipam\"" },
@@ -394,6 +480,165 @@ static void test_what_is_read(void **state)
 	request_free(&request);
 }
 
+static void test_what_is_read_of_a_vf(void **state)
+{
+	struct request request;
+
+	(void)state;
+	read_good(NULL,
+		  VF(",\"vlan\":7,\"vlanQoS\":3,\"vlanProto\":\"802.1ad\",\"max_tx_rate\":100,"
+		     "\"trust\":\"on\",\"spoofchk\":\"off\",\"link_state\":\"disable\","
+		     "\"rdmaIsolation\":true,\"rdmaName\":\"mlx5_0\",\"pkey\":\"0x8005\""),
+		  &request);
+	assert_int_equal(request.conf.vf.known, VF_BIT(VF_VLAN) | VF_BIT(VF_RATE) |
+							VF_BIT(VF_SPOOFCHK) | VF_BIT(VF_TRUST) |
+							VF_BIT(VF_LINK_STATE));
+	assert_int_equal(request.conf.vf.vlan, 7);
+	assert_int_equal(request.conf.vf.qos, 3);
+	assert_true(request.conf.vf.vlan_ad);
+	assert_false(request.conf.min_rate_asked);
+	assert_true(request.conf.max_rate_asked);
+	assert_int_equal(request.conf.vf.max_rate, 100);
+	assert_true(request.conf.vf.trust);
+	assert_false(request.conf.vf.spoofchk);
+	assert_int_equal(request.conf.vf.link_state, VF_LINK_DISABLE);
+	assert_int_equal(request.conf.rdma_wish, RDMA_WISH_REQUIRED);
+	assert_true(request.conf.rdma_isolation);
+	assert_string_equal(request.conf.rdma_name, "mlx5_0");
+	assert_int_equal(request.conf.pkey, 0x8005);
+	assert_int_equal(request.conf.guid, 0);
+	assert_false(request.conf.from_plugin || request.conf.choose_device ||
+		     request.conf.rdma_only || request.conf.vfio);
+	request_free(&request);
+	read_good(NULL, VF(""), &request);
+	assert_int_equal(request.conf.vf.known, 0);
+	assert_int_equal(request.conf.rdma_wish, RDMA_WISH_AUTO);
+	request_free(&request);
+}
+
+static void test_who_named_the_device(void **state)
+{
+	static const struct {
+		const char *text;
+		bool from_plugin, choose;
+	} rows[] = {
+		{ VF(""), false, false },
+		{ CONF(",\"pciBusID\":\"0000:1a:00.1\""), false, false },
+		{ VF(",\"pciBusID\":\"0000:1a:00.1\""), true, false },
+		{ VF(",\"pciBusID\":\"\""), false, false },
+		{ CONF(",\"runtimeConfig\":{\"deviceID\":\"0000:1a:00.1\"}"), true, false },
+		{ VF(OURS ",\"rail\":\"r\""), false, false },
+		{ CONF(OURS ",\"rail\":\"r\""), false, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct request request;
+
+		read_good(NULL, rows[i].text, &request);
+		assert_int_equal(request.conf.from_plugin, rows[i].from_plugin);
+		assert_int_equal(request.conf.choose_device, rows[i].choose);
+		assert_int_equal(!request.conf.device[0], rows[i].choose);
+		request_free(&request);
+	}
+}
+
+static void test_precedence_of_guids(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t guid;
+	} rows[] = {
+		{ VF(",\"guid\":\"02:00:00:00:00:00:00:03\",\"args\":{\"cni\":{\"guid\":"
+		     "\"02:00:00:00:00:00:00:02\"}},\"runtimeConfig\":{\"infinibandGUID\":" GUID
+		     "}"),
+		  0x0200000000000001 },
+		{ VF(",\"guid\":\"02:00:00:00:00:00:00:03\",\"args\":{\"cni\":{\"guid\":"
+		     "\"02:00:00:00:00:00:00:02\"}},\"runtimeConfig\":{\"infinibandGUID\":\"\"}"),
+		  0x0200000000000002 },
+		{ VF(",\"guid\":\"02:00:00:00:00:00:00:03\""), 0x0200000000000003 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct request request;
+
+		read_good(NULL, rows[i].text, &request);
+		assert_int_equal(request.conf.guid, rows[i].guid);
+		request_free(&request);
+	}
+}
+
+#define IN_POD                                                                               \
+	",\"prevResult\":{\"interfaces\":[{\"name\":\"lo\"},{\"name\":\"net1\",\"sandbox\":" \
+	"\"/run/netns/a\"}]}"
+
+/* Behind a main plugin that has put net1 into this pod: its RDMA device, and nothing else. */
+static void test_behind_a_main_plugin(void **state)
+{
+	static const char *const refused[] = {
+		",\"mac\":\"02:00:00:00:00:01\"",
+		",\"mtu\":1500",
+		",\"dad\":true",
+		",\"routing\":{\"table\":1}",
+		OURS,
+		",\"rail\":\"r\"" OURS,
+		",\"vlan\":5",
+		",\"min_tx_rate\":5",
+		",\"max_tx_rate\":5",
+		",\"spoofchk\":\"on\"",
+		",\"trust\":\"on\"",
+		",\"link_state\":\"auto\"",
+		",\"guid\":" GUID,
+		",\"pkey\":\"0x8001\"",
+		",\"vfioPciMode\":true",
+		",\"rdma\":\"none\"",
+	};
+	char text[1024];
+	struct request request;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		(void)snprintf(text, sizeof(text), VF("%s") "", refused[i]);
+		expect(&add_env, text, 0, NULL);
+		(void)snprintf(text, sizeof(text), VF("%s" IN_POD) "", refused[i]);
+		expect(&add_env, text, ERR_VALUE, "the chain's main plugin has made the interface");
+	}
+	expect(&add_env, ADD(IN_POD), ERR_VALUE, "key \"device\"");
+	expect(&add_env, CONF(IN_POD), ERR_VALUE, "is required");
+	read_good(NULL,
+		  VF(IN_POD ",\"rdma\":\"required\",\"rdmaName\":\"a\",\"ipam\":{},\"dad\":false,"
+			    "\"ready\":{\"timeout_ms\":5},\"args\":{\"cni\":{\"guid\":" GUID "}}"),
+		  &request);
+	assert_true(request.conf.rdma_only);
+	assert_int_equal(request.conf.guid, 0);
+	request_free(&request);
+	read_good(NULL, AUX(IN_POD), &request);
+	assert_true(request.conf.rdma_only);
+	request_free(&request);
+}
+
+/* Another interface, another pod: there is a device to attach. */
+static void test_beside_a_main_plugin(void **state)
+{
+	static const char *const texts[] = {
+		VF(",\"mtu\":1500,\"prevResult\":{}"),
+		VF(",\"mtu\":1500,\"prevResult\":{\"interfaces\":[{\"name\":\"eth0\",\"sandbox\":"
+		   "\"/run/netns/a\"}]}"),
+		VF(",\"mtu\":1500,\"prevResult\":{\"interfaces\":[{\"name\":\"net1\",\"sandbox\":"
+		   "\"/run/netns/b\"},{\"name\":\"net1\"}]}"),
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		struct request request;
+
+		read_good(NULL, texts[i], &request);
+		assert_false(request.conf.rdma_only);
+		request_free(&request);
+	}
+}
+
 /* As spur-ipam, all keys but ipam belong to another plugin. */
 static void test_ipam_only(void **state)
 {
@@ -449,6 +694,11 @@ int main(void)
 		cmocka_unit_test(test_del_needs_little),
 		cmocka_unit_test(test_verbs_and_versions),
 		cmocka_unit_test(test_precedence),
+		cmocka_unit_test(test_what_is_read_of_a_vf),
+		cmocka_unit_test(test_who_named_the_device),
+		cmocka_unit_test(test_precedence_of_guids),
+		cmocka_unit_test(test_behind_a_main_plugin),
+		cmocka_unit_test(test_beside_a_main_plugin),
 		cmocka_unit_test(test_what_is_read),
 		cmocka_unit_test(test_ipam_only),
 		cmocka_unit_test(test_what_is_kept),
