@@ -13,6 +13,7 @@
 Everything is found by PCI address: names change when devices move.
 """
 
+import errno
 import json
 import os
 import subprocess
@@ -118,10 +119,10 @@ class Function:
             write(self.pci, self.dir, "driver/unbind")
 
     def bind(self, driver):
-        """To this driver, whatever ids it knows."""
-        write(driver, self.dir, "driver_override")
+        """To this driver, whatever ids it knows; None: to the one that knows its id."""
+        write(driver or "\n", self.dir, "driver_override")
         write(self.pci, "/sys/bus/pci/drivers_probe")
-        assert self.driver() == driver, f"{self.pci}: bound to {self.driver()}, not {driver}"
+        assert self.driver() == driver or not driver, f"{self.pci}: bound to {self.driver()}, not {driver}"
 
     def rebind(self):
         driver = self.driver()
@@ -176,6 +177,58 @@ class Pf(Function):
         for vf in vfs:
             vf.netdev()
         return vfs
+
+    # -- only of one that is fake()
+
+    def knob(self, op, error=None, times=0, late_ms=0):
+        """How its driver answers from now on: with an errno ("EBUSY"), always or so many times; at
+        once but with effect only later; or, with neither, well. op: a file of /sys/kernel/debug/fakeib."""
+        text = f"error {getattr(errno, error)} {times}" if error else f"late {late_ms}" if late_ms else "ok"
+        write(text, DEBUG, self.pci, op)
+
+    def knobs_off(self):
+        for op in entries(DEBUG, self.pci):
+            if op != "calls":
+                self.knob(op)
+
+    def calls(self):
+        """How often the driver was asked for each; "get_config" counts VFs listed."""
+        return {op: int(n) for op, n in (l.split() for l in read(DEBUG, self.pci, "calls").splitlines())}
+
+    def calls_reset(self):
+        write("0", DEBUG, self.pci, "calls")
+
+
+def fake(pf, count, driver="fakeib", **parameters):
+    """Gives a PF the lab's own driver, "fakeib" (InfiniBand) or "fakeeth", and returns its VFs.
+
+    parameters: those of the module, for what is bound from now on, see README.md. A VF of fakeib has
+    its GUIDs at all zero.
+    """
+    run("modprobe", "-a", "ib_core", "ib_uverbs")
+    if not is_loaded("fakeib"):
+        run("insmod", f"{BUILT}/fakeib.ko")
+    for name, value in parameters.items():
+        parameter(name, value)
+    pf.unbind()
+    pf.bind(driver)
+    pf.num_vfs(count)
+    run("ip", "link", "set", pf.netdev(), "up")
+    vfs = [Vf(pf, i) for i in range(count)]
+    for vf in vfs:
+        vf.netdev()
+    return vfs
+
+
+def unfake(pf):
+    """A PF goes back to igb."""
+    pf.unbind()
+    pf.bind(None)
+    pf.netdev()
+
+
+def parameter(name, value):
+    write(int(value), "/sys/module/fakeib/parameters", name)
 
 
 def pfs():
