@@ -273,6 +273,25 @@ int pkey_parse(const char *text, uint16_t *ret_pkey)
 	return 0;
 }
 
+const char *pkey_format(uint16_t pkey, char buf[PKEY_TEXT])
+{
+	(void)snprintf(buf, PKEY_TEXT, "0x%04x", pkey);
+	return buf;
+}
+
+bool rdma_name_is_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > 63 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return false;
+	for (; *name; name++) {
+		if (!isalnum((unsigned char)*name) && !strchr("_.-", *name))
+			return false;
+	}
+	return true;
+}
+
 bool ifname_is_valid(const char *name)
 {
 	size_t len = strlen(name);

@@ -15,6 +15,7 @@ enum {
 	CIDR_TEXT = 50,    /* + "/128" */
 	PCI_TEXT = 13,     /* "0000:1a:00.1" + NUL */
 	GUID_TEXT = 24,    /* "02:00:00:00:00:00:00:01" + NUL */
+	PKEY_TEXT = 7,     /* "0x8001" + NUL */
 	IFNAME_MAX = 15,   /* IFNAMSIZ - 1 */
 	ALTNAME_MAX = 127, /* ALTIFNAMSIZ - 1 */
 };
@@ -80,8 +81,14 @@ bool guid_is_usable(uint64_t guid);
 
 /* "0x8001": 0x0001..0xffff with a partition in the low 15 bits; the top one is full membership. */
 int pkey_parse(const char *text, uint16_t *ret_pkey);
+const char *pkey_format(uint16_t pkey, char buf[PKEY_TEXT]);
 
 /* 1..15 bytes, not "." or "..", no '/', ':' or white space (dev_valid_name() in net/core/dev.c). */
 bool ifname_is_valid(const char *name);
+/*
+ * 1..63 letters, digits, '_', '.' and '-' (IB_DEVICE_NAME_MAX; the kernel would take '%' for a
+ * pattern), not "." or "..".
+ */
+bool rdma_name_is_valid(const char *name);
 /* ^[a-zA-Z0-9][a-zA-Z0-9_.-]*$, as the CNI specification has container IDs and network names. */
 bool id_is_valid(const char *id);

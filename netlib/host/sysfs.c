@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -242,7 +244,266 @@ int sysfs_aux_device(int root_fd, const char *name, struct aux_device *ret_devic
 		return err_sys(err, -r, ERR_DEVICE, "find PCI function of auxiliary device %s",
 			       name);
 	r = own_netdev(dev_fd, aux.netdev, name, err);
-	if (r == 0)
-		*ret_device = aux;
+	if (r < 0)
+		return r;
+	aux.rdma_count = class_entries(dev_fd, "infiniband", aux.rdma, sizeof(aux.rdma));
+	*ret_device = aux;
+	return 0;
+}
+
+int sysfs_mount(int *ret_fd, struct err *err)
+{
+	CLEANUP_CLOSE int context = fsopen("sysfs", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return err_sys(err, errno, ERR_KERNEL, "make sysfs of network namespace");
+	fd = fsmount(context, FSMOUNT_CLOEXEC,
+		     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (fd < 0)
+		return err_sys(err, errno, ERR_KERNEL, "mount sysfs of network namespace");
+	*ret_fd = fd;
+	return 0;
+}
+
+bool sysfs_driver_is_userspace(const char *driver)
+{
+	return strstr(driver, "vfio") || strcmp(driver, "uio_pci_generic") == 0 ||
+	       strcmp(driver, "igb_uio") == 0;
+}
+
+/* sriov_numvfs of a function: 0 for one that has none, or that is no PF. */
+static long read_numvfs(int devices_fd, const char *function)
+{
+	char path[SYSFS_PATH], text[16];
+
+	(void)snprintf(path, sizeof(path), "%.64s/sriov_numvfs", function);
+	return fs_read_small(devices_fd, path, text, sizeof(text)) > 0 ? strtol(text, NULL, 10) : 0;
+}
+
+static int compare_pci(const void *a, const void *b)
+{
+	const struct pci_addr *x = a, *y = b;
+
+	if (x->domain != y->domain)
+		return x->domain < y->domain ? -1 : 1;
+	if (x->bus != y->bus)
+		return x->bus - y->bus;
+	if (x->device != y->device)
+		return x->device - y->device;
+	return x->function - y->function;
+}
+
+struct pf_list {
+	struct pci_addr *pfs;
+	size_t count, room;
+};
+
+static int add_pf(struct pf_list *list, const struct pci_addr *addr)
+{
+	if (list->count == list->room) {
+		size_t room = list->room ? 2 * list->room : 16;
+		struct pci_addr *pfs = reallocarray(list->pfs, room, sizeof(*pfs));
+
+		if (!pfs)
+			return -ENOMEM;
+		list->pfs = pfs;
+		list->room = room;
+	}
+	list->pfs[list->count++] = *addr;
+	return 0;
+}
+
+/* A node without PCI has no PFs. */
+static int collect_pfs(int root_fd, struct pf_list *list)
+{
+	CLEANUP(cleanup_dirp) DIR *dir = open_dir(root_fd, "bus/pci/devices");
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		struct pci_addr addr;
+
+		if (pci_parse(entry->d_name, &addr) < 0 ||
+		    read_numvfs(dirfd(dir), entry->d_name) <= 0)
+			continue;
+		if (add_pf(list, &addr) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int sysfs_list_pfs(int root_fd, int (*each)(const struct pci_addr *pf, void *arg), void *arg,
+		   struct err *err)
+{
+	struct pf_list list = { 0 };
+	CLEANUP_FREE struct pci_addr *owned = NULL;
+	int r = collect_pfs(root_fd, &list);
+
+	owned = list.pfs;
+	if (r < 0)
+		return err_nomem(err);
+	if (list.count > 0)
+		qsort(list.pfs, list.count, sizeof(*list.pfs), compare_pci);
+	for (size_t i = 0; r == 0 && i < list.count; i++)
+		r = each(&list.pfs[i], arg);
 	return r;
+}
+
+/* Opens the directory of a function. */
+static int open_function(int root_fd, const struct pci_addr *addr, int *ret_fd, struct err *err)
+{
+	char path[SYSFS_PATH], text[PCI_TEXT + 4];
+
+	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s", pci_format(addr, text));
+	*ret_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_fd < 0)
+		return err_set(err, ENODEV, ERR_DEVICE, "find PCI function %s: no such function",
+			       text);
+	return 0;
+}
+
+int sysfs_list_vfs(int root_fd, const struct pci_addr *pf,
+		   int (*each)(int vf, const struct pci_addr *addr, void *arg), void *arg,
+		   struct err *err)
+{
+	CLEANUP_CLOSE int pf_fd = -1;
+	char name[24], text[PCI_TEXT + 4];
+	int r = open_function(root_fd, pf, &pf_fd, err);
+
+	for (int i = 0; r == 0 && i < SYSFS_VFS_MAX; i++) {
+		struct pci_addr addr;
+
+		(void)snprintf(name, sizeof(name), "virtfn%d", i);
+		r = link_pci(pf_fd, name, &addr);
+		if (r == -ENOENT)
+			return 0;
+		if (r < 0)
+			return err_sys(err, -r, ERR_DEVICE, "find VF %d of %s", i,
+				       pci_format(pf, text));
+		r = each(i, &addr, arg);
+	}
+	return r;
+}
+
+int sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *err)
+{
+	CLEANUP_CLOSE int dev_fd = -1;
+	char driver[SYSFS_NAME_MAX], text[PCI_TEXT + 4];
+	int r = open_function(root_fd, addr, &dev_fd, err);
+
+	if (r < 0)
+		return r;
+	r = fs_write_small(dev_fd, "driver/unbind", pci_format(addr, text));
+	if (r < 0 && r != -ENOENT) /* -ENOENT: no driver is bound */
+		return err_sys(err, -r, ERR_KERNEL, "take the driver from %s", text);
+	r = fs_write_small(root_fd, "bus/pci/drivers_probe", text);
+	if (r < 0)
+		return err_sys(err, -r, ERR_KERNEL, "probe %s for a driver", text);
+	if (link_end(dev_fd, "driver", driver, sizeof(driver)) < 0)
+		return err_set(err, ENODEV, ERR_DEVICE, "probe %s for a driver: none took it",
+			       text);
+	return 0;
+}
+
+/* Opens the directory of port 1. */
+static int open_port(int root_fd, const char *rdma, int *ret_fd, struct err *err)
+{
+	char path[SYSFS_PATH];
+
+	if (!rdma_name_is_valid(rdma))
+		return err_set(err, EINVAL, ERR_VALUE, "find RDMA device \"%s\": not a name", rdma);
+	(void)snprintf(path, sizeof(path), "class/infiniband/%s/ports/1", rdma);
+	*ret_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_fd < 0)
+		return err_set(err, ENODEV, ERR_DEVICE,
+			       "find port 1 of RDMA device %s: no such device here", rdma);
+	return 0;
+}
+
+int sysfs_rdma_port_active(int root_fd, const char *rdma, bool *ret_active, struct err *err)
+{
+	CLEANUP_CLOSE int port_fd = -1;
+	char state[32];
+	ssize_t n;
+	int r = open_port(root_fd, rdma, &port_fd, err);
+
+	if (r < 0)
+		return r;
+	n = fs_read_small(port_fd, "state", state, sizeof(state)); /* "4: ACTIVE" */
+	if (n < 0)
+		return err_sys(err, (int)-n, ERR_DEVICE, "read state of RDMA device %s", rdma);
+	*ret_active = strtol(state, NULL, 10) == 4; /* IB_PORT_ACTIVE */
+	return 0;
+}
+
+/* The GID that a port makes of an address: v4 as ::ffff:a.b.c.d (rdma_ip2gid()). */
+static struct ip gid_of(const struct ip *ip)
+{
+	struct ip gid = *ip;
+
+	if (ip->family == AF_INET) {
+		gid = (struct ip) { .family = AF_INET6, .bytes = { [10] = 0xff, [11] = 0xff } };
+		memcpy(gid.bytes + 12, ip->bytes, 4);
+	}
+	return gid;
+}
+
+/* The type of an empty GID cannot be read (EINVAL); the GID itself is all zero. */
+static bool is_rocev2(int port_fd, int index)
+{
+	char path[SYSFS_PATH], type[32];
+
+	(void)snprintf(path, sizeof(path), "gid_attrs/types/%d", index);
+	return fs_read_small(port_fd, path, type, sizeof(type)) > 0 && strcmp(type, "RoCE v2") == 0;
+}
+
+int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int *ret_index,
+			 struct err *err)
+{
+	struct ip want = gid_of(ip), gid;
+	CLEANUP_CLOSE int port_fd = -1;
+	char path[SYSFS_PATH], text[IP_TEXT];
+	int r = open_port(root_fd, rdma, &port_fd, err);
+
+	if (r < 0)
+		return r;
+	*ret_index = -1;
+	for (int i = 0;; i++) {
+		ssize_t n;
+
+		(void)snprintf(path, sizeof(path), "gids/%d", i);
+		n = fs_read_small(port_fd, path, text, sizeof(text));
+		if (n < 0)
+			return 0; /* the end of the table */
+		if (ip_parse(text, &gid) == 0 && ip_compare(&gid, &want) == 0 &&
+		    is_rocev2(port_fd, i)) {
+			*ret_index = i;
+			return 0;
+		}
+	}
+}
+
+int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_MAX],
+		      struct err *err)
+{
+	CLEANUP(cleanup_dirp) DIR *dir = open_dir(root_fd, "class/infiniband_verbs");
+	char path[SYSFS_PATH], of[SYSFS_NAME_MAX];
+	struct dirent *entry;
+
+	if (!rdma_name_is_valid(rdma))
+		return err_set(err, EINVAL, ERR_VALUE, "find RDMA device \"%s\": not a name", rdma);
+	ret_uverbs[0] = '\0';
+	while (dir && (entry = readdir(dir))) {
+		size_t len = strlen(entry->d_name);
+
+		/* beside the devices there is a file, abi_version */
+		if (strncmp(entry->d_name, "uverbs", 6) != 0 || len >= SYSFS_NAME_MAX)
+			continue;
+		(void)snprintf(path, sizeof(path), "%.64s/ibdev", entry->d_name);
+		if (fs_read_small(dirfd(dir), path, of, sizeof(of)) > 0 && strcmp(of, rdma) == 0) {
+			memcpy(ret_uverbs, entry->d_name, len + 1);
+			return 0;
+		}
+	}
+	return 0;
 }

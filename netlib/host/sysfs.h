@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What sysfs knows of PCI functions, auxiliary devices and their netdevs, all below a root fd
- * ("/sys", or a fake tree in tests). Reads only.
+ * What sysfs knows of PCI functions, auxiliary devices, their netdevs and RDMA devices, all below a
+ * root fd ("/sys", or a fake tree in tests). Only sysfs_rebind() writes.
  * Sources: Documentation/ABI/testing/sysfs-bus-pci (physfn, virtfnN, sriov_numvfs),
  * drivers/base/auxiliary.c (/sys/bus/auxiliary/devices).
  */
@@ -50,17 +50,23 @@ int sysfs_open(int *ret_fd, struct err *err);
 /*
  * A sysfs of the calling thread's network namespace, mounted nowhere (fsopen(2), fsmount(2), Linux
  * 5.2): what "/sys" shows below net and infiniband is fixed by the namespace it was mounted from.
- * The caller owns *@ret_fd; the mount ends with it.
+ * It cannot be written to. The caller owns *@ret_fd; the mount ends with it.
  */
 int sysfs_mount(int *ret_fd, struct err *err);
 
-/* Is the driver one that hands the function to user space (vfio-pci, uio_pci_generic, igb_uio)? */
+/*
+ * Is the driver one that hands the function to user space (vfio-pci and its variants as
+ * mlx5_vfio_pci, uio_pci_generic, igb_uio)?
+ */
 bool sysfs_driver_is_userspace(const char *driver);
 
-/* Each PF that has VFs (sriov_numvfs > 0), in the order of their addresses. @each: 0 to go on. */
+/*
+ * Each PF that has VFs (sriov_numvfs > 0), in the order of their addresses. @each returns 0 to go
+ * on, >0 to stop well: returns 1.
+ */
 int sysfs_list_pfs(int root_fd, int (*each)(const struct pci_addr *pf, void *arg), void *arg,
 		   struct err *err);
-/* Each VF of @pf: its number and address. */
+/* Each VF of @pf, in the order of their numbers. @each as above. No such PF: -ENODEV. */
 int sysfs_list_vfs(int root_fd, const struct pci_addr *pf,
 		   int (*each)(int vf, const struct pci_addr *addr, void *arg), void *arg,
 		   struct err *err);
@@ -68,14 +74,18 @@ int sysfs_list_vfs(int root_fd, const struct pci_addr *pf,
 /*
  * Takes the driver away from a function and lets the bus find it again (drivers_probe, so that
  * driver_override holds). Returns when the new probe has. Its devices come with it or soon after.
+ * -ENODEV: there is no such function, or no driver took it.
  */
 int sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *err);
 
-/* Port 1 of an RDMA device, by /class/infiniband/<name>/ports/1. */
+/*
+ * Is port 1 of the RDMA device up (/class/infiniband/<name>/ports/1/state)? The device must be
+ * visible in the namespace of @root_fd: -ENODEV with ERR_DEVICE.
+ */
 int sysfs_rdma_port_active(int root_fd, const char *rdma, bool *ret_active, struct err *err);
 /* The index of the RoCE v2 GID of @ip; -1 if there is none (yet). */
 int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int *ret_index,
 			 struct err *err);
-/* "uverbs3" of <function or aux device>/infiniband_verbs, by /class/infiniband_verbs. "": none. */
+/* "uverbs3", by /class/infiniband_verbs/<uverbs>/ibdev. "": none. */
 int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_MAX],
 		      struct err *err);

@@ -31,7 +31,7 @@ int rdma_open(struct wire **ret_wire, struct err *err);
 /* Of the whole node; it can be changed only while no other namespace exists. @wire NULL: absent. */
 int rdma_mode(struct wire *wire, enum rdma_mode *ret_mode, struct err *err);
 
-/* No such device in this namespace: -ENODEV with ERR_DEVICE. */
+/* No such device in this namespace, or no RDMA (@wire NULL): -ENODEV with ERR_DEVICE. */
 int rdma_find(struct wire *wire, const char *name, struct rdma_device *ret_device, struct err *err);
 
 /* "uverbs3": what user space opens. -ENODEV where it has none. */
@@ -44,7 +44,7 @@ int rdma_rename(struct wire *wire, uint32_t index, const char *name, struct err 
 /*
  * Into the namespace behind @netns_fd. The caller has to stand in the device's present namespace,
  * with a socket opened there. -EOPNOTSUPP: shared mode, or a driver that cannot give up its users
- * (no disassociate_ucontext). It can block in the kernel for as long as a user holds on:
- * rdma_move_guarded() of cni/ puts a deadline to it.
+ * (no disassociate_ucontext). It can block in the kernel for as long as a user holds on, past every
+ * deadline of the socket: let a child do it that can be given up.
  */
 int rdma_move(struct wire *wire, uint32_t index, int netns_fd, struct err *err);

@@ -266,3 +266,32 @@ int link_altname_del(struct wire *rt, int ifindex, const char *altname, struct e
 {
 	return change_altname(rt, RTM_DELLINKPROP, 0, ifindex, altname, err);
 }
+
+int link_watch(int *ret_fd, struct err *err)
+{
+	return wire_watch(RTNLGRP_LINK, ret_fd, err, "devices");
+}
+
+struct link_events {
+	void (*each)(int ifindex, bool deleted, void *arg);
+	void *arg;
+};
+
+static void take_event(struct nlmsghdr *header, void *arg)
+{
+	struct link_events *events = arg;
+	struct ifinfomsg *info = nlmsg_data(header);
+
+	if ((header->nlmsg_type != RTM_NEWLINK && header->nlmsg_type != RTM_DELLINK) ||
+	    !nlmsg_valid_hdr(header, sizeof(*info)))
+		return;
+	events->each(info->ifi_index, header->nlmsg_type == RTM_DELLINK, events->arg);
+}
+
+int link_watch_read(int fd, void (*each)(int ifindex, bool deleted, void *arg), void *arg,
+		    struct err *err)
+{
+	struct link_events events = { each, arg };
+
+	return wire_watch_read(fd, take_event, &events, err, "devices");
+}

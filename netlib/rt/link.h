@@ -69,3 +69,12 @@ int link_set(struct wire *rt, const struct link_change *change, struct err *err)
 
 int link_altname_add(struct wire *rt, int ifindex, const char *altname, struct err *err);
 int link_altname_del(struct wire *rt, int ifindex, const char *altname, struct err *err);
+
+/*
+ * A non-blocking socket subscribed to RTNLGRP_LINK; the caller owns *@ret_fd. When readable,
+ * link_watch_read() calls @each for every device that came or changed, or went from this namespace
+ * (@deleted). -ENOBUFS: events were lost, look at all.
+ */
+int link_watch(int *ret_fd, struct err *err);
+int link_watch_read(int fd, void (*each)(int ifindex, bool deleted, void *arg), void *arg,
+		    struct err *err);

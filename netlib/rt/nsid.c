@@ -10,8 +10,6 @@
 #include <netlink/attr.h>
 #include <netlink/msg.h>
 
-#include "base/cleanup.h"
-
 static struct nl_msg *nsid_message(int type, int flags, int attr, uint32_t value)
 {
 	struct rtgenmsg body = { .rtgen_family = AF_UNSPEC };
@@ -117,39 +115,22 @@ int nsid_exists(struct wire *rt, int32_t nsid, bool *ret_exists, struct err *err
 
 int nsid_watch(int *ret_fd, struct err *err)
 {
-	CLEANUP_CLOSE int fd =
-		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
-	int group = RTNLGRP_NSID;
+	return wire_watch(RTNLGRP_NSID, ret_fd, err, "network namespace ids");
+}
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
-	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
-		return err_sys(err, errno, ERR_KERNEL, "watch network namespace ids");
-	*ret_fd = TAKE_FD(fd);
-	return 0;
+static void take_event(struct nlmsghdr *header, void *arg)
+{
+	struct nsid_walk *walk = arg;
+	struct err ignored;
+	int32_t nsid;
+
+	if (header->nlmsg_type == RTM_DELNSID && parse_nsid(header, &nsid, &ignored) == 0)
+		walk->each(nsid, walk->arg);
 }
 
 int nsid_watch_read(int fd, void (*each)(int32_t nsid, void *arg), void *arg, struct err *err)
 {
-	union {
-		struct nlmsghdr header;
-		char bytes[8192]; /* an event is one small message */
-	} buf;
-	ssize_t n;
+	struct nsid_walk walk = { each, arg };
 
-	while ((n = recv(fd, &buf, sizeof(buf), 0)) > 0) {
-		struct nlmsghdr *header = &buf.header;
-
-		for (int left = (int)n; nlmsg_ok(header, left);
-		     header = nlmsg_next(header, &left)) {
-			int32_t nsid;
-
-			if (header->nlmsg_type == RTM_DELNSID &&
-			    parse_nsid(header, &nsid, err) == 0)
-				each(nsid, arg);
-		}
-	}
-	if (n < 0 && errno != EAGAIN)
-		return err_sys(err, errno, ERR_KERNEL, "read network namespace events");
-	return 0;
+	return wire_watch_read(fd, take_event, &walk, err, "network namespace ids");
 }

@@ -31,10 +31,8 @@ struct wire {
 	int fd;
 	uint32_t seq;
 	unsigned int sent;
-	union {
-		struct nlmsghdr header;
-		char bytes[WIRE_BUFFER];
-	} answer;
+	size_t room;
+	struct nlmsghdr *answer; /* of @room bytes */
 };
 
 /* What one exchange carries through the reading of its answers. */
@@ -66,12 +64,27 @@ int wire_open(int protocol, struct wire **ret_wire, struct err *err)
 
 	if (fd < 0 || set_options(fd) < 0)
 		return err_sys(err, errno, ERR_KERNEL, "open netlink socket");
-	wire = malloc(sizeof(*wire));
-	if (!wire)
+	wire = calloc(1, sizeof(*wire));
+	if (!wire || wire_make_room(wire, WIRE_BUFFER) < 0) {
+		free(wire);
 		return err_nomem(err);
+	}
 	wire->fd = TAKE_FD(fd);
-	wire->seq = wire->sent = 0;
 	*ret_wire = wire;
+	return 0;
+}
+
+int wire_make_room(struct wire *wire, size_t size)
+{
+	struct nlmsghdr *answer;
+
+	if (size <= wire->room)
+		return 0;
+	answer = realloc(wire->answer, size);
+	if (!answer)
+		return -ENOMEM;
+	wire->answer = answer;
+	wire->room = size;
 	return 0;
 }
 
@@ -80,6 +93,7 @@ void wire_close(struct wire *wire)
 	if (!wire)
 		return;
 	(void)close(wire->fd);
+	free(wire->answer);
 	free(wire);
 }
 
@@ -164,18 +178,18 @@ static ssize_t receive(struct wire *wire, struct sockaddr_nl *ret_from)
 	ssize_t n;
 
 	do {
-		n = recvfrom(wire->fd, wire->answer.bytes, WIRE_BUFFER, MSG_TRUNC,
+		n = recvfrom(wire->fd, wire->answer, wire->room, MSG_TRUNC,
 			     (struct sockaddr *)ret_from, &len);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	return n > WIRE_BUFFER ? -EMSGSIZE : n;
+	return (size_t)n > wire->room ? -EMSGSIZE : n;
 }
 
 /* Reads one datagram. Returns as take_message(). */
 static int take_datagram(struct wire *wire, struct wire_exchange *x)
 {
-	struct nlmsghdr *header = &wire->answer.header;
+	struct nlmsghdr *header = wire->answer;
 	struct sockaddr_nl from = { 0 };
 	ssize_t n = receive(wire, &from);
 	int left = (int)n, r = 0;
@@ -247,4 +261,37 @@ int wire_request(struct wire *wire, struct nl_msg *msg, struct err *err, const c
 	(void)vsnprintf(text, sizeof(text), what, ap);
 	va_end(ap);
 	return wire_query(wire, msg, NULL, NULL, NULL, err, "%s", text);
+}
+
+int wire_watch(int group, int *ret_fd, struct err *err, const char *what)
+{
+	CLEANUP_CLOSE int fd =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
+	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
+		return err_sys(err, errno, ERR_KERNEL, "watch %s", what);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int wire_watch_read(int fd, void (*each)(struct nlmsghdr *header, void *arg), void *arg,
+		    struct err *err, const char *what)
+{
+	union {
+		struct nlmsghdr header;
+		char bytes[WIRE_BUFFER]; /* an event is one message */
+	} buf;
+	ssize_t n;
+
+	while ((n = recv(fd, &buf, sizeof(buf), 0)) > 0) {
+		struct nlmsghdr *header = &buf.header;
+
+		for (int left = (int)n; nlmsg_ok(header, left); header = nlmsg_next(header, &left))
+			each(header, arg);
+	}
+	if (n < 0 && errno != EAGAIN)
+		return err_sys(err, errno, ERR_KERNEL, "watch %s", what);
+	return 0;
 }

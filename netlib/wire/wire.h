@@ -40,6 +40,12 @@ int wire_request(struct wire *wire, struct nl_msg *msg, struct err *err, const c
 	__attribute__((format(printf, 4, 5)));
 
 /*
+ * Makes the receive buffer at least @size bytes, for good: for a get whose answer is longer than a
+ * page of a dump. 0 or -ENOMEM.
+ */
+int wire_make_room(struct wire *wire, size_t size);
+
+/*
  * As wire_request(), but for a get: calls @parse with each answer. For dumps (NLM_F_DUMP in @msg)
  * called once a message; the whole is repeated if the dump was interrupted, after @restart(@arg).
  */
@@ -47,3 +53,12 @@ typedef int (*wire_parse_fn)(struct nlmsghdr *header, void *arg, struct err *err
 int wire_query(struct wire *wire, struct nl_msg *msg, wire_parse_fn parse, void *arg,
 	       void (*restart)(void *arg), struct err *err, const char *what, ...)
 	__attribute__((format(printf, 7, 8)));
+
+/*
+ * A non-blocking socket subscribed to an rtnetlink group (RTNLGRP_*); the caller owns *@ret_fd.
+ * When it is readable, wire_watch_read() calls @each for every message there is. -ENOBUFS: some
+ * were lost. @what: what is watched, for the error.
+ */
+int wire_watch(int group, int *ret_fd, struct err *err, const char *what);
+int wire_watch_read(int fd, void (*each)(struct nlmsghdr *header, void *arg), void *arg,
+		    struct err *err, const char *what);
