@@ -15,7 +15,7 @@ static int check_record(const struct reserve_request *asked, const struct attach
 	if (strcmp(record->network, asked->key.network) == 0 &&
 	    strcmp(record->container_id, asked->key.container_id) == 0 &&
 	    strcmp(record->ifname, asked->key.ifname) == 0 &&
-	    !record->device.key[0] == !asked->device)
+	    !record->device.key[0] == !(asked->device || asked->choose_device))
 		return 0;
 	return err_set(err, EPROTO, ERR_INTERNAL,
 		       "attachment.reserve: the answer is the record of another attachment");
@@ -35,6 +35,10 @@ int reserve(struct client *client, const struct request *request, const struct s
 		.env = env,
 		.netconf = netconf,
 		.device = conf->device[0] ? conf->device : NULL,
+		.choose_device = conf->choose_device,
+		.rdma_only = conf->rdma_only,
+		.guid = conf->guid,
+		.pkey = conf->pkey,
 		.pool = conf->pool,
 		.rail = conf->rail,
 		.deadline_ms = clock_boot_ms() + PROTO_WAIT_MS,

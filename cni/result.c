@@ -67,17 +67,35 @@ static void set(struct build *build, json_t *object, const char *key, json_t *va
 		build->failed = true;
 }
 
+/* A VF that user space drives has no netdev to be read: it is as its PF was told, or was before. */
+static const struct mac *mac_of(const struct build *build)
+{
+	const struct mac *asked = &build->request->conf.mac;
+
+	if (build->facts->mac.len)
+		return &build->facts->mac;
+	return asked->len ? asked : &build->record->device.vf.state.mac;
+}
+
+static int64_t mtu_of(const struct build *build)
+{
+	return build->facts->mtu ? build->facts->mtu : build->record->device.vf.pf_mtu;
+}
+
 static void add_interface(struct build *build)
 {
 	const struct request *request = build->request;
+	const struct mac *mac = mac_of(build);
 	const char *device = build->record->device.key;
-	char mac[MAC_TEXT];
+	char text[MAC_TEXT];
 	json_t *interface =
-		json_pack("{s:s, s:s, s:s}", "name", request->env.ifname, "mac",
-			  mac_format(&build->facts->mac, mac), "sandbox", request->env.netns);
+		json_pack("{s:s, s:s}", "name", request->env.ifname, "sandbox", request->env.netns);
 
+	if (build->facts->mac.len || mac_is_usable(mac)) /* a PF shows zeros where none is set */
+		set(build, interface, "mac", json_string(mac_format(mac, text)));
 	if (request->conf.version >= CNI_1_1_0) {
-		set(build, interface, "mtu", json_integer(build->facts->mtu));
+		if (mtu_of(build))
+			set(build, interface, "mtu", json_integer(mtu_of(build)));
 		if (strncmp(device, "pci:", 4) == 0)
 			set(build, interface, "pciID", json_string(device + 4));
 	}
@@ -126,6 +144,8 @@ static void begin(struct build *build, json_t *dns)
 
 	build->result = chained ? json_deep_copy(conf->prev_result) : json_object();
 	set(build, build->result, "cniVersion", json_string(cni_version_names[conf->version]));
+	if (conf->rdma_only) /* it has all that there is to say */
+		return;
 	if (!dns)
 		dns = conf->dns;
 	if (!json_object_get(build->result, "dns"))
@@ -138,10 +158,12 @@ int result_build(const struct request *request, const struct attachment *record,
 	struct build build = { request, record, facts, NULL, false };
 
 	begin(&build, dns);
-	if (!request->ipam_only)
+	if (!request->ipam_only && !request->conf.rdma_only)
 		add_interface(&build);
-	add_ips(&build);
-	add_routes(&build);
+	if (!request->conf.rdma_only) {
+		add_ips(&build);
+		add_routes(&build);
+	}
 	if (build.failed) {
 		json_decref(build.result);
 		return err_nomem(err);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -95,6 +96,74 @@ static void test_versions(void **state)
 	}
 }
 
+/* A VF that user space drives: nothing was read back from it. */
+static void build_vfio(enum cni_version version, const char *asked, const char *admin,
+		       json_t **ret_result)
+{
+	struct request request = {
+		.env = { .ifname = "net1", .netns = "/run/netns/a" },
+		.conf = { .version = version },
+	};
+	struct attachment record = {
+		.device = { .key = "pci:0000:1a:00.1", .vf = { .is_vf = true, .pf_mtu = 9000 } },
+	};
+	const struct facts facts = { 0 };
+	struct err err = { 0 };
+
+	if (asked)
+		assert_int_equal(mac_parse(asked, &request.conf.mac), 0);
+	assert_int_equal(mac_parse(admin, &record.device.vf.state.mac), 0);
+	assert_int_equal(result_build(&request, &record, &facts, NULL, ret_result, &err), 0);
+}
+
+static void test_without_netdev(void **state)
+{
+	static const struct {
+		enum cni_version version;
+		const char *asked, *admin, *interface;
+	} rows[] = {
+		{ CNI_1_1_0, "02:00:00:00:00:01", "02:00:00:00:00:02",
+		  INTERFACE ",\"mtu\":9000,\"pciID\":\"0000:1a:00.1\"" },
+		{ CNI_1_1_0, NULL, "02:00:00:00:00:01",
+		  INTERFACE ",\"mtu\":9000,\"pciID\":\"0000:1a:00.1\"" },
+		{ CNI_1_0_0, NULL, "00:00:00:00:00:00",
+		  "\"name\":\"net1\",\"sandbox\":\"/run/netns/a\"" },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP_JSON json_t *result = NULL;
+
+		build_vfio(rows[i].version, rows[i].asked, rows[i].admin, &result);
+		(void)snprintf(text, sizeof(text),
+			       "{\"cniVersion\":\"%s\",\"dns\":{},\"interfaces\":[{%s}]}",
+			       cni_version_names[rows[i].version], rows[i].interface);
+		expect_json(result, text);
+	}
+}
+
+/* Behind the plugin that made the interface: its result, and not a word more. */
+static void test_rdma_only(void **state)
+{
+	static const char before[] =
+		"{\"cniVersion\":\"0.4.0\",\"interfaces\":[{\"name\":\"net1\",\"sandbox\":"
+		"\"/run/netns/a\"}],\"ips\":[{\"version\":\"4\",\"address\":\"10.9.0.2/24\"}]}";
+	CLEANUP_JSON json_t *prev = parse(before);
+	CLEANUP_JSON json_t *result = NULL;
+	struct request request = {
+		.env = { .ifname = "net1", .netns = "/run/netns/a" },
+		.conf = { .version = CNI_0_4_0, .prev_result = prev, .rdma_only = true },
+	};
+	const struct attachment record = { .device = { .key = "pci:0000:1a:00.1" } };
+	const struct facts facts = { 0 };
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(result_build(&request, &record, &facts, NULL, &result, &err), 0);
+	expect_json(result, before);
+}
+
 static void test_ipam_only(void **state)
 {
 	CLEANUP_JSON json_t *prev = parse("{\"interfaces\":[{\"name\":\"x\"}]}");
@@ -181,7 +250,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_versions),  cmocka_unit_test(test_ipam_only),
 		cmocka_unit_test(test_chained),   cmocka_unit_test(test_foreign_answers),
-		cmocka_unit_test(test_interface),
+		cmocka_unit_test(test_interface), cmocka_unit_test(test_without_netdev),
+		cmocka_unit_test(test_rdma_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
