@@ -114,20 +114,46 @@ static void copy_fixture(void)
 	assert_ok(fs_write_atomic(dir_fd, "data.mdb", data, len, 0600, &kit_err));
 }
 
+/* Straight from the file: the value behind the last key "schema" that was written. */
+static int schema_of_file(void)
+{
+	CLEANUP_FREE char *data = NULL;
+	char path[128], *at;
+	int schema = -1;
+	size_t len;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", kit_dir);
+
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(fs_read_all(fd, 1 << 24, &data, &len), 0);
+	for (at = data; (at = memmem(at, len - (size_t)(at - data), "schema", 7)); at++)
+		schema = schema > at[14] ? schema : at[14];
+	return schema;
+}
+
 static void test_store_of_the_first_schema(void **state)
 {
 	(void)state;
 	CLEANUP(pool_set_free) struct pool_set set = { 0 };
 	CLEANUP(attachment_free) struct attachment a = { 0 };
+	const struct rail rail = { .guid_base = 0x0200000000010000, .guid_count = RAIL_GUIDS };
 	struct ledger *ledger;
+	uint64_t guid;
 
 	copy_fixture();
 	kit_now_ms = 1000; /* the node has just booted */
-	kit_check();
+	assert_int_equal(schema_of_file(), 1);
 	ledger = kit_open("boot-of-today");
+	assert_int_equal(schema_of_file(), 2);
 	assert_ok(ledger_stored_pools(ledger, &set, &kit_err));
 	assert_ok(ledger_set_pools(ledger, &set, &kit_err));
 	assert_meaning(ledger);
+	assert_true(ledger_guid_of(ledger, "net:eth5", &guid, &kit_err) == -ENOENT);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_guid_assign(ledger, &rail, "net:eth5", &guid, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
 	find(ledger, "dirty", &a);
 	assert_true(kit_release(ledger, &a, true, true));
 	ledger_close(ledger);

@@ -128,6 +128,17 @@ static inline struct baseline kit_device(const char *key)
 	return device;
 }
 
+/* A VF of a PF, as it is found by its PCI address. */
+static inline struct baseline kit_vf(const char *key, const char *pf_netdev, const char *pf)
+{
+	struct baseline device = kit_device(key);
+
+	device.vf.is_vf = true;
+	(void)snprintf(device.vf.pf_netdev, sizeof(device.vf.pf_netdev), "%s", pf_netdev);
+	(void)pci_parse(pf, &device.vf.pf);
+	return device;
+}
+
 /* Reserves in a batch of its own. */
 static inline int kit_reserve(struct ledger *ledger, const struct reserve_request *request,
 			      const struct baseline *device, struct attachment *ret_a)
@@ -176,8 +187,49 @@ static inline void kit_check_id(struct store *store, enum store_table table,
 }
 
 struct kit_counts {
-	uint64_t records, devices, pods, spaces, held;
+	uint64_t records, devices, pods, spaces, held, guids;
 };
+
+/* The GUID of a record is its own, or that of its device. */
+static inline void kit_check_guid(struct store *store, const struct attachment *a,
+				  struct kit_counts *counts)
+{
+	struct store_key by_guid = { 0 };
+	struct store_view value;
+	char owner[32];
+
+	if (!a->guid)
+		return;
+	assert_true(guid_is_usable(a->guid));
+	store_key_u64(&by_guid, a->guid);
+	kit_get(store, STORE_BY_GUID, &by_guid, &value);
+	(void)snprintf(owner, sizeof(owner), "record:%llu", (unsigned long long)a->id);
+	if (strcmp((const char *)value.data, owner) == 0)
+		counts->guids++;
+	else
+		assert_string_equal((const char *)value.data, a->device.key);
+}
+
+/* No VF owns two, and no record that has gone owns any. */
+static inline void kit_check_guids(struct store *store, uint64_t of_records)
+{
+	struct store_view found, value;
+	struct store_key key = { 0 };
+	char owners[256][PROTO_DEVICE_MAX];
+	size_t n = 0;
+
+	while (store_seek(store, STORE_BY_GUID, &key, 0, &found, &value)) {
+		assert_true(n < ARRAY_SIZE(owners) && value.len <= sizeof(owners[0]));
+		memcpy(owners[n], value.data, value.len);
+		of_records -= strncmp(owners[n], "record:", strlen("record:")) == 0;
+		for (size_t i = 0; i < n; i++)
+			assert_string_not_equal(owners[i], owners[n]);
+		n++;
+		store_key_set(&key, &found);
+		store_key_next(&key);
+	}
+	assert_int_equal(of_records, 0);
+}
 
 static inline void kit_check_record(struct store *store, const struct attachment *a,
 				    struct kit_counts *counts)
@@ -203,6 +255,7 @@ static inline void kit_check_record(struct store *store, const struct attachment
 		kit_get(store, STORE_BY_NETNS, &by_netns, &value);
 		counts->spaces++;
 	}
+	kit_check_guid(store, a, counts);
 	assert_int_equal(a->pool[0] != '\0', a->net.ip_count > 0);
 	if (!a->pool[0])
 		return;
@@ -308,6 +361,7 @@ static inline void kit_check(void)
 	assert_true(store_count(store, STORE_BY_POD) <= counts.pods);
 	assert_int_equal(store_count(store, STORE_BY_NETNS), counts.spaces);
 	assert_int_equal(kit_check_indexes(store), counts.held);
+	kit_check_guids(store, counts.guids);
 
 	key.len = 0;
 	store_key_text(&key, "pools");

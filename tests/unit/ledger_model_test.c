@@ -25,6 +25,7 @@ enum {
 	DEVICES = 20,
 	RAILS = 2,
 	INDEXES = 16, /* of each rail, a /28 */
+	GUIDS = 72,   /* of each rail's block: more than VFs and records can ever have */
 	COOLDOWN = 5000,
 	BATCH = 6,
 	STEPS = 1500,
@@ -33,8 +34,13 @@ enum {
 
 static const char pools_text[] =
 	"[{'name': 'p', 'cooldown_s': 5, 'rails': ["
-	"  {'name': 'r0', 'cidr': '10.0.0.0/28', 'cidr6': 'fd00::/64', 'gatewayIndex': 1},"
-	"  {'name': 'r1', 'cidr': '10.0.1.0/28', 'exclude': ['10.0.1.3-10.0.1.5']}]}]";
+	"  {'name': 'r0', 'cidr': '10.0.0.0/28', 'cidr6': 'fd00::/64', 'gatewayIndex': 1,"
+	"   'guidBase': '02:00:00:00:00:00:00:00'},"
+	"  {'name': 'r1', 'cidr': '10.0.1.0/28', 'exclude': ['10.0.1.3-10.0.1.5'],"
+	"   'guidBase': '02:00:00:00:00:01:00:00'}]}]";
+static const uint64_t guid_bases[RAILS] = { 0x0200000000000000, 0x0200000000010000 };
+
+enum { OF_VF = 1 << 30 }; /* + the device's number: an owner that is no record */
 
 struct slot {
 	enum lease_state state;
@@ -47,6 +53,7 @@ struct tenant {
 	uint64_t id;
 	enum attachment_state state;
 	int index; /* -1 = none */
+	uint64_t guid;
 };
 
 struct model {
@@ -55,6 +62,7 @@ struct model {
 	int boot;
 	uint64_t next_id, events;
 	struct slot slots[RAILS][INDEXES];
+	uint64_t owners[RAILS][GUIDS]; /* a record's id, OF_VF + a device, 0 = nobody */
 	struct tenant tenants[KEYS];
 };
 
@@ -111,16 +119,37 @@ static int model_choose(const struct model *m, int rail, int wanted)
 	return -EAGAIN;
 }
 
+/* Where @owner's GUID is; NULL: it has none. Nobody has two. */
+static uint64_t *model_guid(struct model *m, uint64_t owner, uint64_t *ret_guid)
+{
+	uint64_t *at = NULL;
+
+	*ret_guid = 0;
+	for (int rail = 0; owner && rail < RAILS; rail++) {
+		for (int i = 0; i < GUIDS; i++) {
+			if (m->owners[rail][i] != owner)
+				continue;
+			assert_null(at);
+			at = &m->owners[rail][i];
+			*ret_guid = guid_bases[rail] + (uint64_t)i;
+		}
+	}
+	return at;
+}
+
+static bool device_is_held(const struct model *m, int device)
+{
+	for (int i = 0; i < KEYS; i++) {
+		if (m->tenants[i].live && tenant_device(i) == device)
+			return true;
+	}
+	return false;
+}
+
 static bool model_is_free(const struct model *m, int key)
 {
-	if (m->tenants[key].live)
-		return false;
-	for (int i = 0; i < KEYS; i++) {
-		if (tenant_device(key) >= 0 && m->tenants[i].live &&
-		    tenant_device(i) == tenant_device(key))
-			return false;
-	}
-	return true;
+	return !m->tenants[key].live &&
+	       (tenant_device(key) < 0 || !device_is_held(m, tenant_device(key)));
 }
 
 /* The name that a key has in the ledger: it lives as long as the next call. */
@@ -159,9 +188,15 @@ static void step_reserve(struct model *m, struct ledger *ledger)
 {
 	int key = model_random(m, KEYS), rail = tenant_rail(key);
 	int wanted = model_random(m, 4) == 0 ? model_random(m, INDEXES) : -1;
+	int asked = model_random(m, 4) == 0 ? model_random(m, GUIDS / 2) : -1;
+	uint64_t vf = tenant_device(key) < 0 ? 0 : OF_VF + (uint64_t)tenant_device(key);
+	uint64_t guid, *owner = asked < 0 ? NULL : &m->owners[key % RAILS][asked];
 	int expected = -1;
 
-	if (!model_is_free(m, key))
+	(void)model_guid(m, vf, &guid);
+	if (owner)
+		guid = guid_bases[key % RAILS] + (uint64_t)asked;
+	if (!model_is_free(m, key) || (owner && *owner && *owner != vf))
 		expected = -EEXIST;
 	else if (rail >= 0)
 		expected = model_choose(m, rail, wanted);
@@ -172,23 +207,53 @@ static void step_reserve(struct model *m, struct ledger *ledger)
 		char name[16];
 		int r;
 
+		request.guid = owner ? guid : 0;
 		(void)snprintf(name, sizeof(name), "net:d%d", tenant_device(key));
 		device = kit_device(name);
 		r = ledger_reserve(ledger, &request, tenant_device(key) < 0 ? NULL : &device, &a,
 				   &kit_err);
 		assert_int_equal(r, expected < -1 ? expected : 0);
 		if (r == 0)
-			assert_int_equal(a.id, m->next_id);
+			assert_true(a.id == m->next_id && a.guid == guid);
 		if (r == 0 && rail >= 0)
 			assert_int_equal(a.rail.index, expected);
 	}
 	if (expected < -1)
 		return;
-	m->tenants[key] = (struct tenant) { true, m->next_id, ATTACHMENT_UNFINISHED, expected };
+	m->tenants[key] =
+		(struct tenant) { true, m->next_id, ATTACHMENT_UNFINISHED, expected, guid };
+	if (owner && !*owner)
+		*owner = m->next_id;
 	if (rail >= 0)
 		m->slots[rail][expected] = (struct slot) { LEASE_HELD, m->next_id, 0 };
 	m->next_id++;
 	m->events++;
+}
+
+static void step_guid(struct model *m, struct ledger *ledger)
+{
+	int device = model_random(m, DEVICES), rail = model_random(m, RAILS), i = 0;
+	uint64_t guid, *own = model_guid(m, OF_VF + (uint64_t)device, &guid);
+	bool keeps = own && (device_is_held(m, device) ||
+			     (own >= m->owners[rail] && own < m->owners[rail] + GUIDS));
+
+	if (!keeps) {
+		while (m->owners[rail][i])
+			i++;
+		if (own)
+			*own = 0;
+		m->owners[rail][i] = OF_VF + (uint64_t)device;
+		guid = guid_bases[rail] + (uint64_t)i;
+	}
+	if (ledger) {
+		uint64_t given;
+		char name[16];
+
+		(void)snprintf(name, sizeof(name), "net:d%d", device);
+		assert_ok(ledger_guid_assign(ledger, &ledger_pools(ledger)->pools[0].rails[rail],
+					     name, &given, &kit_err));
+		assert_true(given == guid);
+	}
 }
 
 static void step_done(struct model *m, struct ledger *ledger)
@@ -219,6 +284,7 @@ static void step_release(struct model *m, struct ledger *ledger)
 	struct tenant *tenant = &m->tenants[key];
 	bool works = tenant->live && !stale;
 	bool goes = works && left && (restored || tenant_device(key) < 0);
+	uint64_t guid;
 
 	if (ledger) {
 		struct attachment_key name = tenant_key(key);
@@ -236,19 +302,24 @@ static void step_release(struct model *m, struct ledger *ledger)
 		m->slots[rail][tenant->index] = (struct slot) { LEASE_RESTING, 0, model_now(m) };
 		tenant->index = -1;
 	}
+	if (goes && model_guid(m, tenant->id, &guid))
+		*model_guid(m, tenant->id, &guid) = 0;
 	tenant->live = !goes;
 	tenant->state = ATTACHMENT_DIRTY;
 }
 
 static void step_any(struct model *m, struct ledger *ledger)
 {
-	switch (model_random(m, 4)) {
+	switch (model_random(m, 5)) {
 	case 0:
 	case 1:
 		step_reserve(m, ledger);
 		break;
 	case 2:
 		step_release(m, ledger);
+		break;
+	case 3:
+		step_guid(m, ledger);
 		break;
 	default:
 		step_done(m, ledger);
@@ -298,7 +369,7 @@ static bool tenant_matches(struct ledger *ledger, const struct model *m, int key
 		return !tenant->live;
 	assert_int_equal(r, 0);
 	return tenant->live && a.id == tenant->id && a.state == tenant->state &&
-	       (a.net.ip_count > 0) == (tenant->index >= 0) &&
+	       a.guid == tenant->guid && (a.net.ip_count > 0) == (tenant->index >= 0) &&
 	       (tenant->index < 0 || a.rail.index == (uint32_t)tenant->index) &&
 	       (a.state != ATTACHMENT_ATTACHED || a.facts.ifindex == key + 1);
 }
@@ -312,13 +383,43 @@ static bool history_matches(struct ledger *ledger, const struct model *m)
 	return json_array_size(last) == (m->events ? 1 : 0);
 }
 
+struct guid_check {
+	struct model m;
+	bool matches;
+};
+
+static void check_guid(uint64_t guid, const char *owner, void *arg)
+{
+	struct guid_check *check = arg;
+	uint64_t expected, *at;
+	unsigned int device;
+
+	if (sscanf(owner, "net:d%u", &device) == 1)
+		at = model_guid(&check->m, OF_VF + (uint64_t)device, &expected);
+	else
+		at = model_guid(&check->m, strtoull(owner + strlen("record:"), NULL, 10),
+				&expected);
+	if (at && expected == guid)
+		*at = 0;
+	else
+		check->matches = false;
+}
+
+static bool guids_match(struct ledger *ledger, const struct model *m)
+{
+	static const uint64_t none[RAILS][GUIDS];
+	struct guid_check check = { *m, true };
+
+	assert_ok(ledger_guid_each(ledger, check_guid, &check, &kit_err));
+	return check.matches && memcmp(check.m.owners, none, sizeof(none)) == 0;
+}
+
 static bool model_matches(struct ledger *ledger, const struct model *m)
 {
 	uint64_t live = 0;
 
-	if (!history_matches(ledger, m))
+	if (!history_matches(ledger, m) || !guids_match(ledger, m))
 		return false;
-
 	for (int key = 0; key < KEYS; key++) {
 		if (!tenant_matches(ledger, m, key))
 			return false;

@@ -682,6 +682,304 @@ static void test_damaged_record_poisons_its_batch_only(void **state)
 	ledger_close(ledger);
 }
 
+/* Which rail's addresses a device gets: 10.N.0.0/24, 0 to 2 those of pool "m", 3 that of "one". */
+static const char matched_text[] =
+	"[{'name': 'm', 'rails': ["
+	"  {'name': 'rail0', 'cidr': '10.0.0.0/24', 'match': {'pf': ['ens1', 'eth5']}},"
+	"  {'name': 'rail1', 'cidr': '10.1.0.0/24', 'match': {'pci': ['0000:1a:00.0']},"
+	"   'pkey': '0x8001', 'guidBase': '02:00:00:00:00:01:00:00'},"
+	"  {'name': 'any', 'cidr': '10.2.0.0/24', 'guidBase': '02:00:00:00:00:02:00:00'}]},"
+	" {'name': 'one', 'rails': [{'name': 'r', 'cidr': '10.3.0.0/24', 'match': "
+	"  {'pf': ['ens9']}}]}]";
+
+static void test_rail_of_a_device(void **state)
+{
+	static const char vf[] = "pci:0000:1a:00.2", nic[] = "pci:0000:1a:00.0";
+	static const struct {
+		const char *pool, *rail;
+		const char *device, *pf_netdev, *pf; /* pf NULL: no VF */
+		int net, pkey;                       /* net -1: no address */
+		const char *says;
+	} rows[] = {
+		/* named */
+		{ "m", "rail0", NULL, NULL, NULL, 0, 0, NULL },
+		{ "m", "rail0", vf, "ens1", "0000:01:00.0", 0, 0, NULL },
+		{ "m", "rail1", vf, "ens7", "0000:1a:00.0", 1, 0x8001, NULL },
+		{ "m", "any", vf, "ens1", "0000:01:00.0", 2, 0, NULL },
+		{ "m", "rail1", vf, "ens1", "0000:01:00.0", 0, 0,
+		  "key \"rail\": \"rail1\": 0000:1a:00.2 is on rail0" },
+		{ "m", "rail0", vf, "ens7", "0000:02:00.0", 0, 0,
+		  "key \"rail\": \"rail0\": 0000:1a:00.2 is not on it" },
+		{ "m", "rail9", vf, "ens1", "0000:01:00.0", 0, 0, "has no rail \"rail9\"" },
+		/* by the PF; a whole NIC is its own, by address, by name, by its parent */
+		{ "m", NULL, vf, "ens1", "0000:01:00.0", 0, 0, NULL },
+		{ "m", NULL, vf, "ens7", "0000:1a:00.0", 1, 0x8001, NULL },
+		{ "m", NULL, nic, NULL, NULL, 1, 0x8001, NULL },
+		{ "m", NULL, "net:eth5", NULL, NULL, 0, 0, NULL },
+		{ "m", NULL, vf, "ens7", "0000:02:00.0", 0, 0, "has 3 rails, and the request" },
+		{ "m", NULL, NULL, NULL, NULL, 0, 0, "has 3 rails, and the request" },
+		/* the only one */
+		{ "one", NULL, NULL, NULL, NULL, 3, 0, NULL },
+		{ "one", NULL, vf, "ens9", "0000:02:00.0", 3, 0, NULL },
+		{ "one", NULL, vf, "ens1", "0000:02:00.0", 0, 0,
+		  "pool \"one\": 0000:1a:00.2 is on none of its rails" },
+		/* no address: the rail is asserted all the same */
+		{ NULL, "rail1", vf, "ens7", "0000:1a:00.0", -1, 0x8001, NULL },
+		{ NULL, "rail0", vf, "ens7", "0000:1a:00.0", 0, 0,
+		  "key \"rail\": \"rail0\": 0000:1a:00.2 is on rail1" },
+		{ NULL, "rail9", vf, "ens7", "0000:1a:00.0", 0, 0, "rail \"rail9\": no pool" },
+		{ NULL, NULL, vf, "ens7", "0000:1a:00.0", -1, 0, NULL },
+	};
+	struct ledger *ledger = kit_open("boot-1");
+	(void)state;
+
+	kit_set_pools(ledger, matched_text);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct reserve_request request = kit_request("c1", rows[i].pool);
+		CLEANUP(attachment_free) struct attachment a = { 0 };
+		struct baseline device = { 0 };
+		int r;
+
+		request.rail = rows[i].rail;
+		if (rows[i].pf)
+			device = kit_vf(rows[i].device, rows[i].pf_netdev, rows[i].pf);
+		else if (rows[i].device)
+			device = kit_device(rows[i].device);
+		if (rows[i].device == nic)
+			(void)snprintf(device.name, sizeof(device.name), "ens7");
+		r = kit_reserve(ledger, &request, rows[i].device ? &device : NULL, &a);
+		if (r < 0) {
+			if (!rows[i].says || !strstr(kit_err.msg, rows[i].says))
+				fail_msg("row %zu: %s", i, kit_err.msg);
+			assert_int_equal(kit_err.code, ERR_VALUE);
+			continue;
+		}
+		if (rows[i].says)
+			fail_msg("row %zu is served", i);
+		assert_int_equal(a.net.ip_count, rows[i].net >= 0);
+		if (rows[i].net >= 0)
+			assert_int_equal(a.net.ips[0].cidr.ip.bytes[1], rows[i].net);
+		assert_int_equal(a.pkey, rows[i].pkey);
+		assert_true(kit_release(ledger, &a, true, true));
+	}
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_device_is_known_by_its_parent(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", "m");
+	struct baseline device = kit_device("net:eth7");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	kit_set_pools(ledger, matched_text);
+	(void)snprintf(device.name, sizeof(device.name), "eth7");
+	(void)snprintf(device.parent, sizeof(device.parent), "pci/0000:1a:00.0");
+	request.pkey = 0x7001; /* what is asked for beats the rail's */
+	assert_ok(kit_reserve(ledger, &request, &device, &a));
+	assert_string_equal(a.rail.name, "rail1");
+	assert_int_equal(a.pkey, 0x7001);
+	ledger_close(ledger);
+}
+
+static void test_rail_by_name(void **state)
+{
+	static const struct {
+		const char *pool, *rail;
+		int r; /* or 0 */
+		const char *found;
+	} rows[] = {
+		{ "m", "rail1", 0, "rail1" },       { "one", NULL, 0, "r" },
+		{ NULL, "rail0", 0, "rail0" },      { NULL, "r", 0, "r" },
+		{ "m", NULL, -EINVAL, NULL },       { NULL, NULL, -EINVAL, NULL },
+		{ "m", "rail9", -ENOENT, NULL },    { NULL, "rail9", -ENOENT, NULL },
+		{ "none", "rail0", -ENOENT, NULL },
+	};
+	struct ledger *ledger = kit_open("boot-1");
+	(void)state;
+
+	kit_set_pools(ledger, matched_text);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct reserve_request request = kit_request("c1", rows[i].pool);
+		const struct rail *rail;
+
+		request.rail = rows[i].rail;
+		assert_int_equal(ledger_find_rail(ledger, &request, &rail, &kit_err), rows[i].r);
+		if (rows[i].r < 0)
+			assert_int_equal(kit_err.code, ERR_VALUE);
+		else
+			assert_string_equal(rail->name, rows[i].found);
+	}
+	ledger_close(ledger);
+}
+
+/* GUIDs */
+
+enum { GUID_TEXTS = 512 };
+
+/* The end of each GUID with its owner: "10000=pci:a 10001=record:3". */
+static void list_guid(uint64_t guid, const char *owner, void *arg)
+{
+	char *text = arg;
+	size_t n = strlen(text);
+
+	assert_true(guid >> 24 == UINT64_C(0x0200000000));
+	(void)snprintf(text + n, GUID_TEXTS - n, "%s%llx=%s", n ? " " : "",
+		       (unsigned long long)guid & 0xffffff, owner);
+}
+
+static void assert_guids(struct ledger *ledger, const char *expected)
+{
+	char text[GUID_TEXTS] = "";
+
+	assert_ok(ledger_guid_each(ledger, list_guid, text, &kit_err));
+	assert_string_equal(text, expected);
+}
+
+static const struct rail *guid_rail(struct ledger *ledger, const char *name)
+{
+	return pool_rail(pool_find(ledger_pools(ledger), "m"), name);
+}
+
+/* Returns the last bytes of the GUID, or the error. */
+static int assign(struct ledger *ledger, const struct rail *rail, const char *device_key)
+{
+	uint64_t guid, own;
+	int r;
+
+	assert_ok(ledger_begin(ledger, &kit_err));
+	r = ledger_guid_assign(ledger, rail, device_key, &guid, &kit_err);
+	assert_ok(ledger_commit(ledger, &kit_err));
+	if (r < 0)
+		return r;
+	assert_ok(ledger_guid_of(ledger, device_key, &own, &kit_err));
+	assert_true(own == guid);
+	return (int)(guid & 0xffffff);
+}
+
+static void test_each_vf_keeps_its_guid(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct rail tight;
+	uint64_t guid;
+
+	kit_set_pools(ledger, matched_text);
+	assert_guids(ledger, "");
+	assert_int_equal(ledger_guid_of(ledger, "pci:a", &guid, &kit_err), -ENOENT);
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail1"), "pci:a"), 0x10000);
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail1"), "pci:b"), 0x10001);
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail1"), "pci:a"), 0x10000);
+	assert_int_equal(assign(ledger, guid_rail(ledger, "any"), "pci:c"), 0x20000);
+	ledger_close(ledger);
+	kit_check();
+
+	ledger = kit_open("boot-2");
+	kit_set_pools(ledger, matched_text);
+	assert_guids(ledger, "10000=pci:a 10001=pci:b 20000=pci:c");
+	/* To another rail: what it had is free. */
+	assert_int_equal(assign(ledger, guid_rail(ledger, "any"), "pci:a"), 0x20001);
+	assert_guids(ledger, "10001=pci:b 20000=pci:c 20001=pci:a");
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail1"), "pci:d"), 0x10000);
+	/* A full block, and a rail without one. */
+	tight = *guid_rail(ledger, "rail1");
+	tight.guid_count = 2;
+	assert_int_equal(assign(ledger, &tight, "pci:e"), -EAGAIN);
+	assert_int_equal(kit_err.code, ERR_AGAIN);
+	assert_non_null(strstr(kit_err.msg, "rail \"rail1\": each of its 2 GUIDs has an owner"));
+	tight.guid_count = 3;
+	assert_int_equal(assign(ledger, &tight, "pci:e"), 0x10002);
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail0"), "pci:f"), -ENOENT);
+	assert_int_equal(kit_err.code, ERR_VALUE);
+	/* What is aborted was not. */
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_guid_assign(ledger, guid_rail(ledger, "any"), "pci:g", &guid, &kit_err));
+	ledger_abort(ledger);
+	assert_int_equal(ledger_guid_of(ledger, "pci:g", &guid, &kit_err), -ENOENT);
+	assert_guids(ledger, "10000=pci:d 10001=pci:b 10002=pci:e 20000=pci:c 20001=pci:a");
+	ledger_close(ledger);
+	kit_check();
+}
+
+/* Reserves a device with a GUID (0: its own); returns that of the record, or the error. */
+static int take_guid(struct ledger *ledger, const char *container, const char *device_key,
+		     uint64_t guid)
+{
+	struct reserve_request request = kit_request(container, NULL);
+	struct baseline device = kit_vf(device_key, "ens7", "0000:1a:00.0");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	int r;
+
+	request.guid = guid;
+	r = kit_reserve(ledger, &request, &device, &a);
+	return r < 0 ? r : (int)(a.guid & 0xffffff);
+}
+
+static void test_guid_has_one_owner(void **state)
+{
+	(void)state;
+	static const uint64_t base = 0x0200000000010000;
+	struct ledger *ledger = kit_open("boot-1");
+	struct attachment_key key = { "net", "c2", "net1" };
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	kit_set_pools(ledger, matched_text);
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail1"), "pci:a"), 0x10000);
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail1"), "pci:b"), 0x10001);
+	/* its own, unasked and by name */
+	assert_int_equal(take_guid(ledger, "c1", "pci:a", 0), 0x10000);
+	give_back(ledger, "c1");
+	assert_int_equal(take_guid(ledger, "c1", "pci:a", base), 0x10000);
+	give_back(ledger, "c1");
+	assert_guids(ledger, "10000=pci:a 10001=pci:b");
+	/* none */
+	assert_int_equal(take_guid(ledger, "c1", "pci:z", 0), 0);
+	give_back(ledger, "c1");
+	/* another's */
+	assert_int_equal(take_guid(ledger, "c1", "pci:a", base + 1), -EEXIST);
+	assert_int_equal(kit_err.code, ERR_AGAIN);
+	assert_non_null(strstr(kit_err.msg, "GUID 02:00:00:00:00:01:00:01: belongs to pci:b"));
+	/* nobody's: the record's, and no VF gets it */
+	assert_int_equal(take_guid(ledger, "c2", "pci:a", base + 2), 0x10002);
+	assert_int_equal(take_guid(ledger, "c3", "pci:b", base + 2), -EEXIST);
+	assert_int_equal(kit_err.code, ERR_AGAIN);
+	assert_non_null(strstr(kit_err.msg, "00:02: is held by attachment 4"));
+	assert_int_equal(assign(ledger, guid_rail(ledger, "rail1"), "pci:c"), 0x10003);
+	assert_guids(ledger, "10000=pci:a 10001=pci:b 10002=record:4 10003=pci:c");
+	/* In use, a VF keeps what it has. */
+	assert_int_equal(assign(ledger, guid_rail(ledger, "any"), "pci:a"), 0x10000);
+	ledger_close(ledger);
+	kit_check();
+
+	/* A dirty VF may still have it. */
+	ledger = kit_open("boot-1");
+	kit_set_pools(ledger, matched_text);
+	assert_ok(ledger_find(ledger, &key, &a, &kit_err));
+	assert_false(kit_release(ledger, &a, true, false));
+	assert_int_equal(take_guid(ledger, "c3", "pci:b", base + 2), -EEXIST);
+	give_back(ledger, "c2");
+	assert_guids(ledger, "10000=pci:a 10001=pci:b 10003=pci:c");
+	assert_int_equal(take_guid(ledger, "c3", "pci:b", base + 2), 0x10002);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_guid_that_no_port_can_have(void **state)
+{
+	static const uint64_t guids[] = { UINT64_MAX, 0x0100000000000000, 0x03000000000000ff };
+	struct ledger *ledger = kit_open("boot-1");
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(guids); i++) {
+		assert_int_equal(take_guid(ledger, "c1", "pci:a", guids[i]), -EINVAL);
+		assert_int_equal(kit_err.code, ERR_VALUE);
+	}
+	assert_guids(ledger, "");
+	ledger_close(ledger);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -704,6 +1002,12 @@ int main(void)
 		cmocka_unit_test_setup(test_history, kit_setup),
 		cmocka_unit_test_setup(test_history_is_a_ring, kit_setup),
 		cmocka_unit_test_setup(test_damaged_record_poisons_its_batch_only, kit_setup),
+		cmocka_unit_test_setup(test_rail_of_a_device, kit_setup),
+		cmocka_unit_test_setup(test_device_is_known_by_its_parent, kit_setup),
+		cmocka_unit_test_setup(test_rail_by_name, kit_setup),
+		cmocka_unit_test_setup(test_each_vf_keeps_its_guid, kit_setup),
+		cmocka_unit_test_setup(test_guid_has_one_owner, kit_setup),
+		cmocka_unit_test_setup(test_guid_that_no_port_can_have, kit_setup),
 	};
 
 	return cmocka_run_group_tests(tests, kit_make_root, kit_remove_root);
