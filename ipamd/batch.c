@@ -279,12 +279,6 @@ static void deliver(struct batch *batch, struct request *q)
 	request_free(q);
 }
 
-/* After a failed flush nobody knows what is on the disk: only a new start can tell. */
-static bool is_broken(const struct err *err)
-{
-	return err->code == ERR_STORE && err->errnum == EIO;
-}
-
 static int commit(struct batch *batch, size_t size, struct err *err)
 {
 	uint64_t begun = uv_hrtime();
@@ -315,7 +309,7 @@ static void serve_alone(struct batch *batch, struct request *q)
 	if (r == 0)
 		r = commit(batch, 1, &err);
 	if (r < 0) {
-		if (is_broken(&err)) {
+		if (ledger_is_broken(&err)) {
 			daemon_fail(d, r, &err);
 			request_free(q);
 			return;
@@ -343,7 +337,7 @@ static void batch_run(struct batch *batch)
 	while ((q = line_pop(&batch->ready)) || (q = line_pop(&batch->inbox)))
 		line_push(serve_one(batch, q) ? &served : &batch->waiting, q);
 	r = commit(batch, served.count, &err);
-	if (r < 0 && is_broken(&err))
+	if (r < 0 && ledger_is_broken(&err))
 		daemon_fail(d, r, &err);
 	else if (r < 0)
 		log_error("%s; its requests are served one by one", err.msg);
@@ -501,7 +495,7 @@ int batch_change(struct batch *batch, int (*change)(struct daemon *d, void *arg,
 		return r;
 	}
 	r = commit(batch, 1, err);
-	if (r < 0 && is_broken(err))
+	if (r < 0 && ledger_is_broken(err))
 		daemon_fail(d, r, err);
 	return r;
 }

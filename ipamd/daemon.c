@@ -81,7 +81,8 @@ int daemon_check_config(const char *path, struct err *err)
 	return r;
 }
 
-/* Makes the pools of @config the effective ones, or leaves all as it is. */
+/* Makes the pools of @config the effective ones, or leaves all as it is. A broken store is the end.
+ */
 static int take_pools(struct daemon *d, const struct config *config, struct err *err)
 {
 	struct pool_set set = { 0 };
@@ -92,6 +93,8 @@ static int take_pools(struct daemon *d, const struct config *config, struct err 
 		r = ledger_set_pools(d->ledger, &set, err);
 	if (r < 0)
 		pool_set_free(&set);
+	if (r < 0 && ledger_is_broken(err))
+		daemon_fail(d, r, err);
 	return r;
 }
 
@@ -130,6 +133,10 @@ static int start_pools(struct daemon *d, struct err *err)
 		}
 	}
 	r = take_pools(d, &d->config, &why);
+	if (d->failed) {
+		*err = why;
+		return r;
+	}
 	if (r < 0 && !have) {
 		*err = why;
 		err_prefix(err, "%s", d->config_path);
@@ -176,6 +183,8 @@ static void on_reload(uv_signal_t *handle, int signal)
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
 			 (unsigned long long)(uv_hrtime() / 1000));
 	r = reload(d, &err);
+	if (d->failed)
+		return;
 	note_config(d, r, &err);
 	(void)sd_notifyf(0, "READY=1\nSTATUS=%s", r < 0 ? d->config_error : "serving");
 }

@@ -172,6 +172,11 @@ void ledger_abort(struct ledger *ledger)
 	store_abort(ledger->store);
 }
 
+bool ledger_is_broken(const struct err *err)
+{
+	return err->code == ERR_STORE && err->errnum == EIO;
+}
+
 /* A read outside a batch has a transaction of its own, which read_end() ends. */
 static int read_begin(struct ledger *ledger, bool *ret_own, struct err *err)
 {

@@ -46,6 +46,9 @@ const struct pool_set *ledger_pools(const struct ledger *ledger);
 int ledger_begin(struct ledger *ledger, struct err *err);
 int ledger_commit(struct ledger *ledger, struct err *err); /* durable on success */
 void ledger_abort(struct ledger *ledger);
+/* Of what a commit returned: a flush failed, and nobody knows what is on the disk. Only a new start
+ * can tell. */
+bool ledger_is_broken(const struct err *err);
 
 /*
  * Reads. Inside a batch they see its changes; outside they open a read transaction of their own.

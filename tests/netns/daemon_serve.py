@@ -671,18 +671,30 @@ int fdatasync(int fd)
 """
 
 
-def test_failing_disk():
-    """After one failed flush nobody knows what is on the disk: no answer, the end, a new start."""
-    with Node() as node:
-        source, library, trigger = (f"{node.dir}/{n}" for n in ("sync.c", "sync.so", "trigger"))
+class FailingDisk:
+    """A daemon whose next flush fails when it is told so."""
+
+    def __init__(self, node):
+        self.trigger = f"{node.dir}/trigger"
+        source, library = f"{node.dir}/sync.c", f"{node.dir}/sync.so"
         with open(source, "w", encoding="utf-8") as f:
             f.write(FAILING_SYNC)
         lab.run("cc", "-shared", "-fPIC", "-o", library, source)
         asan = f"{os.environ.get('ASAN_OPTIONS', '')}:verify_asan_link_order=0"
-        node.daemon(env={"LD_PRELOAD": library, "FAIL_SYNC": trigger, "ASAN_OPTIONS": asan})
+        self.env = {"LD_PRELOAD": library, "FAIL_SYNC": self.trigger, "ASAN_OPTIONS": asan}
+
+    def fail(self):
+        open(self.trigger, "w", encoding="utf-8").close()
+
+
+def test_failing_disk():
+    """After one failed flush nobody knows what is on the disk: no answer, the end, a new start."""
+    with Node() as node:
+        disk = FailingDisk(node)
+        node.daemon(env=disk.env)
         a = node.attach()
         node.rpc("node.status")
-        open(trigger, "w", encoding="utf-8").close()
+        disk.fail()
         with node.client() as client:
             client.send("attachment.reserve", **node.request(container="c2"))
             assert client.read() is None, "not answered"
@@ -691,6 +703,40 @@ def test_failing_disk():
         node.start()
         found = {r["containerID"]: r for r in node.attachments()}
         assert found["c1"]["id"] == a["id"] and found["c1"]["state"] == "attached"
+
+
+def add_pool(node, name, cidr):
+    """Writes it into the daemon's file."""
+    with open(node.config, encoding="utf-8") as f:
+        config = json.load(f)
+    config["pools"].append({"name": name, "rails": [{"name": "r", "cidr": cidr}]})
+    with open(node.config, "w", encoding="utf-8") as f:
+        json.dump(config, f)
+
+
+def test_disk_that_fails_under_new_pools():
+    """The pools are in the store: a flush that fails there is the end too, at SIGHUP and at start."""
+    with Node() as node:
+        disk = FailingDisk(node)
+        node.daemon(env=disk.env)
+        node.attach()
+        node.rpc("node.status")
+        add_pool(node, "more", "10.77.0.0/24")
+        disk.fail()
+        node.ipamd.send_signal(signal.SIGHUP)
+        assert node.ipamd.wait(10) == 1 and node.logged("Input/output error")
+        node.stop()
+        add_pool(node, "most", "10.78.0.0/24")
+        disk.fail()
+        try:
+            node.start(disk.env)
+            raise RuntimeError("it serves")
+        except AssertionError as ended:
+            assert "Input/output error" in str(ended), ended
+        node.stop()
+        node.start()
+        assert node.states() == {"c1": "attached"}
+        assert "most" in {p["name"] for p in node.rpc("pool.list")["pools"]}
 
 
 # -- signals and the file
