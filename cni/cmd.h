@@ -11,3 +11,6 @@ int cmd_check(const struct request *request, struct err *err);
 int cmd_status(const struct request *request, struct err *err);
 int cmd_gc(const struct request *request, struct err *err);
 int cmd_version(const struct request *request, struct err *err);
+
+/* No verb: see cmd_bind_guid.c. Prints nothing. */
+int cmd_bind_guid(const char *pci, const char *guid, struct err *err);

@@ -59,7 +59,6 @@ static int run(struct request *request, const struct request_env *env, bool ipam
 	size_t len;
 	int r;
 
-	request->conf.version = CNI_1_1_0;
 	r = read_stdin(&text, &len, err);
 	if (r == 0)
 		r = request_read(env, ipam_only, text, len, request, err);
@@ -84,6 +83,12 @@ static void print_error(const struct request *request, const struct err *err)
 		(void)result_print(json, &ignored); /* there is no other place to say it */
 }
 
+/* Not a CNI call, but what spur-ipamd has done by us: "spur bind-guid PCI GUID". */
+static bool is_bind_guid(int argc, char **argv)
+{
+	return argc > 1 && strcmp(argv[1], "bind-guid") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	const struct request_env env = {
@@ -95,7 +100,7 @@ int main(int argc, char **argv)
 		.path = getenv("CNI_PATH"),
 	};
 	const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
-	struct request request = { 0 };
+	struct request request = { .conf.version = CNI_1_1_0 };
 	struct err err;
 	int r;
 
@@ -105,7 +110,10 @@ int main(int argc, char **argv)
 	(void)signal(SIGCHLD,
 		     SIG_DFL); /* ignored by whoever started us, no child could be waited for */
 	seed_json();
-	r = run(&request, &env, name && strcmp(name, "spur-ipam") == 0, &err);
+	if (is_bind_guid(argc, argv))
+		r = cmd_bind_guid(argc > 2 ? argv[2] : "", argc > 3 ? argv[3] : "", &err);
+	else
+		r = run(&request, &env, name && strcmp(name, "spur-ipam") == 0, &err);
 	if (r < 0)
 		print_error(&request, &err);
 	request_free(&request);

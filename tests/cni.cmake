@@ -2,6 +2,11 @@
 foreach(test cni_request_test cni_plan_test cni_result_test cni_devinfo_test cni_device_test)
   spur_unit_test(${test} cni_core)
 endforeach()
+# The kernel of cni_guid_test is of its own making.
+spur_unit_test(cni_guid_test cni_core)
+foreach(function sysfs_pci_function sysfs_rebind link_get vf_set)
+  target_link_options(cni_guid_test PRIVATE -Wl,--wrap=${function})
+endforeach()
 foreach(file cni_attach cni_sweep cni_trouble)
   spur_python_tests(netns ${file})
 endforeach()
