@@ -25,6 +25,24 @@ static void walk_rail(const struct rail *rail)
 	(void)rail_capacity(rail);
 }
 
+/* What a rail names is on it, and its block of GUIDs is one that ports can have. */
+static void walk_match(const struct pool_set *set, const struct rail *rail)
+{
+	for (size_t i = 0; i < rail->pf_name_count; i++) {
+		if (!rail_matches(rail, rail->pf_names[i], NULL) ||
+		    !pool_set_rail_of(set, rail->pf_names[i], NULL))
+			abort();
+	}
+	for (size_t i = 0; i < rail->pf_addr_count; i++) {
+		if (!rail_matches(rail, "", &rail->pf_addrs[i]))
+			abort();
+	}
+	for (uint64_t i = 0; i < rail->guid_count; i++) {
+		if (!guid_is_usable(rail->guid_base + i))
+			abort();
+	}
+}
+
 static void walk_pools(json_t *array)
 {
 	struct pool_set set = { 0 };
@@ -33,8 +51,10 @@ static void walk_pools(json_t *array)
 	if (pool_set_read(array, &set, &err) < 0)
 		return;
 	for (size_t i = 0; i < set.count; i++) {
-		for (size_t j = 0; j < set.pools[i].rail_count; j++)
+		for (size_t j = 0; j < set.pools[i].rail_count; j++) {
 			walk_rail(&set.pools[i].rails[j]);
+			walk_match(&set, &set.pools[i].rails[j]);
+		}
 	}
 	pool_set_free(&set);
 }
