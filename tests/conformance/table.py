@@ -115,8 +115,7 @@ row("verb/absent", None, refused(4, "CNI_COMMAND"), reference=ok(), why_differen
 #   misspelt      code 2, and the message names the key
 
 NONE = object()
-VF_ONLY = refused(7, "VF")  # right, but the device is a netdev without a physical function
-LATER = refused(7)  # right; this version says that it cannot do it yet
+NO_VF = refused(102, "ffff:ff:1f.7")  # right, but no machine of ours has that function; tests/vm has some
 
 
 @dataclass
@@ -133,6 +132,8 @@ class Key:
 
 
 RAILS = {"ipam": {"type": "spur-ipam", "pool": "two", "rail": "b"}}
+VF = {"device": ABSENT, "deviceID": "ffff:ff:1f.7"}
+VLAN = {"vlan": 5, **VF}
 LONG_SOCKET = "/" + "s" * 107  # one more than sockaddr_un holds
 
 KEYS = (
@@ -143,20 +144,21 @@ KEYS = (
     Key("rail",                 "a",                 "b",                    1,           ("c", refused((7, 11), "rail")), "rials", beside={"ipam": {"type": "spur-ipam", "pool": "two"}}, absent=refused(7, "rail")),
     Key("mac",                  ("00:00:00:00:00:01", ok(mac="00:00:00:00:00:01")), ("fe:ff:ff:ff:ff:ff", ok(mac="fe:ff:ff:ff:ff:ff")), 1, "01:00:00:00:00:01", "Mac"),
     Key("mtu",                  (68, ok(mtu=68)),    (65535, ok(mtu=65535)), "1500",      67,                    "mtU", beside={"ipam": ABSENT}),
-    Key("vlan",                 0,                   4094,                   "1",         4095,                  "vlanID", VF_ONLY),
-    Key("vlanQoS",              0,                   7,                      "0",         8,                     "vlanQos", VF_ONLY, beside={"vlan": 5}, absent=VF_ONLY),
-    Key("vlanProto",            "802.1q",            "802.1ad",              1,           "802.1x",              "vlanproto", VF_ONLY, beside={"vlan": 5}, absent=VF_ONLY),
-    Key("spoofchk",             "off",               "on",                   True,        "ture",                "spoofChk", VF_ONLY),
-    Key("trust",                "off",               "on",                   True,        "yes",                 "Trust", VF_ONLY),
-    Key("link_state",           "auto",              "enable",               1,           "up",                  "linkState", VF_ONLY),
-    Key("min_tx_rate",          0,                   2**31 - 1,              "0",         -1,                    "min_rate", VF_ONLY),
-    Key("max_tx_rate",          0,                   2**31 - 1,              "0",         2**31,                 "max_rate", VF_ONLY),
-    Key("rdma",                 ("none", ok()),      ("required", LATER),    True,        "on",                  "Rdma"),
-    Key("rdmaIsolation",        (False, ok()),       (True, LATER),          "true",      NONE,                  "rdmaisolation"),
-    Key("ibKubernetesEnabled",  (False, ok()),       (True, LATER),          "true",      NONE,                  "ibkubernetes"),
-    Key("vfioPciMode",          (False, ok()),       (True, LATER),          "true",      NONE,                  "vfioPCIMode"),
-    Key("guid",                 "00:00:00:00:00:00:00:01", "ff:ff:ff:ff:ff:ff:ff:fe", 1,  "ff:ff:ff:ff:ff:ff:ff:ff", "GUID", LATER),
-    Key("pkey",                 "0x0001",            "0xffff",               1,           "0x8000",              "pKey", LATER),
+    Key("vlan",                 0,                   4094,                   "1",         4095,                  "vlanID", NO_VF, VF, NO_VF),
+    Key("vlanQoS",              0,                   7,                      "0",         8,                     "vlanQos", NO_VF, VLAN, NO_VF),
+    Key("vlanProto",            "802.1q",            "802.1ad",              1,           "802.1x",              "vlanproto", NO_VF, VLAN, NO_VF),
+    Key("spoofchk",             "off",               "on",                   True,        "ture",                "spoofChk", NO_VF, VF, NO_VF),
+    Key("trust",                "off",               "on",                   True,        "yes",                 "Trust", NO_VF, VF, NO_VF),
+    Key("link_state",           "auto",              "disable",              1,           "up",                  "linkState", NO_VF, VF, NO_VF),
+    Key("min_tx_rate",          0,                   2**31 - 1,              "0",         -1,                    "min_rate", NO_VF, VF, NO_VF),
+    Key("max_tx_rate",          0,                   2**31 - 1,              "0",         2**31,                 "max_rate", NO_VF, VF, NO_VF),
+    Key("rdma",                 ("none", ok()),      "auto",                 True,        "on",                  "Rdma"),
+    Key("rdmaIsolation",        False,               True,                   "true",      NONE,                  "rdmaisolation", NO_VF, VF, NO_VF),
+    Key("rdmaName",             "a",                 "m" * 63,               0,           "m" * 64,              "rdmaname", NO_VF, VF, NO_VF),
+    Key("ibKubernetesEnabled",  False,               (True, refused(11, "mellanox.infiniband.app")), "true", NONE, "ibkubernetes", NO_VF, VF, NO_VF),
+    Key("vfioPciMode",          False,               True,                   "true",      NONE,                  "vfioPCIMode", NO_VF, VF, NO_VF),
+    Key("guid",                 "00:00:00:00:00:00:00:01", "fe:ff:ff:ff:ff:ff:ff:ff", 1,  "ff:ff:ff:ff:ff:ff:ff:ff", "GUID", NO_VF, VF, NO_VF),
+    Key("pkey",                 "0x0001",            "0xffff",               1,           "0x8000",              "pKey", NO_VF, VF, NO_VF),
     Key("routing",              {"table": 1},        {"table": 2**32 - 1},   "auto",      {"table": 0},          "route"),
     Key("routing.table",        1,                   2**32 - 1,              True,        2**32,                 "tables", absent=refused(7, "table")),
     Key("routing.rules",        (False, ok(rules=0)), (True, ok(rules=1)),   "true",      NONE,                  "rule", beside={"routing": {"table": 100}}),
@@ -221,16 +223,46 @@ row("key/runtimeConfig unknown", ADD, ok(up=True), conf={"runtimeConfig": {"port
 row("key/dns", ADD, ok(up=True, dns={"nameservers": ["10.1.1.1"], "search": ["a.example"]}),
     conf={"dns": {"nameservers": ["10.1.1.1"], "search": ["a.example"]}},
     reference=ok(), why_different="host-device gives the IPAM's dns only")
-row("key/spoofchk case", ADD, VF_ONLY, conf={"spoofchk": "ON"})
-row("key/vlanQoS alone", ADD, refused(7, "vlanQoS"), conf={"vlanQoS": 3})
-row("key/min over max rate", ADD, refused(7, "min_tx_rate"), conf={"min_tx_rate": 10, "max_tx_rate": 5})
+THROUGH_PF = {"vlan": 0, "spoofchk": "on", "trust": "off", "link_state": "auto", "min_tx_rate": 1, "max_tx_rate": 0,
+              "guid": "02:00:00:00:00:00:00:01", "vfioPciMode": True}
+for k, value in THROUGH_PF.items():
+    row(f"key/{k}/of a netdev", ADD, refused(7, k, "needs a VF"), conf={k: value})
+    row(f"key/{k}/of an auxiliary device", ADD, refused(7, k, "auxiliary"), conf={"device": ABSENT, "deviceID": "mlx5_core.sf.99", k: value})
+row("key/spoofchk case", ADD, NO_VF, conf={"spoofchk": "ON", **VF})
+row("key/vlan 0 with QoS", ADD, refused(7, "vlanQoS"), conf={"vlan": 0, "vlanQoS": 3, **VF})
+row("key/vlan 0 with 802.1ad", ADD, refused(7, "vlanProto"), conf={"vlan": 0, "vlanProto": "802.1ad", **VF})
+row("key/vlanQoS alone", ADD, refused(7, "vlanQoS"), conf={"vlanQoS": 3, **VF})
+row("key/vlanProto alone", ADD, refused(7, "vlanProto"), conf={"vlanProto": "802.1q", **VF})
+row("key/min over max rate", ADD, refused(7, "min_tx_rate"), conf={"min_tx_rate": 10, "max_tx_rate": 5, **VF})
+row("key/min rate without a limit", ADD, NO_VF, conf={"min_tx_rate": 10, "max_tx_rate": 0, **VF})
+row("key/link_state enable", ADD, NO_VF, conf={"link_state": "enable", **VF})
+row("key/rdma required", ADD, NO_VF, conf={"rdma": "required", **VF})
+row("key/rdma of an auxiliary device", ADD, refused(102, "mlx5_core.sf.99"), conf={"device": ABSENT, "deviceID": "mlx5_core.sf.99", "rdma": "required"})
+row("key/rdmaIsolation and rdma required", ADD, NO_VF, conf={"rdmaIsolation": True, "rdma": "required", **VF})
+for wish in ("none", "auto"):
+    row(f"key/rdmaIsolation and rdma {wish}", ADD, refused(7, "rdmaIsolation", '"rdma"', wish), conf={"rdmaIsolation": True, "rdma": wish, **VF})
+row("key/rdmaName and rdma none", ADD, refused(7, "rdmaName"), conf={"rdmaName": "mlx5_0", "rdma": "none", **VF})
+row("key/rdmaName a slash", ADD, refused(7, "rdmaName"), conf={"rdmaName": "mlx5/0", **VF})
+row("key/vfioPciMode and rdma required", ADD, refused(7, "vfioPciMode"), conf={"vfioPciMode": True, "rdma": "required", **VF})
+row("key/guid multicast", ADD, refused(7, "guid"), conf={"guid": "03:00:00:00:00:00:00:01", **VF})
+for bad in ("0x0000", "0x10000", "8001", "0x"):
+    row(f"key/pkey {bad}", ADD, refused(7, "pkey"), conf={"pkey": bad, **VF})
+GUID_GIVEN = {"mellanox.infiniband.app": "configured", "guid": "02:00:00:00:00:00:00:01"}
+row("key/ibKubernetesEnabled, prepared", ADD, NO_VF, conf={"ibKubernetesEnabled": True, "args": {"cni": GUID_GIVEN}, **VF})
+row("key/ibKubernetesEnabled, no GUID", ADD, refused(11, "GUID"),
+    conf={"ibKubernetesEnabled": True, "args": {"cni": {"mellanox.infiniband.app": "configured"}}, **VF})
 row("key/device and deviceID", ADD, refused(7, "device"), conf={"deviceID": "0000:1a:00.1"})
 row("key/deviceID and pciBusID differ", ADD, refused(7, "0000:1a:00"), conf={"device": ABSENT, "deviceID": "0000:1a:00.1", "pciBusID": "0000:1a:00.2"})
 row("key/runtimeConfig.deviceID", ADD, refused(102), conf={"device": ABSENT, "runtimeConfig": {"deviceID": "0000:ff:00.1"}},
     reference=refused(999), why_different="the plugins have one code for everything")
 row("key/runtimeConfig.deviceID empty", ADD, ok(up=True), conf={"runtimeConfig": {"deviceID": ""}}, reference="same")
-row("key/runtimeConfig.infinibandGUID", ADD, LATER, conf={"runtimeConfig": {"infinibandGUID": "02:00:00:00:00:00:00:01"}})
-row("key/args.cni.guid all zeros", ADD, refused(7, "guid"), conf={"args": {"cni": {"guid": "00:00:00:00:00:00:00:00"}}})
+row("key/runtimeConfig.infinibandGUID", ADD, NO_VF, conf={"runtimeConfig": {"infinibandGUID": "02:00:00:00:00:00:00:01"}, **VF})
+row("key/runtimeConfig.infinibandGUID of a netdev", ADD, refused(7, "runtimeConfig.infinibandGUID", "needs a VF"),
+    conf={"runtimeConfig": {"infinibandGUID": "02:00:00:00:00:00:00:01"}})
+row("key/runtimeConfig.infinibandGUID all ones", ADD, refused(7, "runtimeConfig.infinibandGUID"),
+    conf={"runtimeConfig": {"infinibandGUID": "ff:ff:ff:ff:ff:ff:ff:ff"}, **VF})
+row("key/args.cni.guid", ADD, NO_VF, conf={"args": {"cni": {"guid": "02:00:00:00:00:00:00:01"}}, **VF})
+row("key/args.cni.guid all zeros", ADD, refused(7, "args.cni.guid"), conf={"args": {"cni": {"guid": "00:00:00:00:00:00:00:00"}}, **VF})
 row("key/runtimeConfig.CNIDeviceInfoFile relative", ADD, refused(7, "CNIDeviceInfoFile"), conf={"runtimeConfig": {"CNIDeviceInfoFile": "info.json"}})
 row("key/runtimeConfig.CNIDeviceInfoFile of another type", ADD, refused(7, "CNIDeviceInfoFile"), conf={"runtimeConfig": {"CNIDeviceInfoFile": 1}})
 row("key/ipam.socket", ADD, refused(11, "/nowhere/s"), conf={"socket": ABSENT, "ipam": {"type": "spur-ipam", "pool": "train", "socket": "/nowhere/s"}})
@@ -408,7 +440,13 @@ PREV = {"cniVersion": "1.0.0", "interfaces": [{"name": "net1", "mac": M1, "sandb
 OTHERS = {**PREV, "interfaces": [{"name": "br0"}, {"name": "eth0", "mac": M1, "sandbox": "<pod>"}], "ips": [{"address": "10.9.9.9/24", "interface": 1}]}
 row("chained/behind another interface", ADD, ok(interfaces=["br0", "eth0", "net1"], others=["10.9.9.9/24"], dns=PREV["dns"], addresses=1), conf={"prevResult": OTHERS})
 row("chained/behind nothing", ADD, ok(interfaces=["net1"]), conf={"prevResult": {"cniVersion": "1.0.0"}})
-row("chained/our interface is there", ADD, LATER, conf={"prevResult": PREV}, before="name taken")
+MADE = refused(7, "main plugin has made the interface")
+row("chained/our interface is there", ADD, MADE, conf={"prevResult": PREV}, before="name taken")
+row("chained/our interface is there, with addresses", ADD, MADE, conf={"prevResult": PREV, **VF}, before="name taken")
+row("chained/our interface is there, nothing to do", ADD, MADE, conf={"prevResult": PREV, "ipam": ABSENT, "rdma": "none", **VF}, before="name taken")
+row("chained/our interface is there, with its RDMA device", ADD, NO_VF, conf={"prevResult": PREV, "ipam": ABSENT, **VF}, before="name taken")
+for k, value in {"mac": M1, "mtu": 1500, "dad": True, "routing": {"table": 1}, **THROUGH_PF, "pkey": "0x8001"}.items():
+    row(f"chained/our interface is there, {k}", ADD, refused(7, k, "main plugin"), conf={"prevResult": PREV, "ipam": ABSENT, k: value, **VF}, before="name taken")
 row("chained/not an object", ADD, refused(7, "prevResult"), conf={"prevResult": "x"})
 row("chained/not a result", ADD, refused(7, "prevResult"), conf={"prevResult": {**PREV, "ips": [{"address": "10.0.0.300/24"}]}})
 
