@@ -35,4 +35,5 @@ endfunction()
 
 if(NOT SPUR_SANITIZE AND NOT SPUR_HOOKS)
   spur_vm_test(lab --mode exclusive)
+  spur_vm_host_test(machine)
 endif()

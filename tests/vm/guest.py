@@ -169,12 +169,20 @@ class Pf(Function):
         write(count, self.dir, "sriov_numvfs")
 
     def make_vfs(self, count):
-        """VFs of igb. The PF has its carrier first, else a VF can find it still in reset."""
+        """VFs of igb, each with its net_device.
+
+        igb takes its link down to make them, and resets itself again if it has something to send
+        just then; a VF that is bound meanwhile does not receive. So they are bound afterwards.
+        """
         run("modprobe", "-a", "igb", "igbvf")
         self.up()
+        write(0, self.dir, "sriov_drivers_autoprobe")
         self.num_vfs(count)
+        self.up()
+        write(1, self.dir, "sriov_drivers_autoprobe")
         vfs = [Vf(self, i) for i in range(count)]
         for vf in vfs:
+            vf.bind(None)
             vf.netdev()
         return vfs
 

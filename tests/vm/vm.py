@@ -3,7 +3,7 @@
 """Boots VMs of the lab that `prepare` made, and runs things in them.
 
     got = vm.run("ip link", kernel="6.12")         # got.status, got.output
-    with vm.Machine("…", disk=path) as m:          # one that is to be cut off in the middle
+    with vm.boot("…", disk=path) as m:             # one that is to be cut off in the middle
         m.wait_mark("half")                        # the guest made /run/lab/half
         m.kill()                                   # the power is gone
 
@@ -104,7 +104,7 @@ class Machine:
             f.write(_script(command, kernel, env or {}))
         self.qemu_log = open(self.path("qemu.log"), "wb")
         self.qemu = subprocess.Popen(
-            [*_qemu(self.directory, kernel, mode, disk, pfs, shell), *extra],
+            ["setpriv", "--pdeathsig", "KILL", *_qemu(self.directory, kernel, mode, disk, pfs, shell), *extra],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.qemu_log,
             env={**os.environ, "LD_LIBRARY_PATH": os.path.join(LAB, "qemu/usr/lib/x86_64-linux-gnu")},
         )
@@ -132,23 +132,23 @@ class Machine:
         """As if its plug were pulled."""
         if self.qemu.poll() is None:
             self.qemu.kill()
-        self._drain(None)
+        while self._drain(None):
+            pass
         self.qemu.wait()
         self.qemu_log.close()
 
     def _drain(self, seconds):
-        """Takes what the guest wrote within that time (None: to the end); False at the end."""
-        if self.qemu.stdout.closed or not select.select([self.qemu.stdout], [], [], seconds)[0]:
-            return not self.qemu.stdout.closed
-        some = os.read(self.qemu.stdout.fileno(), 65536)
-        if not some:
-            self.qemu.stdout.close()
-            return False
-        self.output += some
-        if self.echo:
-            sys.stdout.buffer.write(some)
-            sys.stdout.buffer.flush()
-        return self._drain(None) if seconds is None else True
+        """Takes what the guest writes within that time; False when it will write no more."""
+        out = self.qemu.stdout
+        if not out.closed and select.select([out], [], [], seconds)[0]:
+            some = os.read(out.fileno(), 65536)
+            self.output += some
+            if self.echo:
+                sys.stdout.buffer.write(some)
+                sys.stdout.buffer.flush()
+            if not some:
+                out.close()
+        return not out.closed
 
     def _wait(self, condition, seconds, what):
         end = time.monotonic() + seconds
@@ -156,7 +156,7 @@ class Machine:
             if not self._drain(0.02) and not condition():
                 raise Died(f"the VM ended before it was {what}")
             if time.monotonic() > end:
-                raise Died(f"the VM was not {what} within {seconds} s")
+                raise Died(f"the VM was not {what} within {seconds:g} s")
 
     def wait_up(self, seconds=BOOT_SECONDS):
         self._wait(self.is_up, seconds, "up")
@@ -248,21 +248,27 @@ def make_disk(path, mib=512):
 def run(command, timeout=300, **options):
     """Boots, runs a shell command to its end, and powers off. Options: those of Machine.
 
-    A boot that hangs is tried once more; the log of what went wrong stays in .directory.
+    The log of what went wrong stays in .directory.
     """
-    for attempt in (1, 2):
-        with Machine(command, **options) as machine:
-            try:
-                machine.wait_up()
-            except Died as died:
-                if attempt == 1:
-                    print(f"vm: {died}; booting again", file=sys.stderr)
-                    continue
-            result = machine.wait(timeout)
-            break
+    with boot(command, **options) as machine:
+        result = machine.wait(timeout)
     if result.good:
         shutil.rmtree(result.directory, ignore_errors=True)
     return result
+
+
+def boot(command, **options):
+    """A Machine that is up; a boot that hangs is tried once more."""
+    for last in (False, True):
+        machine = Machine(command, **options)
+        try:
+            machine.wait_up()
+            return machine
+        except Died as died:
+            machine.kill()
+            print(f"vm: {died}; log: {machine.path('console')}", file=sys.stderr)
+            if last:
+                raise
 
 
 def _relay(machine):
@@ -352,7 +358,10 @@ def main(verb, *argv):
     if verb == "test":
         what = ["/usr/bin/python3", *what]
     command = what[0] if len(what) == 1 else shlex.join(what)
-    return report(run(command, options.timeout, echo=True, **_machine_options(options)))
+    try:
+        return report(run(command, options.timeout, echo=True, **_machine_options(options)))
+    except Died:
+        return NO_STATUS
 
 
 if __name__ == "__main__":
