@@ -115,7 +115,8 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
  * it lies in the rail's block (or a record owns the VF: it is in use), else the lowest one there
  * that is free, which is then its own, and the one that it had is free. -ENOENT (ERR_VALUE): the
  * rail has no guidBase; -EAGAIN (ERR_AGAIN): its block is used up.
- * guid_each: in order of GUIDs, with the owner: a device key, or "record:ID".
+ * guid_each: in order of GUIDs, with the owner: a device key, or "record:ID". @visit must not call
+ * the ledger.
  */
 int ledger_guid_of(struct ledger *ledger, const char *device_key, uint64_t *ret_guid,
 		   struct err *err);
