@@ -210,39 +210,6 @@ static int find_pool(const struct pool_set *pools, const char *name, const struc
 			 : err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": is not configured", name);
 }
 
-static int find_rail_anywhere(const struct pool_set *pools, const char *name,
-			      const struct rail **ret_rail, struct err *err)
-{
-	*ret_rail = NULL;
-	for (size_t i = 0; !*ret_rail && i < pools->count; i++)
-		*ret_rail = pool_rail(&pools->pools[i], name);
-	return *ret_rail ? 0 : err_set(err, ENOENT, ERR_VALUE, "rail \"%s\": no pool has it", name);
-}
-
-int allot_find_rail(const struct pool_set *pools, const struct reserve_request *request,
-		    const struct rail **ret_rail, struct err *err)
-{
-	const struct pool *pool;
-	int r;
-
-	if (!request->pool && !request->rail)
-		return err_set(err, EINVAL, ERR_VALUE, "the request names neither pool nor rail");
-	if (!request->pool)
-		return find_rail_anywhere(pools, request->rail, ret_rail, err);
-	r = find_pool(pools, request->pool, &pool, err);
-	if (r < 0)
-		return r;
-	*ret_rail = pool_rail(pool, request->rail);
-	if (*ret_rail)
-		return 0;
-	if (request->rail)
-		return err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": has no rail \"%s\"",
-			       pool->name, request->rail);
-	return err_set(err, EINVAL, ERR_VALUE,
-		       "pool \"%s\": has %zu rails, and the request names none", pool->name,
-		       pool->rail_count);
-}
-
 /* What the rails' `match` speaks of: the PF of a VF; any other device is its own. */
 struct device_pf {
 	const char *netdev;
@@ -264,6 +231,47 @@ static void device_pf(const struct baseline *device, struct device_pf *ret_pf)
 		    pci_parse(device->parent + strlen(parent), &ret_pf->own) == 0)) {
 		ret_pf->addr = &ret_pf->own;
 	}
+}
+
+/* The first rail of that name, but rather one that @pf (NULL: none) is on. */
+static int find_rail_anywhere(const struct pool_set *pools, const char *name,
+			      const struct device_pf *pf, const struct rail **ret_rail,
+			      struct err *err)
+{
+	const struct rail *first = NULL;
+
+	for (size_t i = 0; i < pools->count; i++) {
+		const struct rail *rail = pool_rail(&pools->pools[i], name);
+
+		if (rail && (!first || (pf && !rail_matches(first, pf->netdev, pf->addr))))
+			first = rail;
+	}
+	*ret_rail = first;
+	return first ? 0 : err_set(err, ENOENT, ERR_VALUE, "rail \"%s\": no pool has it", name);
+}
+
+int allot_find_rail(const struct pool_set *pools, const struct reserve_request *request,
+		    const struct rail **ret_rail, struct err *err)
+{
+	const struct pool *pool;
+	int r;
+
+	if (!request->pool && !request->rail)
+		return err_set(err, EINVAL, ERR_VALUE, "the request names neither pool nor rail");
+	if (!request->pool)
+		return find_rail_anywhere(pools, request->rail, NULL, ret_rail, err);
+	r = find_pool(pools, request->pool, &pool, err);
+	if (r < 0)
+		return r;
+	*ret_rail = pool_rail(pool, request->rail);
+	if (*ret_rail)
+		return 0;
+	if (request->rail)
+		return err_set(err, ENOENT, ERR_VALUE, "pool \"%s\": has no rail \"%s\"",
+			       pool->name, request->rail);
+	return err_set(err, EINVAL, ERR_VALUE,
+		       "pool \"%s\": has %zu rails, and the request names none", pool->name,
+		       pool->rail_count);
 }
 
 /* "0000:1a:00.1" of "pci:0000:1a:00.1". */
@@ -310,7 +318,8 @@ int allot_choose_rail(const struct pool_set *pools, const struct reserve_request
 		*ret_rail = its;
 		return 0;
 	}
-	r = allot_find_rail(pools, request, ret_rail, err);
+	r = pool ? allot_find_rail(pools, request, ret_rail, err)
+		 : find_rail_anywhere(pools, request->rail, device ? &pf : NULL, ret_rail, err);
 	if (r == 0 && device && !rail_matches(*ret_rail, pf.netdev, pf.addr))
 		r = refuse_rail(request, device, its, err);
 	return r;

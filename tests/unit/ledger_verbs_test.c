@@ -690,7 +690,9 @@ static const char matched_text[] =
 	"   'pkey': '0x8001', 'guidBase': '02:00:00:00:00:01:00:00'},"
 	"  {'name': 'any', 'cidr': '10.2.0.0/24', 'guidBase': '02:00:00:00:00:02:00:00'}]},"
 	" {'name': 'one', 'rails': [{'name': 'r', 'cidr': '10.3.0.0/24', 'match': "
-	"  {'pf': ['ens9']}}]}]";
+	"  {'pf': ['ens9']}}]},"
+	" {'name': 'two', 'rails': [{'name': 'rail0', 'cidr': '10.4.0.0/24', 'match': "
+	"  {'pf': ['ens4']}}]}]";
 
 static void test_rail_of_a_device(void **state)
 {
@@ -727,6 +729,9 @@ static void test_rail_of_a_device(void **state)
 		{ NULL, "rail1", vf, "ens7", "0000:1a:00.0", -1, 0x8001, NULL },
 		{ NULL, "rail0", vf, "ens7", "0000:1a:00.0", 0, 0,
 		  "key \"rail\": \"rail0\": 0000:1a:00.2 is on rail1" },
+		{ NULL, "rail0", vf, "ens1", "0000:02:00.0", -1, 0, NULL },
+		{ NULL, "rail0", vf, "ens4", "0000:02:00.0", -1, 0, NULL },
+		{ NULL, "rail0", NULL, NULL, NULL, -1, 0, NULL },
 		{ NULL, "rail9", vf, "ens7", "0000:1a:00.0", 0, 0, "rail \"rail9\": no pool" },
 		{ NULL, NULL, vf, "ens7", "0000:1a:00.0", -1, 0, NULL },
 	};
