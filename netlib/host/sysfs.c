@@ -179,20 +179,30 @@ static void read_numa_node(int dev_fd, struct pci_function *fn)
 		fn->numa_node = (int)node;
 }
 
+/* Opens the directory of a function. */
+static int open_function(int root_fd, const struct pci_addr *addr, int *ret_fd, struct err *err)
+{
+	char path[SYSFS_PATH], text[PCI_TEXT + 4];
+
+	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s", pci_format(addr, text));
+	*ret_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_fd < 0)
+		return err_set(err, ENODEV, ERR_DEVICE, "find PCI function %s: no such function",
+			       text);
+	return 0;
+}
+
 int sysfs_pci_function(int root_fd, const struct pci_addr *addr, struct pci_function *ret_function,
 		       struct err *err)
 {
 	struct pci_function fn = { .addr = *addr };
-	char path[SYSFS_PATH], text[PCI_TEXT + 4];
+	char text[PCI_TEXT + 4];
 	CLEANUP_CLOSE int dev_fd = -1;
-	int r;
+	int r = open_function(root_fd, addr, &dev_fd, err);
 
-	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s", pci_format(addr, text));
-	dev_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dev_fd < 0)
-		return err_set(err, ENODEV, ERR_DEVICE, "find PCI function %s: no such function",
-			       text);
-	r = read_pf(root_fd, dev_fd, &fn, text, err);
+	if (r < 0)
+		return r;
+	r = read_pf(root_fd, dev_fd, &fn, pci_format(addr, text), err);
 	if (r == 0)
 		r = own_netdev(dev_fd, fn.netdev, text, err);
 	if (r < 0)
@@ -347,19 +357,6 @@ int sysfs_list_pfs(int root_fd, int (*each)(const struct pci_addr *pf, void *arg
 	for (size_t i = 0; r == 0 && i < list.count; i++)
 		r = each(&list.pfs[i], arg);
 	return r;
-}
-
-/* Opens the directory of a function. */
-static int open_function(int root_fd, const struct pci_addr *addr, int *ret_fd, struct err *err)
-{
-	char path[SYSFS_PATH], text[PCI_TEXT + 4];
-
-	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s", pci_format(addr, text));
-	*ret_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*ret_fd < 0)
-		return err_set(err, ENODEV, ERR_DEVICE, "find PCI function %s: no such function",
-			       text);
-	return 0;
 }
 
 int sysfs_list_vfs(int root_fd, const struct pci_addr *pf,

@@ -14,7 +14,7 @@
 enum { RDMA_NAME_MAX = 63 /* IB_DEVICE_NAME_MAX - 1 */, RDMA_CHARDEV_MAX = 63 };
 
 enum rdma_mode {
-	RDMA_ABSENT,    /* this kernel has no RDMA, or has not loaded it */
+	RDMA_ABSENT,    /* this kernel has no RDMA */
 	RDMA_SHARED,    /* every namespace sees every device; none can be moved */
 	RDMA_EXCLUSIVE, /* ib_core netns_mode=0 */
 };
@@ -25,7 +25,10 @@ struct rdma_device {
 	uint64_t node_guid;
 };
 
-/* *@ret_wire is NULL, with success, where the kernel has no RDMA (EPROTONOSUPPORT). */
+/*
+ * *@ret_wire is NULL, with success, where the kernel has no RDMA (EPROTONOSUPPORT). Where it has
+ * and has not loaded it, this loads ib_core (net-pf-16-proto-20).
+ */
 int rdma_open(struct wire **ret_wire, struct err *err);
 
 /* Of the whole node; it can be changed only while no other namespace exists. @wire NULL: absent. */
@@ -34,7 +37,10 @@ int rdma_mode(struct wire *wire, enum rdma_mode *ret_mode, struct err *err);
 /* No such device in this namespace, or no RDMA (@wire NULL): -ENODEV with ERR_DEVICE. */
 int rdma_find(struct wire *wire, const char *name, struct rdma_device *ret_device, struct err *err);
 
-/* "uverbs3": what user space opens. -ENODEV where it has none. */
+/*
+ * "uverbs3": what user space opens. -ENODEV where the device has none; -EINVAL, here and below: no
+ * device in this namespace has the index.
+ */
 int rdma_chardev(struct wire *wire, uint32_t index, char ret_name[RDMA_CHARDEV_MAX + 1],
 		 struct err *err);
 

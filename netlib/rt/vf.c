@@ -21,14 +21,17 @@ enum {
 static int put_vlan(struct nl_msg *msg, uint32_t vf, const struct vf_state *state)
 {
 	struct ifla_vf_vlan q = { .vf = vf, .vlan = state->vlan, .qos = state->qos };
-	struct ifla_vf_vlan_info ad = {
-		.vf = vf, .vlan = state->vlan, .qos = state->qos, .vlan_proto = htons(ETH_P_8021AD)
-	};
+	struct ifla_vf_vlan_info ad;
 	struct nlattr *list;
 
 	/* The plain attribute has no protocol; old drivers know only it. */
 	if (!state->vlan_ad)
 		return nla_put(msg, IFLA_VF_VLAN, sizeof(q), &q);
+	memset(&ad, 0, sizeof(ad)); /* its padding is sent too */
+	ad.vf = vf;
+	ad.vlan = state->vlan;
+	ad.qos = state->qos;
+	ad.vlan_proto = htons(ETH_P_8021AD);
 	list = nla_nest_start(msg, IFLA_VF_VLAN_LIST);
 	if (!list || nla_put(msg, IFLA_VF_VLAN_INFO, sizeof(ad), &ad) < 0)
 		return -ENOMEM;
@@ -66,7 +69,7 @@ static int put_guid(struct nl_msg *msg, int type, uint32_t vf, uint64_t guid)
 {
 	struct ifla_vf_guid body;
 
-	memset(&body, 0, sizeof(body)); /* its padding is sent too */
+	memset(&body, 0, sizeof(body));
 	body.vf = vf;
 	body.guid = guid;
 	return nla_put(msg, type, sizeof(body), &body);

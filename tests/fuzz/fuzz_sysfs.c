@@ -6,8 +6,9 @@
  *	f PATH TEXT     a file
  *	l PATH TARGET   a symbolic link
  *
- * Directories above are made as needed. Looked up are always the PCI function 0000:1a:00.1 and the
- * auxiliary device mlx5_core.sf.4.
+ * Directories above are made as needed. Looked up are always the PCI function 0000:1a:00.1, the
+ * auxiliary device mlx5_core.sf.4 and the RDMA device mlx5_2, and all PFs with their VFs are
+ *listed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -145,6 +147,45 @@ static void check_aux(int root_fd)
 	}
 	check(strcmp(aux.name, "mlx5_core.sf.4") == 0, "name of the auxiliary device");
 	check(!aux.netdev[0] || ifname_is_valid(aux.netdev), "netdev of the auxiliary device");
+	check((aux.rdma_count > 0) == (aux.rdma[0] != '\0'), "RDMA device of the auxiliary device");
+}
+
+static int next_vf(int vf, const struct pci_addr *addr, void *arg)
+{
+	int *last = arg;
+
+	check(vf == *last + 1 && addr->device <= 31, "order of VFs");
+	*last = vf;
+	return 0;
+}
+
+static int list_vfs(const struct pci_addr *pf, void *arg)
+{
+	struct err err = { 0 };
+	int *root_fd = arg, last = -1, r = sysfs_list_vfs(*root_fd, pf, next_vf, &last, &err);
+
+	if (r != 0)
+		check_failure(r, &err);
+	return 0;
+}
+
+static void check_rdma(int root_fd)
+{
+	static const struct ip ip = { .family = AF_INET, .bytes = { 10, 0, 0, 5 } };
+	char uverbs[SYSFS_NAME_MAX];
+	struct err err = { 0 };
+	bool active;
+	int index = -2, r = sysfs_rdma_gid_index(root_fd, "mlx5_2", &ip, &index, &err);
+
+	if (r != 0)
+		check_failure(r, &err);
+	else
+		check(index >= -1, "GID index");
+	r = sysfs_rdma_port_active(root_fd, "mlx5_2", &active, &err);
+	if (r != 0)
+		check_failure(r, &err);
+	check(sysfs_rdma_uverbs(root_fd, "mlx5_2", uverbs, &err) == 0, "uverbs");
+	check(!uverbs[0] || strncmp(uverbs, "uverbs", 6) == 0, "name of uverbs");
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -158,6 +199,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char root[] = "/tmp/spur-fuzz-sysfs-XXXXXX";
+	struct err err = { 0 };
 	int root_fd;
 
 	check(mkdtemp(root) != NULL, "mkdtemp");
@@ -166,6 +208,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	make_tree(root_fd, data, size);
 	check_function(root_fd);
 	check_aux(root_fd);
+	check_rdma(root_fd);
+	check(sysfs_list_pfs(root_fd, list_vfs, &root_fd, &err) == 0, "list of PFs");
 	(void)close(root_fd);
 	check(nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0, "remove the tree");
 	return 0;

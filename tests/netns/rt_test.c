@@ -28,6 +28,8 @@
 #include "base/fs.h"
 #include "host/netns.h"
 #include "host/sysctl.h"
+#include "host/sysfs.h"
+#include "host/uevent.h"
 #include "rt/addr.h"
 #include "rt/link.h"
 #include "rt/neigh.h"
@@ -620,6 +622,121 @@ static void test_kernel_announces_on_up(void **state)
 	assert_true(hear_both(fd, &v4.ip, &v6.ip));
 }
 
+struct link_event {
+	int ifindex;
+	bool there, gone;
+};
+
+static void note_link(int ifindex, bool deleted, void *arg)
+{
+	struct link_event *event = arg;
+
+	if (ifindex != event->ifindex)
+		return;
+	event->there |= !deleted;
+	event->gone |= deleted;
+}
+
+static void test_link_watch(void **state)
+{
+	struct link_event event = { 0 };
+	CLEANUP_CLOSE int fd = -1;
+	struct link_info link;
+
+	(void)state;
+	assert_ok(link_get(here, "a0", &link, &err));
+	event.ifindex = link.ifindex;
+	assert_ok(link_watch(&fd, &err));
+	assert_ok(link_watch_read(fd, note_link, &event, &err)); /* nothing: does not wait */
+	assert_false(event.there || event.gone);
+	run("ip link set a0 mtu 1400");
+	assert_ok(link_watch_read(fd, note_link, &event, &err));
+	assert_true(event.there && !event.gone);
+	event.there = false;
+	run("ip link del a0");
+	assert_ok(link_watch_read(fd, note_link, &event, &err));
+	assert_true(event.gone);
+}
+
+/* What is lost is said, once; then the socket goes on. */
+static void test_link_watch_overrun(void **state)
+{
+	struct link_event event = { 0 };
+	CLEANUP_CLOSE int fd = -1;
+	int small = 1, r;
+
+	(void)state;
+	assert_ok(link_watch(&fd, &err));
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)), 0);
+	for (int i = 0; i < 20; i++)
+		run("ip link set a0 up && ip link set a0 down");
+	while ((r = link_watch_read(fd, note_link, &event, &err)) == -ENOBUFS)
+		event.gone = true;
+	assert_int_equal(r, 0);
+	assert_true(event.gone);
+}
+
+struct uevent_seen {
+	bool added, removed;
+};
+
+static void note_uevent(const struct uevent *event, void *arg)
+{
+	struct uevent_seen *seen = arg;
+
+	if (strcmp(event->subsystem, "net") != 0 || !strstr(event->devpath, "/net/u0"))
+		return;
+	assert_false(event->has_pci);
+	seen->added |= strcmp(event->action, "add") == 0;
+	seen->removed |= strcmp(event->action, "remove") == 0;
+}
+
+static void test_uevents(void **state)
+{
+	struct uevent_seen seen = { 0 };
+	CLEANUP_CLOSE int fd = -1;
+
+	(void)state;
+	assert_ok(uevent_open(&fd, &err));
+	assert_ok(uevent_read(fd, note_uevent, &seen, &err)); /* does not wait */
+	run("ip link add u0 type veth peer name u1");
+	assert_ok(uevent_read(fd, note_uevent, &seen, &err));
+	assert_true(seen.added && !seen.removed);
+	run("ip link del u0");
+	assert_ok(uevent_read(fd, note_uevent, &seen, &err));
+	assert_true(seen.removed);
+}
+
+static bool sysfs_shows(int root_fd, const char *netdev)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "class/net/%s/ifindex", netdev);
+	return faccessat(root_fd, path, R_OK, 0) == 0;
+}
+
+/* Each sysfs shows the devices of the namespace that it was made in, wherever its reader stands. */
+static void test_sysfs_of_a_namespace(void **state)
+{
+	CLEANUP_CLOSE int here_sysfs = -1, there_sysfs = -1;
+	int written;
+
+	(void)state;
+	assert_ok(sysfs_mount(&here_sysfs, &err));
+	assert_ok(netns_enter(there_fd, &err));
+	assert_ok(sysfs_mount(&there_sysfs, &err));
+	assert_ok(netns_enter(here_fd, &err));
+	assert_true(sysfs_shows(here_sysfs, "a0") && sysfs_shows(there_sysfs, "lo"));
+	assert_false(sysfs_shows(there_sysfs, "a0"));
+	(void)snprintf(command, sizeof(command), "ip link set a0 netns /proc/%d/fd/%d", getpid(),
+		       there_fd);
+	run(command);
+	assert_false(sysfs_shows(here_sysfs, "a0"));
+	assert_true(sysfs_shows(there_sysfs, "a0"));
+	written = fs_write_small(there_sysfs, "class/net/a0/mtu", "1400");
+	assert_int_equal(written, -EROFS);
+}
+
 #define NETNS_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -644,6 +761,10 @@ int main(void)
 		NETNS_TEST(test_cookies),
 		NETNS_TEST(test_announce),
 		NETNS_TEST(test_kernel_announces_on_up),
+		NETNS_TEST(test_link_watch),
+		NETNS_TEST(test_link_watch_overrun),
+		NETNS_TEST(test_uevents),
+		NETNS_TEST(test_sysfs_of_a_namespace),
 	};
 
 	if (geteuid() != 0) {

@@ -173,6 +173,33 @@ static void test_pci_and_guid(void **state)
 	assert_false(guid_is_usable(0x0100000000000000) || guid_is_usable(0x0300000000000001));
 }
 
+static void test_rdma_names_and_pkeys(void **state)
+{
+	static const char *const bad[] = {
+		"", ".", "..", "a/b", "a b", "mlx5_%d", "\xc3\xa4", "a\n"
+	};
+	static const char *const bad_pkey[] = { "",        "0x",      "0x0",    "0x8000",
+						"0x10000", "8001",    "0x80g1", "0x 801",
+						"0x-001",  "0x08001", " 0x8001" };
+	char name[66] = "", text[PKEY_TEXT];
+	uint16_t pkey = 42;
+
+	(void)state;
+	assert_true(rdma_name_is_valid("mlx5_0") && rdma_name_is_valid("rocep26s0f1v3"));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(rdma_name_is_valid(bad[i]));
+	memset(name, 'a', 64);
+	assert_false(rdma_name_is_valid(name));
+	assert_true(rdma_name_is_valid(name + 1));
+	for (size_t i = 0; i < ARRAY_SIZE(bad_pkey); i++)
+		assert_int_equal(pkey_parse(bad_pkey[i], &pkey), -EINVAL);
+	assert_int_equal(pkey, 42);
+	assert_int_equal(pkey_parse("0X1", &pkey), 0);
+	assert_string_equal(pkey_format(pkey, text), "0x0001");
+	assert_int_equal(pkey_parse("0xFfFf", &pkey), 0);
+	assert_string_equal(pkey_format(pkey, text), "0xffff");
+}
+
 static void test_names(void **state)
 {
 	static const char *const bad_ifname[] = { "",    ".",   "..",   "a/b",
@@ -397,6 +424,7 @@ int main(void)
 		cmocka_unit_test(test_pci_and_guid),
 		cmocka_unit_test(test_pkey),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_rdma_names_and_pkeys),
 		cmocka_unit_test(test_json_parse),
 		cmocka_unit_test(test_json_reader),
 		cmocka_unit_test(test_json_reader_errors),

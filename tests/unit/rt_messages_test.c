@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes that netlib/rt sends, and what it makes of answers, without a kernel: the linker puts
- * the two functions below in the place of wire_query() and wire_request() (-Wl,--wrap).
+ * the functions below in the place of wire_query(), wire_request() and wire_make_room()
+ * (-Wl,--wrap).
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -11,6 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <arpa/inet.h>
+
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
 #include <netlink/msg.h>
@@ -22,6 +28,7 @@
 #include "rt/nsid.h"
 #include "rt/route.h"
 #include "rt/rule.h"
+#include "rt/vf.h"
 
 enum { HEX_MAX = 1024 };
 
@@ -31,10 +38,19 @@ static struct nl_msg *answer;       /* what wire_query() answers with */
 static char what_text[ERR_MSG_MAX]; /* how the caller names the operation */
 
 int __wrap_wire_query(struct wire *rt, struct nl_msg *msg, wire_parse_fn parse, void *arg,
-		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
+		      void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
 	__attribute__((format(printf, 7, 8)));
 int __wrap_wire_request(struct wire *rt, struct nl_msg *msg, struct err *ret_err, const char *what,
-		      ...) __attribute__((format(printf, 4, 5)));
+			...) __attribute__((format(printf, 4, 5)));
+
+int __wrap_wire_make_room(struct wire *rt, size_t size);
+
+int __wrap_wire_make_room(struct wire *rt, size_t size)
+{
+	(void)rt;
+	assert_true(size >= 256 * 1024);
+	return 0;
+}
 
 /* type, flags, then everything after the header; sequence and port are not the message's own. */
 __attribute__((format(printf, 2, 0))) static void remember(struct nl_msg *msg, const char *what,
@@ -51,7 +67,7 @@ __attribute__((format(printf, 2, 0))) static void remember(struct nl_msg *msg, c
 }
 
 int __wrap_wire_request(struct wire *rt, struct nl_msg *msg, struct err *ret_err, const char *what,
-		      ...)
+			...)
 {
 	va_list ap;
 
@@ -64,7 +80,7 @@ int __wrap_wire_request(struct wire *rt, struct nl_msg *msg, struct err *ret_err
 }
 
 int __wrap_wire_query(struct wire *rt, struct nl_msg *msg, wire_parse_fn parse, void *arg,
-		    void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
+		      void (*restart)(void *arg), struct err *ret_err, const char *what, ...)
 {
 	va_list ap;
 	int r;
@@ -298,6 +314,227 @@ static void test_link_of_a_function(void **state)
 	assert_string_equal(link.altnames[LINK_ALTNAMES_MAX - 1], "alt15");
 }
 
+#define VF_HEADER "16 5 00000000070000000000000000000000"
+
+static void test_vf_set(void **state)
+{
+	struct vf_state vf = { .vlan = 100, .qos = 5, .min_rate = 16, .max_rate = 256 };
+
+	(void)state;
+	assert_int_equal(mac_parse("02:11:22:33:44:55", &vf.mac), 0);
+	vf.link_state = VF_LINK_DISABLE;
+	vf.spoofchk = true;
+	assert_int_equal(vf_set(NULL, 7, 3, VF_VLAN, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "18001680" /* IFLA_VFINFO_LIST */
+					    "14000180" /* IFLA_VF_INFO */
+					    "10000200030000006400000005000000");
+	assert_string_equal(what_text, "set vlan of VF 3");
+	vf.vlan_ad = true;
+	assert_int_equal(vf_set(NULL, 7, 3, VF_VLAN, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "200016801c000180"
+					    "18000c80" /* IFLA_VF_VLAN_LIST */
+					    "1400010003000000640000000500000088a80000");
+	assert_int_equal(vf_set(NULL, 7, 3, VF_MAC, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "300016802c000180"
+					    "2800010003000000021122334455"
+					    "0000000000000000000000000000000000000000000000000000");
+	assert_int_equal(vf_set(NULL, 7, 3, VF_RATE, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "1800168014000180"
+					    "10000600030000001000000000010000");
+	assert_int_equal(vf_set(NULL, 7, 3, VF_SPOOFCHK, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "14001680100001800c0004000300000001000000");
+	assert_int_equal(vf_set(NULL, 7, 3, VF_TRUST, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "14001680100001800c0009000300000000000000");
+	assert_string_equal(what_text, "set trust of VF 3");
+	assert_int_equal(vf_set(NULL, 7, 3, VF_LINK_STATE, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "14001680100001800c0005000300000002000000");
+}
+
+/* A GUID is sent as a number, its first byte the highest. */
+static void test_vf_set_guid(void **state)
+{
+	struct vf_state vf = { .node_guid = 0x0200000000000001, .port_guid = 0x0200000000000002 };
+
+	(void)state;
+	assert_int_equal(vf_set(NULL, 7, 3, VF_NODE_GUID, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "1c00168018000180"
+					    "14000a0003000000000000000100000000000002");
+	assert_int_equal(vf_set(NULL, 7, 3, VF_PORT_GUID, &vf, &err), 0);
+	assert_string_equal(sent, VF_HEADER "1c00168018000180"
+					    "14000b0003000000000000000200000000000002");
+	assert_string_equal(what_text, "set port guid of VF 3");
+}
+
+enum { VFS_MAX = 300 };
+
+static struct {
+	int count, stop_at, numbers[VFS_MAX];
+	struct vf_state states[VFS_MAX];
+} seen;
+
+static int note_vf(int vf, const struct vf_state *state, void *arg)
+{
+	(void)arg;
+	assert_true(seen.count < VFS_MAX);
+	seen.numbers[seen.count] = vf;
+	seen.states[seen.count] = *state;
+	return ++seen.count == seen.stop_at;
+}
+
+static int list_vfs(int stop_at)
+{
+	seen.count = 0;
+	seen.stop_at = stop_at;
+	return vf_list(NULL, 7, note_vf, NULL, &err);
+}
+
+static void put(int type, const void *body, size_t len)
+{
+	assert_int_equal(nla_put(answer, type, (int)len, body), 0);
+}
+
+#define PUT(type, ...) put(type, &(__VA_ARGS__), sizeof(__VA_ARGS__))
+
+/* What every driver makes the kernel say, which presets what the driver leaves. */
+static struct nlattr *begin_vf(uint32_t vf)
+{
+	struct nlattr *info = nla_nest_start(answer, IFLA_VF_INFO);
+
+	assert_non_null(info);
+	PUT(IFLA_VF_MAC, (struct ifla_vf_mac) { .vf = vf, .mac = { 2, 0, 0, 0, 0, 9 } });
+	PUT(IFLA_VF_VLAN, (struct ifla_vf_vlan) { .vf = vf, .vlan = 100, .qos = 5 });
+	PUT(IFLA_VF_RATE, (struct ifla_vf_rate) { vf, 16, 256 });
+	PUT(IFLA_VF_TX_RATE, (struct ifla_vf_tx_rate) { vf, 256 });
+	PUT(IFLA_VF_SPOOFCHK, (struct ifla_vf_spoofchk) { vf, vf == 0 ? 1 : UINT32_MAX });
+	PUT(IFLA_VF_LINK_STATE, (struct ifla_vf_link_state) { vf, vf == 0 ? 2 : 0 });
+	PUT(IFLA_VF_TRUST, (struct ifla_vf_trust) { vf, vf == 0 ? 0 : UINT32_MAX });
+	return info;
+}
+
+static struct nlattr *begin_pf(uint16_t type)
+{
+	struct ifinfomsg body = { .ifi_index = 7, .ifi_type = type };
+
+	nlmsg_free(answer);
+	answer = nlmsg_alloc_size(512 * 1024);
+	assert_non_null(nlmsg_put(answer, 0, 0, RTM_NEWLINK, 0, 0));
+	assert_int_equal(nlmsg_append(answer, &body, sizeof(body), NLMSG_ALIGNTO), 0);
+	assert_int_equal(nla_put_u32(answer, IFLA_NUM_VF, 2), 0);
+	return nla_nest_start(answer, IFLA_VFINFO_LIST);
+}
+
+static void make_two_vfs(void)
+{
+	struct nlattr *list = begin_pf(ARPHRD_ETHER), *vf = begin_vf(0), *vlans;
+
+	vlans = nla_nest_start(answer, IFLA_VF_VLAN_LIST);
+	PUT(IFLA_VF_VLAN_INFO, (struct ifla_vf_vlan_info) {
+				       .vlan = 200, .qos = 1, .vlan_proto = htons(ETH_P_8021AD) });
+	(void)nla_nest_end(answer, vlans);
+	(void)nla_nest_end(answer, vf);
+	vf = begin_vf(5);
+	(void)nla_nest_end(answer, vf);
+	(void)nla_nest_end(answer, list);
+}
+
+static void test_vf_list(void **state)
+{
+	const uint32_t always =
+		VF_BIT(VF_VLAN) | VF_BIT(VF_MAC) | VF_BIT(VF_RATE) | VF_BIT(VF_LINK_STATE);
+	const struct vf_state *s = seen.states;
+
+	(void)state;
+	make_two_vfs();
+	assert_int_equal(list_vfs(0), 0);
+	/* RTEXT_FILTER_VF | RTEXT_FILTER_SKIP_STATS */
+	assert_string_equal(sent, "18 1 00000000070000000000000000000000"
+				  "08001d0009000000");
+	assert_string_equal(what_text, "list VFs of device 7");
+	assert_int_equal(seen.count, 2);
+	assert_true(seen.numbers[0] == 0 && seen.numbers[1] == 5);
+	assert_int_equal(s[0].known, always | VF_BIT(VF_SPOOFCHK) | VF_BIT(VF_TRUST));
+	assert_true(s[0].vlan == 200 && s[0].qos == 1 && s[0].vlan_ad);
+	assert_true(s[0].mac.len == 6 && s[0].mac.bytes[5] == 9);
+	assert_true(s[0].min_rate == 16 && s[0].max_rate == 256);
+	assert_true(s[0].spoofchk && !s[0].trust && s[0].link_state == VF_LINK_DISABLE);
+	/* What its driver says nothing of is not known, the plain VLAN is 802.1Q. */
+	assert_int_equal(s[1].known, always);
+	assert_true(s[1].vlan == 100 && s[1].qos == 5 && !s[1].vlan_ad);
+	assert_int_equal(list_vfs(1), 1);
+	assert_int_equal(seen.count, 1);
+}
+
+static void test_vf_list_of_infiniband(void **state)
+{
+	struct nlattr *list = begin_pf(ARPHRD_INFINIBAND), *vf = begin_vf(0);
+
+	(void)state;
+	PUT(IFLA_VF_IB_NODE_GUID, (struct ifla_vf_guid) { .guid = 0x0200000000000001 });
+	PUT(IFLA_VF_IB_PORT_GUID, (struct ifla_vf_guid) { .guid = 0 });
+	(void)nla_nest_end(answer, vf);
+	(void)nla_nest_end(answer, list);
+	assert_int_equal(list_vfs(0), 0);
+	assert_false(seen.states[0].known & VF_BIT(VF_MAC));
+	assert_true(seen.states[0].known & VF_BIT(VF_NODE_GUID));
+	assert_true(seen.states[0].known & VF_BIT(VF_PORT_GUID));
+	assert_true(seen.states[0].node_guid == 0x0200000000000001);
+	assert_true(seen.states[0].port_guid == 0);
+}
+
+/* @count VFs in a list whose length is what the kernel makes of it: the low 16 bits. */
+static void make_vfs(uint32_t count)
+{
+	struct nlattr *list = begin_pf(ARPHRD_ETHER);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct nlattr *vf = begin_vf(i);
+
+		(void)nla_nest_end(answer, vf);
+	}
+	list->nla_len = (uint16_t)((char *)nlmsg_tail(nlmsg_hdr(answer)) - (char *)list);
+	assert_int_equal(nla_put_u32(answer, IFLA_NUM_VF, count), 0);
+}
+
+static void test_vf_list_too_long(void **state)
+{
+	(void)state;
+	make_vfs(256);
+	assert_int_equal(list_vfs(0), 0);
+	assert_int_equal(seen.count, 256);
+	/* An attribute is 64 KiB at most: the list wraps, and what is left of it is not the list.
+	 */
+	make_vfs(600);
+	assert_int_equal(list_vfs(0), -EMSGSIZE);
+	assert_int_equal(seen.count, 0);
+}
+
+static void test_vf_list_malformed(void **state)
+{
+	struct nlattr *list = begin_pf(ARPHRD_ETHER), *vf;
+
+	(void)state;
+	(void)nla_nest_end(answer, list);
+	assert_int_equal(list_vfs(0), 0); /* no VFs */
+	assert_int_equal(seen.count, 0);
+	list = begin_pf(ARPHRD_ETHER);
+	vf = nla_nest_start(answer, IFLA_VF_INFO);
+	PUT(IFLA_VF_TRUST, (struct ifla_vf_trust) { 3, 1 });
+	(void)nla_nest_end(answer, vf);
+	(void)nla_nest_end(answer, list);
+	assert_int_equal(list_vfs(0), -EBADMSG); /* of which VF? */
+	list = begin_pf(ARPHRD_ETHER);
+	vf = nla_nest_start(answer, IFLA_VF_INFO);
+	PUT(IFLA_VF_MAC, (struct ifla_vf_mac) { .vf = 3 });
+	PUT(IFLA_VF_TRUST, (uint32_t) { 3 }); /* shorter than it has to be, as are the others */
+	PUT(IFLA_VF_RATE, (uint32_t) { 3 });
+	PUT(IFLA_VF_VLAN, (uint32_t) { 3 });
+	PUT(IFLA_VF_IB_NODE_GUID, (uint32_t) { 3 });
+	(void)nla_nest_end(answer, vf);
+	(void)nla_nest_end(answer, list);
+	assert_int_equal(list_vfs(0), 0);
+	assert_int_equal(seen.states[0].known, VF_BIT(VF_MAC));
+}
+
 #define MESSAGE_TEST(f) cmocka_unit_test_teardown(f, drop_answer)
 
 int main(void)
@@ -312,6 +549,12 @@ int main(void)
 		MESSAGE_TEST(test_nsid),
 		MESSAGE_TEST(test_malformed_answers),
 		MESSAGE_TEST(test_link_of_a_function),
+		MESSAGE_TEST(test_vf_set),
+		MESSAGE_TEST(test_vf_set_guid),
+		MESSAGE_TEST(test_vf_list),
+		MESSAGE_TEST(test_vf_list_of_infiniband),
+		MESSAGE_TEST(test_vf_list_too_long),
+		MESSAGE_TEST(test_vf_list_malformed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

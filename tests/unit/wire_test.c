@@ -238,6 +238,19 @@ static void test_no_answer(void **state)
 	assert_int_equal(request(), -EMSGSIZE);
 }
 
+static void test_long_answer(void **state)
+{
+	(void)state;
+	assert_int_equal(wire_make_room(rt, 100000), 0);
+	assert_int_equal(wire_make_room(rt, 1), 0); /* keeps what there is */
+	say_ack(0);
+	script[scripted - 1].len = 100000;
+	assert_int_equal(request(), 0);
+	say_ack(0);
+	script[scripted - 1].len = 100001;
+	assert_int_equal(request(), -EMSGSIZE);
+}
+
 /* A get is over with its answer: no ack follows. */
 static void test_get(void **state)
 {
@@ -292,13 +305,10 @@ static void test_interrupted_dump(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SOCKET_TEST(test_ack),
-		SOCKET_TEST(test_extended_ack),
-		SOCKET_TEST(test_not_for_us),
-		SOCKET_TEST(test_no_answer),
-		SOCKET_TEST(test_get),
-		SOCKET_TEST(test_dump),
-		SOCKET_TEST(test_interrupted_dump),
+		SOCKET_TEST(test_ack),         SOCKET_TEST(test_extended_ack),
+		SOCKET_TEST(test_not_for_us),  SOCKET_TEST(test_no_answer),
+		SOCKET_TEST(test_long_answer), SOCKET_TEST(test_get),
+		SOCKET_TEST(test_dump),        SOCKET_TEST(test_interrupted_dump),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
