@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VFs of an InfiniBand PF (the lab's fakeib): their GUIDs, before pods come and while they are here."""
+
+import itertools
+import json
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import guest
+import lab
+from guest import run, wait_for
+
+FIRST, LAST = 0x0200000000001000, 0x0200000000001FFF
+OTHER = "02:00:00:00:00:00:9a:bc"
+ZERO = "00:00:00:00:00:00:00:00"
+VFS = 3
+
+
+def pool(pf, **keys):
+    """A pool whose only rail is this PF."""
+    rail = {"name": "rail0", "cidr": "10.64.0.0/24", "match": {"pci": [pf.pci]}, **keys}
+    return {"name": "train", "cooldown_s": 0, "rails": [rail]}
+
+
+class Ib(guest.Node):
+    """The VM with an InfiniBand PF, and a daemon that gives each VF a GUID, unless guids is False."""
+
+    def __init__(self, guids=True, **parameters):
+        guest.load_rdma()
+        self.pf = guest.pfs()[0]
+        self.vfs = guest.fake(self.pf, VFS, **parameters)
+        super().__init__("ib")
+        self.parameters = parameters
+        self.pools = [pool(self.pf, **({"guidBase": text(FIRST)} if guids else {}))]
+        self.guids = guids
+
+    def __enter__(self):
+        # 0: the daemon leaves a young record to the runtime that has just made it
+        self.daemon(pools=self.pools, env={"SPUR_YOUNG_MS": "0"})
+        self.settled()
+        self.before = self.facts()
+        return self
+
+    def close(self):
+        super().close()
+        guest.unfake(self.pf)
+        for name, value in {"follow": os.uname().release > "7", "appear_ms": 0, "move_ms": 0}.items():
+            guest.parameter(name, value)
+
+    def settled(self):
+        """Each VF is free, and has what it is to have."""
+        def ready():
+            devices = self.rpc("device.list")["devices"]
+            return len(devices) == VFS and all(d["state"] == "free" for d in devices) and (
+                not self.guids or all(self.port_guid(vf) != ZERO for vf in self.vfs))
+        wait_for(ready, 30, "all VFs free")
+
+    def port_guid(self, vf):
+        return self.pf.vf_infos()[vf.index]["port guid"]
+
+    def facts(self):
+        """RDMA devices by their numbers too: one that was bound anew has another."""
+        return {"vm": guest.snapshot(), "made": made(), "ledger": [lab.ledger_facts(a) for a in self.attachments()]}
+
+    def is_as_before(self):
+        lab.same(self.before, self.facts())
+
+    def settles(self, seconds=30):
+        """The daemon undoes what is left, then everything is as before."""
+        wait_for(lambda: not self.attachments(), seconds, "the record goes")
+        self.settled()
+        lab.same(without_numbers(self.before), without_numbers(self.facts()))
+
+    def conf(self, vf, **keys):
+        conf = lab.netconf("ib", pool="train", deviceID=vf.pci, **keys)
+        return {k: v for k, v in conf.items() if v is not None}
+
+    def in_pod(self, pod, ifname="net1"):
+        """The address of its IPoIB device, which must be the only one."""
+        assert pod.links() == [ifname], pod.links()
+        return pod.link(ifname)["address"]
+
+
+def text(guid):
+    return ":".join(f"{byte:02x}" for byte in guid.to_bytes(8, "big"))
+
+
+def number(guid):
+    return int(guid.replace(":", ""), 16)
+
+
+def made():
+    """RDMA devices with the numbers that the kernel gave them when they were made."""
+    return {d["ifname"]: d["ifindex"] for d in json.loads(run("rdma", "-j", "dev"))}
+
+
+def without_numbers(facts):
+    return {k: v for k, v in facts.items() if k != "made"}
+
+
+def check_own_guids(node):
+    """Each VF has a GUID of the range, that no other has, in the PF and in force; returns them."""
+    guids = {}
+    for vf, told in zip(node.vfs, node.pf.vf_infos()):
+        guids[vf.pci] = told["port guid"]
+        assert told["node guid"] == told["port guid"] and FIRST <= number(told["port guid"]) <= LAST, told
+        assert guest.read("/sys/class/net", vf.netdev(), "address").endswith(told["port guid"]), told
+    assert len(set(guids.values())) == VFS, guids
+    devices = {d["device"]: d for d in node.rpc("device.list")["devices"]}
+    assert {k.removeprefix("pci:"): d["guid"] for k, d in devices.items()} == guids, devices
+    return guids
+
+
+def test_guids_come_before_pods():
+    with Ib() as node:
+        guids = check_own_guids(node)
+        numbers = made()
+        node.stop()
+        node.start()
+        node.settled()
+        assert check_own_guids(node) == guids and made() == numbers, "a restart binds nothing"
+        node.pf.num_vfs(0)
+        node.pf.num_vfs(VFS)
+        wait_for(lambda: all(node.port_guid(vf) != ZERO and vf.netdevs() for vf in node.vfs), 30, "GUIDs again")
+        node.settled()
+        assert check_own_guids(node) == guids, "a VF has its GUID for good"
+
+
+def test_add_binds_nothing():
+    with Ib() as node:
+        vf, pod = node.vfs[0], node.pod("a")
+        own, numbers = node.port_guid(vf), made()
+        node.pf.calls_reset()
+        conf = node.conf(vf, rdma="required")
+        result = node.add(pod, conf)
+        assert node.pf.calls()["guid"] == 0, node.pf.calls()
+        assert node.in_pod(pod).endswith(own), (own, pod.link("net1"))
+        assert vf.rdma_devs(pod) and not vf.rdma_devs()
+        assert {**made(), **within_pod(pod)} == numbers, "the RDMA device is another one"
+        assert result["interfaces"][0]["mac"].endswith(own), result
+        [record] = node.attachments()
+        assert record["facts"]["rdma"]["moved"] and record["device"]["vf"]["portGUID"] == own, record
+        node.delete(pod, conf)
+        node.is_as_before()
+
+
+def within_pod(pod):
+    return {d["ifname"]: d["ifindex"] for d in json.loads(guest.within(pod, "rdma", "-j", "dev") or "[]")}
+
+
+def test_explicit_guid():
+    """The three keys, in the order of who wins; the VF's own comes back."""
+    sources = [
+        ({"guid": OTHER}, OTHER),
+        ({"args": {"cni": {"guid": OTHER}}, "guid": text(FIRST + 5)}, OTHER),
+        ({"runtimeConfig": {"infinibandGUID": OTHER.upper()}, "guid": text(FIRST + 5)}, OTHER),
+    ]
+    with Ib() as node:
+        vf = node.vfs[1]
+        own = node.port_guid(vf)
+        for keys, want in sources:
+            pod, conf = node.pod("a"), node.conf(vf, rdma="required", **keys)
+            node.add(pod, conf)
+            assert node.port_guid(vf) == want and node.in_pod(pod).endswith(want), node.pf.vf_infos()
+            assert node.attachments()[0]["guid"] == want, node.attachments()
+            node.delete(pod, conf)
+            assert node.port_guid(vf) == own, node.pf.vf_infos()
+            node.settles()
+            pod.close()
+
+
+def test_explicit_guid_without_a_pool():
+    """A fresh VF's zeros are what it gets back: not ones, and not what the pod had."""
+    with Ib(guids=False) as node:
+        vf, pod = node.vfs[0], node.pod("a")
+        conf = node.conf(vf, guid=OTHER)
+        node.add(pod, conf)
+        assert node.in_pod(pod).endswith(OTHER)
+        node.delete(pod, conf)
+        assert [(v["node guid"], v["port guid"]) for v in node.pf.vf_infos()] == [(ZERO, ZERO)] * VFS
+        node.settles()
+
+
+def test_one_guid_one_owner():
+    with Ib() as node:
+        a, b = node.pod("a"), node.pod("b")
+        conf = node.conf(node.vfs[0], guid=OTHER)
+        node.add(a, conf)
+        between = node.facts()
+        got = node.cni("ADD", b, node.conf(node.vfs[1], guid=OTHER))
+        assert got.returncode == 1 and OTHER in got.msg, got
+        # The own GUID of another VF is as little to be had.
+        got = node.cni("ADD", b, node.conf(node.vfs[1], guid=node.port_guid(node.vfs[2])))
+        assert got.returncode == 1 and node.port_guid(node.vfs[2]) in got.msg, got
+        lab.same(between, node.facts())
+        node.delete(a, conf)
+        node.settles()
+        conf = node.conf(node.vfs[1], guid=OTHER)
+        node.add(b, conf)
+        node.delete(b, conf)
+        node.settles()
+
+
+def test_bad_guids_and_pkeys():
+    with Ib() as node:
+        pod = node.pod("a")
+        for guid in (ZERO, "ff:ff:ff:ff:ff:ff:ff:ff", "01:00:00:00:00:00:00:01", "02:00:00", 7):
+            node.refuse("ADD", 7, "guid", pod, node.conf(node.vfs[0], guid=guid))
+        for pkey in ("0x0000", "0x8000", "0x10000", "8001", 1):
+            node.refuse("ADD", 7, "pkey", pod, node.conf(node.vfs[0], pkey=pkey))
+        node.is_as_before()
+
+
+def test_link_state_and_pkey():
+    with Ib() as node:
+        vf, pod = node.vfs[2], node.pod("a")
+        for state in ("enable", "disable"):
+            conf = node.conf(vf, link_state=state, pkey="0x8001", ready={"timeout_ms": 0})
+            node.add(pod, conf)
+            assert node.pf.vf_infos()[vf.index]["link_state"] == state
+            assert node.attachments()[0]["pkey"] == "0x8001", node.attachments()
+            node.delete(pod, conf)
+            node.is_as_before()
+
+
+def test_ipoib_is_made_again_wherever():
+    """In the first namespace (kernels before 6.17) or in that of the RDMA device; and they ping."""
+    for follow in (False, True):
+        with Ib(follow=follow) as node:
+            pods = [node.pod(name) for name in "ab"]
+            confs = [node.conf(vf, rdma="required") for vf in node.vfs]
+            results = [node.add(pod, conf) for pod, conf in zip(pods, confs)]
+            for vf, pod in zip(node.vfs, pods):
+                assert node.in_pod(pod).endswith(node.port_guid(vf)), (follow, pod.link("net1"))
+            pods[0].sh("ping", "-c", "2", "-i", "0.2", "-W", "5", results[1]["ips"][0]["address"].split("/")[0])
+            for pod, conf in zip(pods, confs):
+                node.cni("CHECK", pod, {**conf, "prevResult": results[pods.index(pod)]})
+                node.delete(pod, conf)
+            node.is_as_before()
+
+
+def test_namespace_deleted_first():
+    for follow, keys in ((False, {}), (True, {}), (False, {"guid": OTHER}), (True, {"guid": OTHER})):
+        with Ib(follow=follow) as node:
+            pod = node.pod("a")
+            conf = node.conf(node.vfs[0], rdma="required", **keys)
+            node.add(pod, conf)
+            pod.close()
+            if not keys:
+                node.delete(pod, conf)
+            node.settles()
+
+
+def test_slow_rebinds_side_by_side():
+    """Each waits for its own VF: three take hardly longer than one."""
+    with Ib() as node:
+        pods = [node.pod(f"p{i}") for i in range(VFS)]
+        confs = [node.conf(vf, guid=text(number(OTHER) + i)) for i, vf in enumerate(node.vfs)]
+        guest.parameter("appear_ms", 2000)
+
+        def timed(count, verb):
+            begun = time.monotonic()
+            with ThreadPoolExecutor(count) as at_once:
+                got = list(at_once.map(lambda i: node.cni(verb, pods[i], confs[i]), range(count)))
+            assert all(g.returncode == 0 for g in got), got
+            return time.monotonic() - begun
+        one = timed(1, "ADD"), timed(1, "DEL")
+        three = timed(VFS, "ADD"), timed(VFS, "DEL")
+        guest.parameter("appear_ms", 0)
+        node.settles()
+        for verb, alone, together in zip(("ADD", "DEL"), one, three):
+            print(f"     {verb}: one {alone:.1f} s, three at once {together:.1f} s")
+            assert together < alone + 1.9, (verb, alone, together)
+
+
+def hooked_sweep(verb, variable, phase, settle, **keys):
+    """Each step of a verb in turn is hit; afterwards everything is as before."""
+    with Ib() as node:
+        vf, pod = node.vfs[0], node.pod("a")
+        conf = node.conf(vf, rdma="required", link_state="enable", mtu=1500, **keys)
+        for k in itertools.count(1):
+            if verb == "DEL":
+                node.add(pod, conf)
+            got = node.cni(verb, pod, conf, **{variable: f"{phase}:{k}"})
+            hit = got.returncode != 0 or (verb == "DEL" and bool(node.attachments()))
+            settle(node, pod, conf, got)
+            if not hit:
+                break
+        assert k > 4, f"only {k - 1} steps"
+        print(f"     {k - 1} steps")
+
+
+def undone_by_del(node, pod, conf, _got):
+    node.delete(pod, conf)
+    node.settles()
+
+
+def undone_by_daemon(node, pod, conf, got):
+    if got.returncode == 0 and node.attachments() and node.attachments()[0]["state"] != "dirty":
+        node.delete(pod, conf)
+    elif node.attachments():
+        node.rpc("node.reconcile", timeout=30)
+    node.settles()
+
+
+def test_hooked_add_killed_then_del():
+    for keys in ({}, {"guid": OTHER}):
+        hooked_sweep("ADD", "SPUR_KILL_STEP", "apply", undone_by_del, **keys)
+
+
+def test_hooked_add_killed_and_no_del():
+    hooked_sweep("ADD", "SPUR_KILL_STEP", "apply", undone_by_daemon, guid=OTHER)
+
+
+def test_hooked_add_fails():
+    def undone_by_itself(node, pod, conf, got):
+        assert got.returncode in (0, 1), got
+        if got.returncode == 0:
+            node.delete(pod, conf)
+        node.settles()
+    hooked_sweep("ADD", "SPUR_FAIL_STEP", "apply", undone_by_itself, guid=OTHER)
+
+
+def test_hooked_del_fails():
+    hooked_sweep("DEL", "SPUR_FAIL_STEP", "revert", undone_by_daemon, guid=OTHER)
+
+
+def test_hooked_del_killed():
+    def then_again(node, pod, conf, got):
+        assert got.returncode in (0, -signal.SIGKILL), got
+        undone_by_del(node, pod, conf, got)
+    hooked_sweep("DEL", "SPUR_KILL_STEP", "revert", then_again, guid=OTHER)
+
+
+guest.main({name: value for name, value in globals().items()
+            if not name.startswith("test_") or name.startswith("test_hooked_") == lab.has_hooks()})
