@@ -21,16 +21,16 @@
 #include <linux/pci.h>
 #include <linux/version.h>
 
-#define FAKE_MAX_VFS 8
+#define FAKE_MAX_VFS   8
 #define FAKE_RDMA_DEVS 2
 
 /* What a PF's driver is asked to do, each with a knob and a counter. */
 enum fake_op {
 	FAKE_MAC,
 	FAKE_VLAN,
-	FAKE_QINQ,	/* FAKE_VLAN with 802.1ad */
+	FAKE_QINQ, /* FAKE_VLAN with 802.1ad */
 	FAKE_RATE,
-	FAKE_MIN_RATE,	/* FAKE_RATE with a minimum */
+	FAKE_MIN_RATE, /* FAKE_RATE with a minimum */
 	FAKE_SPOOFCHK,
 	FAKE_TRUST,
 	FAKE_LINK_STATE,
@@ -41,9 +41,9 @@ enum fake_op {
 
 /* Under RTNL. */
 struct fake_knob {
-	int error;		/* positive errno; 0: works */
-	unsigned int times;	/* so often, then it works; 0: always */
-	unsigned int late_ms;	/* accepted at once, in force later */
+	int error;            /* positive errno; 0: works */
+	unsigned int times;   /* so often, then it works; 0: always */
+	unsigned int late_ms; /* accepted at once, in force later */
 	unsigned long calls;
 };
 
@@ -63,21 +63,21 @@ struct fake_rdma;
 
 struct fake_vf {
 	struct fake *pf;
-	struct fake_vf_config now, wanted;	/* under RTNL; they differ while a late answer is due */
+	struct fake_vf_config now, wanted; /* under RTNL; they differ while a late answer is due */
 	struct delayed_work settle;
 };
 
 /* A PCI function that is bound to us. */
 struct fake {
-	struct list_head list;		/* in fakes; under RTNL */
+	struct list_head list; /* in fakes; under RTNL */
 	struct pci_dev *pdev;
 	bool ib;
-	struct fake_vf *vf;		/* how its PF sees it; NULL of a PF, or if that is not ours */
-	u64 node_guid, port_guid;	/* since it was bound */
-	struct net_device *dev;		/* under RTNL; NULL while there is none */
+	struct fake_vf *vf;       /* how its PF sees it; NULL of a PF, or if that is not ours */
+	u64 node_guid, port_guid; /* since it was bound */
+	struct net_device *dev;   /* under RTNL; NULL while there is none */
 	struct fake_rdma *rdma[FAKE_RDMA_DEVS];
 	struct delayed_work appear;
-	struct fake_knob knobs[FAKE_OPS];	/* of a PF, like the rest */
+	struct fake_knob knobs[FAKE_OPS]; /* of a PF, like the rest */
 	struct fake_vf vfs[FAKE_MAX_VFS];
 	struct dentry *debugfs;
 };
@@ -86,7 +86,7 @@ struct fake {
 struct fake_net {
 	struct net_device *dev;
 	struct fake *fake;
-	struct list_head list;		/* in the fabric; changed under RTNL, read under RCU */
+	struct list_head list; /* in the fabric; changed under RTNL, read under RCU */
 };
 
 static inline struct fake *fake_of(struct net_device *dev)
@@ -95,12 +95,12 @@ static inline struct fake *fake_of(struct net_device *dev)
 }
 
 /* pci.c */
-extern struct list_head fakes;	/* RTNL */
+extern struct list_head fakes; /* RTNL */
 
 /* net.c */
 int fake_net_add(struct fake *fake, struct net *net);
 void fake_net_remove(struct fake *fake);
-void fake_net_update_carrier(struct fake *fake);	/* RTNL */
+void fake_net_update_carrier(struct fake *fake); /* RTNL */
 
 /* vf.c */
 int fake_set_vf_mac(struct net_device *dev, int n, u8 *mac);

@@ -76,7 +76,8 @@ static netdev_tx_t fake_xmit(struct sk_buff *skb, struct net_device *dev)
 	dev->stats.tx_bytes += skb->len;
 	skb_tx_timestamp(skb);
 	rcu_read_lock();
-	list_for_each_entry_rcu(to, &fabric, list) {
+	list_for_each_entry_rcu(to, &fabric, list)
+	{
 		struct sk_buff *copy;
 
 		if (!is_target(dev, to->dev, skb->data))
@@ -158,10 +159,9 @@ static const struct net_device_ops eth_vf_ops = {
 
 static void ib_setup(struct net_device *dev)
 {
-	static const u8 broadcast[INFINIBAND_ALEN] = {
-		0x00, 0xff, 0xff, 0xff, 0xff, 0x12, 0x40, 0x1b, 0xff, 0xff,
-		0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff
-	};
+	static const u8 broadcast[INFINIBAND_ALEN] = { 0x00, 0xff, 0xff, 0xff, 0xff, 0x12, 0x40,
+						       0x1b, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00,
+						       0x00, 0x00, 0xff, 0xff, 0xff, 0xff };
 
 	dev->type = ARPHRD_INFINIBAND;
 	dev->addr_len = INFINIBAND_ALEN;
@@ -181,10 +181,13 @@ static void eth_setup(struct net_device *dev)
 	dev->max_mtu = 9216;
 }
 
-/* Four bytes of flags and queue pair, then the port's GID; the number tells VFs without a GUID apart. */
+/* Four bytes of flags and queue pair, then the port's GID; the number tells VFs without a GUID
+ * apart. */
 static void ib_set_address(struct net_device *dev, struct fake *fake)
 {
-	u8 address[INFINIBAND_ALEN] = { 0, 0, fake->pdev->bus->number, fake->pdev->devfn, 0xfe, 0x80 };
+	u8 address[INFINIBAND_ALEN] = {
+		0, 0, fake->pdev->bus->number, fake->pdev->devfn, 0xfe, 0x80
+	};
 	__be64 guid = cpu_to_be64(fake->port_guid);
 
 	memcpy(address + 12, &guid, sizeof(guid));
@@ -267,7 +270,7 @@ void fake_net_remove(struct fake *fake)
 	dev = fake->dev;
 	if (dev) {
 		list_del_rcu(&((struct fake_net *)netdev_priv(dev))->list);
-		unregister_netdevice(dev);	/* waits for the readers of the list */
+		unregister_netdevice(dev); /* waits for the readers of the list */
 		fake->dev = NULL;
 	}
 	rtnl_unlock();

@@ -15,7 +15,8 @@ static struct pci_driver fakeib_driver, fakeeth_driver;
 
 static bool is_ours(struct pci_dev *pdev)
 {
-	return pdev->dev.driver == &fakeib_driver.driver || pdev->dev.driver == &fakeeth_driver.driver;
+	return pdev->dev.driver == &fakeib_driver.driver ||
+	       pdev->dev.driver == &fakeeth_driver.driver;
 }
 
 /*
@@ -26,9 +27,10 @@ static struct fake_vf *seen_by_pf(struct pci_dev *pdev)
 {
 	struct fake *pf;
 
-	list_for_each_entry(pf, &fakes, list)
-		if (pdev->is_virtfn && pf->pdev == pci_physfn(pdev))
-			return &pf->vfs[pci_iov_vf_id(pdev)];
+	list_for_each_entry(
+		pf, &fakes,
+		list) if (pdev->is_virtfn &&
+			  pf->pdev == pci_physfn(pdev)) return &pf->vfs[pci_iov_vf_id(pdev)];
 	return NULL;
 }
 

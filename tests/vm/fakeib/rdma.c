@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The RDMA device of an InfiniBand function: enough of one to be listed, opened through uverbs, and
- * moved. As IPoIB does, a client of ours makes the function's net_device when the RDMA device comes,
- * and takes it away when that one goes: so each move makes a new one.
+ * moved. As IPoIB does, a client of ours makes the function's net_device when the RDMA device
+ * comes, and takes it away when that one goes: so each move makes a new one.
  */
 #include <linux/delay.h>
 #include <linux/module.h>
@@ -100,7 +100,7 @@ static enum rdma_link_layer get_link_layer(struct ib_device *ib, u32 port)
 
 static int get_port_immutable(struct ib_device *ib, u32 port, struct ib_port_immutable *immutable)
 {
-	immutable->core_cap_flags = RDMA_CORE_CAP_PROT_IB;	/* and no management datagrams */
+	immutable->core_cap_flags = RDMA_CORE_CAP_PROT_IB; /* and no management datagrams */
 	immutable->gid_tbl_len = 1;
 	immutable->pkey_tbl_len = 1;
 	return 0;
@@ -197,7 +197,7 @@ void fake_rdma_remove(struct fake *fake)
 {
 	int i;
 
-	for (i = 0; i < FAKE_RDMA_DEVS; i++) {	/* the first takes the net_device along */
+	for (i = 0; i < FAKE_RDMA_DEVS; i++) { /* the first takes the net_device along */
 		if (!fake->rdma[i])
 			continue;
 		ib_unregister_device(&fake->rdma[i]->ib);
@@ -225,7 +225,8 @@ void fake_rdma_port_changed(struct fake *fake, bool up)
 /* The first RDMA device of a function has its net_device. */
 static bool has_net(struct ib_device *ib)
 {
-	return ib->ops.owner == THIS_MODULE && fake_of_ib(ib)->rdma[0] == container_of(ib, struct fake_rdma, ib);
+	return ib->ops.owner == THIS_MODULE &&
+	       fake_of_ib(ib)->rdma[0] == container_of(ib, struct fake_rdma, ib);
 }
 
 static int client_add(struct ib_device *ib)

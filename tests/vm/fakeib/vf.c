@@ -7,9 +7,9 @@
 
 #include "fake.h"
 
-static const char *const op_names[FAKE_OPS] = {
-	"mac", "vlan", "qinq", "rate", "min_rate", "spoofchk", "trust", "link_state", "guid", "get_config"
-};
+static const char *const op_names[FAKE_OPS] = { "mac",      "vlan",      "qinq",  "rate",
+						"min_rate", "spoofchk",  "trust", "link_state",
+						"guid",     "get_config" };
 
 static struct dentry *debugfs_root;
 
@@ -37,9 +37,7 @@ static void update_function(struct fake_vf *vf)
 {
 	struct fake *fake;
 
-	list_for_each_entry(fake, &fakes, list)
-		if (fake->vf == vf)
-			fake_net_update_carrier(fake);
+	list_for_each_entry(fake, &fakes, list) if (fake->vf == vf) fake_net_update_carrier(fake);
 }
 
 static void settle(struct work_struct *work)
@@ -303,7 +301,8 @@ void fake_vfs_init(struct fake *pf)
 
 void fake_vfs_reset(struct fake *pf)
 {
-	static const struct fake_vf_config fresh = { .proto = htons(ETH_P_8021Q), .spoofchk = true };
+	static const struct fake_vf_config fresh = { .proto = htons(ETH_P_8021Q),
+						     .spoofchk = true };
 	int i;
 
 	for (i = 0; i < FAKE_MAX_VFS; i++)
@@ -316,7 +315,8 @@ void fake_vfs_reset(struct fake *pf)
 	rtnl_unlock();
 }
 
-/* Its VFs have gone, but its net_device may still be asked to set them: that is refused by number. */
+/* Its VFs have gone, but its net_device may still be asked to set them: that is refused by number.
+ */
 void fake_vfs_exit(struct fake *pf)
 {
 	int i;
