@@ -5,9 +5,19 @@
 
 #include <linux/rtnetlink.h>
 
+#include "host/sysfs.h"
+
 static const char *env_of(const struct attachment *record, const char *name)
 {
 	return json_string_value(json_object_get(record->env, name));
+}
+
+/* The record has no prevResult. But only there has somebody else moved the netdev before. */
+static bool is_rdma_only(const struct attachment *record)
+{
+	const struct baseline *device = &record->device;
+
+	return device->key[0] && !device->name[0] && !sysfs_driver_is_userspace(device->driver);
 }
 
 int recorded_read(const struct attachment *record, struct recorded *ret_recorded, struct err *err)
@@ -27,6 +37,8 @@ int recorded_read(const struct attachment *record, struct recorded *ret_recorded
 	r = args_parse(recorded->env.args, &recorded->args, err);
 	if (r == 0)
 		r = netconf_read(record->netconf, &recorded->args, ipam_only, &recorded->conf, err);
+	if (r == 0 && is_rdma_only(record))
+		r = netconf_rdma_only(&recorded->conf, err);
 	if (r < 0) /* another version of spur wrote it: what it holds must come back all the same */
 		r = netconf_skim(record->netconf, &recorded->conf, err);
 	return r;

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "cni/recorded.h"
 
 #define CONF(more) "{\"cniVersion\":\"1.0.0\",\"name\":\"rail0\",\"type\":\"spur\"" more "}"
 /* With a device, so that nothing but @more can be wrong. */
@@ -618,6 +619,38 @@ static void test_behind_a_main_plugin(void **state)
 	request_free(&request);
 }
 
+/* DEL has no prevResult: it knows from the record whose netdev it was. */
+static void test_behind_a_main_plugin_recorded(void **state)
+{
+	static const struct {
+		const char *name, *driver;
+		bool rdma_only;
+	} rows[] = {
+		{ "", "mlx5_core", true },
+		{ "", "", true },
+		{ "", "vfio-pci", false },
+		{ "eth5", "mlx5_core", false },
+	};
+	static char program[] = "spur";
+	CLEANUP_JSON json_t *netconf = json_loads(VF(""), 0, NULL);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct attachment record = { .program = program,
+					     .netconf = netconf,
+					     .device = { .key = "pci:0000:1a:00.1" } };
+		struct recorded recorded;
+		struct err err = { 0 };
+
+		(void)snprintf(record.device.name, sizeof(record.device.name), "%s", rows[i].name);
+		(void)snprintf(record.device.driver, sizeof(record.device.driver), "%s",
+			       rows[i].driver);
+		assert_int_equal(recorded_read(&record, &recorded, &err), 0);
+		assert_int_equal(recorded.conf.rdma_only, rows[i].rdma_only);
+		recorded_free(&recorded);
+	}
+}
+
 /* Another interface, another pod: there is a device to attach. */
 static void test_beside_a_main_plugin(void **state)
 {
@@ -698,6 +731,7 @@ int main(void)
 		cmocka_unit_test(test_who_named_the_device),
 		cmocka_unit_test(test_precedence_of_guids),
 		cmocka_unit_test(test_behind_a_main_plugin),
+		cmocka_unit_test(test_behind_a_main_plugin_recorded),
 		cmocka_unit_test(test_beside_a_main_plugin),
 		cmocka_unit_test(test_what_is_read),
 		cmocka_unit_test(test_ipam_only),

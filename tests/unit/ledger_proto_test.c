@@ -161,6 +161,12 @@ static void test_what_is_absent_is_not_known(void **state)
 	json_object_del(json, "facts");
 	assert_int_equal(attachment_decode(json, &b, &err), 0);
 	assert_int_equal(b.facts.rdma.gid_index, -1);
+
+	CLEANUP_JSON json_t *none = json_object();
+	struct facts facts;
+
+	assert_int_equal(facts_decode(none, &facts, &err), 0);
+	assert_int_equal(facts.rdma.gid_index, -1);
 }
 
 static char *filled(size_t len)
