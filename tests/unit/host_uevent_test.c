@@ -99,7 +99,7 @@ static void test_what_is_none(void **state)
 	assert_false(PARSE("libudev\0\xfe\xed\xca\xfe(\0\0\0ACTION=add", &event));
 	assert_false(PARSE("add@/x\0ACTION=add\0DEVPATH=/x", &event)); /* no subsystem */
 	assert_false(PARSE("add@/x\0XACTION=add\0DEVPATH=/x\0SUBSYSTEM=y", &event));
-	assert_false(parse("add@/x\0ACTION=add\0DEVPATH=/x\0SUBSYSTEM=y", 36, &event)); /* cut */
+	assert_false(parse("add@/x\0ACTION=add\0DEVPATH=/x\0SUBSYSTEM=y", 40, &event)); /* cut */
 	assert_string_equal(event.action, "untouched");
 }
 
