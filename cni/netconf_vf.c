@@ -277,5 +277,8 @@ int netconf_rdma_only(struct netconf *conf, struct err *err)
 			 "the chain's main plugin has made the interface: nothing is left to do");
 	conf->rdma_only = true;
 	conf->guid = 0; /* args.cni.guid was for the main plugin */
+	if (r.r < 0)
+		err_details(err, "prevResult has CNI_IFNAME in this pod already: only its RDMA "
+				 "device is left to move");
 	return json_finish(&r, READ_LENIENT);
 }

@@ -373,7 +373,7 @@ def test_chained():
 
         attach_and_back(node, pod, lab.netconf(device="eth1", pool="train", prevResult=prev), look)
         prev["interfaces"].append({"name": "net1", "sandbox": pod.path})
-        node.refuse("ADD", 7, "prevResult", pod, lab.netconf(device="eth1", pool="train", prevResult=prev))
+        node.refuse("ADD", 7, "main plugin has made the interface", pod, lab.netconf(device="eth1", pool="train", prevResult=prev))
 
 
 FOREIGN = """#!/bin/sh
