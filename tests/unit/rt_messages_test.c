@@ -385,7 +385,7 @@ static int list_vfs(int stop_at)
 {
 	seen.count = 0;
 	seen.stop_at = stop_at;
-	return vf_list(NULL, 7, note_vf, NULL, &err);
+	return vf_list((struct wire *)&seen, 7, note_vf, NULL, &err); /* any that is not NULL */
 }
 
 static void put(int type, const void *body, size_t len)
