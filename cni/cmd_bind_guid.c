@@ -17,14 +17,14 @@
 
 enum { BIND_MS = 20 * 1000 /* a driver's probe takes seconds when a node starts */ };
 
+/* *ret_guid is 0 before: a GUID of zeros is what a fresh VF has. */
 static int read_words(const char *pci, const char *guid, struct pci_addr *ret_vf,
 		      uint64_t *ret_guid, struct err *err)
 {
 	if (pci_parse(pci, ret_vf) < 0)
 		return err_set(err, EINVAL, ERR_VALUE,
 			       "bind-guid: \"%.64s\": must be a PCI address (0000:1a:00.1)", pci);
-	*ret_guid = 0;
-	if (strcmp(guid, "00:00:00:00:00:00:00:00") == 0) /* what a fresh VF has */
+	if (strcmp(guid, "00:00:00:00:00:00:00:00") == 0)
 		return 0;
 	if (guid_parse(guid, ret_guid) < 0 || !guid_is_usable(*ret_guid))
 		return err_set(err, EINVAL, ERR_VALUE,
@@ -39,7 +39,7 @@ int cmd_bind_guid(const char *pci, const char *guid, struct err *err)
 	CLEANUP_CLOSE int sysfs = -1;
 	struct wire *host = NULL;
 	struct pci_addr vf;
-	uint64_t value;
+	uint64_t value = 0;
 	int r = read_words(pci, guid, &vf, &value, err);
 
 	if (r == 0)

@@ -652,14 +652,14 @@ static void test_behind_a_main_plugin_recorded(void **state)
 }
 
 /* Another interface, another pod: there is a device to attach. */
+#define MADE(interfaces) VF(",\"mtu\":1500,\"prevResult\":{\"interfaces\":[" interfaces "]}")
+
 static void test_beside_a_main_plugin(void **state)
 {
 	static const char *const texts[] = {
 		VF(",\"mtu\":1500,\"prevResult\":{}"),
-		VF(",\"mtu\":1500,\"prevResult\":{\"interfaces\":[{\"name\":\"eth0\",\"sandbox\":"
-		   "\"/run/netns/a\"}]}"),
-		VF(",\"mtu\":1500,\"prevResult\":{\"interfaces\":[{\"name\":\"net1\",\"sandbox\":"
-		   "\"/run/netns/b\"},{\"name\":\"net1\"}]}"),
+		MADE("{\"name\":\"eth0\",\"sandbox\":\"/run/netns/a\"}"),
+		MADE("{\"name\":\"net1\",\"sandbox\":\"/run/netns/b\"},{\"name\":\"net1\"}"),
 	};
 
 	(void)state;
