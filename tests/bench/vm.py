@@ -165,8 +165,7 @@ def main(argv):
         lab.skip(why)
     lab.need()
     command = f"/usr/bin/python3 {os.path.abspath(__file__)} guest {group}"
-    with vm.Machine(command, kernel=kernel, mode="exclusive", echo=True) as machine:
-        machine.wait_up()
+    with vm.boot(command, kernel=kernel, mode="exclusive", echo=True) as machine:
         result = machine.wait(300)
         if "--write" in argv and result.status == 0:
             write(machine.read("figures"))
