@@ -574,6 +574,8 @@ static void test_precedence_of_guids(void **state)
 	",\"prevResult\":{\"interfaces\":[{\"name\":\"lo\"},{\"name\":\"net1\",\"sandbox\":" \
 	"\"/run/netns/a\"}]}"
 
+#define ON_RAIL ",\"rail\":\"r\"" OURS
+
 /* Behind a main plugin that has put net1 into this pod: its RDMA device, and nothing else. */
 static void test_behind_a_main_plugin(void **state)
 {
@@ -583,14 +585,14 @@ static void test_behind_a_main_plugin(void **state)
 		",\"dad\":true",
 		",\"routing\":{\"table\":1}",
 		OURS,
-		",\"rail\":\"r\"" OURS,
+		ON_RAIL,
 		",\"vlan\":5",
 		",\"min_tx_rate\":5",
 		",\"max_tx_rate\":5",
 		",\"spoofchk\":\"on\"",
 		",\"trust\":\"on\"",
 		",\"link_state\":\"auto\"",
-		",\"guid\":" GUID,
+		",\"guid\":\"02:00:00:00:00:00:00:01\"",
 		",\"pkey\":\"0x8001\"",
 		",\"vfioPciMode\":true",
 		",\"rdma\":\"none\"",
@@ -600,9 +602,9 @@ static void test_behind_a_main_plugin(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
-		(void)snprintf(text, sizeof(text), VF("%s") "", refused[i]);
+		(void)snprintf(text, sizeof(text), VF("%s"), refused[i]);
 		expect(&add_env, text, 0, NULL);
-		(void)snprintf(text, sizeof(text), VF("%s" IN_POD) "", refused[i]);
+		(void)snprintf(text, sizeof(text), VF("%s" IN_POD), refused[i]);
 		expect(&add_env, text, ERR_VALUE, "the chain's main plugin has made the interface");
 	}
 	expect(&add_env, ADD(IN_POD), ERR_VALUE, "key \"device\"");
