@@ -574,8 +574,6 @@ static void test_precedence_of_guids(void **state)
 	",\"prevResult\":{\"interfaces\":[{\"name\":\"lo\"},{\"name\":\"net1\",\"sandbox\":" \
 	"\"/run/netns/a\"}]}"
 
-#define ON_RAIL ",\"rail\":\"r\"" OURS
-
 /* Behind a main plugin that has put net1 into this pod: its RDMA device, and nothing else. */
 static void test_behind_a_main_plugin(void **state)
 {
@@ -585,7 +583,6 @@ static void test_behind_a_main_plugin(void **state)
 		",\"dad\":true",
 		",\"routing\":{\"table\":1}",
 		OURS,
-		ON_RAIL,
 		",\"vlan\":5",
 		",\"min_tx_rate\":5",
 		",\"max_tx_rate\":5",
@@ -608,6 +605,7 @@ static void test_behind_a_main_plugin(void **state)
 		expect(&add_env, text, ERR_VALUE, "the chain's main plugin has made the interface");
 	}
 	expect(&add_env, ADD(IN_POD), ERR_VALUE, "key \"device\"");
+	expect(&add_env, VF(IN_POD OURS ",\"rail\":\"r\""), ERR_VALUE, "key \"rail\"");
 	expect(&add_env, CONF(IN_POD), ERR_VALUE, "is required");
 	read_good(NULL,
 		  VF(IN_POD ",\"rdma\":\"required\",\"rdmaName\":\"a\",\"ipam\":{},\"dad\":false,"
