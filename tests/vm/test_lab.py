@@ -9,6 +9,8 @@ import guest
 import lab
 from guest import run, wait_for, within
 
+GUID = "11:22:33:00:00:00:00:%02x"
+
 
 class Pods:
     """Two namespaces with a VF each, of two PFs, that have addresses."""
@@ -48,44 +50,11 @@ def remove_vfs():
     wait_for(lambda: not guest.rdma_devices(), what="RDMA devices gone with their VFs")
 
 
-def test_seven_vfs():
-    guest.load_rdma()
-    pf = guest.pfs()[0]
-    assert len(pf.make_vfs(7)) == len(pf.vf_infos()) == 7
-    remove_vfs()
-
-
-def test_ping_between_vfs():
-    guest.load_rdma()
-    with Pods([pf.make_vfs(1)[0] for pf in guest.pfs()]) as pods:
-        wait_for(lambda: pods.spaces[0].sh("ping", "-c", "1", "-W", "1", pods.addresses[1], check=False),
-                 20, "ping")
-        pods.spaces[0].sh("ping", "-c", "3", "-W", "5", pods.addresses[1])
-    remove_vfs()
-
-
-def test_rdma_moves_and_talks():
-    vfs = roce_vfs()
-    before = guest.snapshot()
-    with Pods(vfs) as pods:
-        a, b = pods.spaces
-        for vf, space in zip(vfs, pods.spaces):
-            run("rdma", "dev", "set", vf.rdma_dev(), "netns", space.name)
-        assert guest.rdma_devices() == [] and not vfs[0].rdma_devs() and vfs[0].rdma_devs(a) == ["rdma0"]
-        gids = [vf.gid_index(*where) for vf, where in zip(vfs, zip(pods.addresses, pods.spaces))]
-        guest.talk(b, ["ibv_rc_pingpong", "-d", "rdma1", "-g", str(gids[1]), "-n", "100"],
-                   a, ["ibv_rc_pingpong", "-d", "rdma0", "-g", str(gids[0]), "-n", "100", pods.addresses[1]])
-        guest.talk(b, ["rping", "-s", "-a", pods.addresses[1], "-C", "5"],
-                   a, ["rping", "-c", "-a", pods.addresses[1], "-C", "5"])
-        back(a, "rdma0")
-        assert guest.rdma_devices() == ["rdma0"]
-    # The second device comes home by itself with its namespace.
-    wait_for(lambda: guest.rdma_devices() == ["rdma0", "rdma1"], what="rdma1 back")
-    lab.same(before, guest.snapshot())
-    remove_vfs()
-
-
-GUID = "11:22:33:00:00:00:00:%02x"
+def back(space, rdma):
+    """An RDMA device comes back to the host's namespace, asked for from inside its own."""
+    run("ip", "netns", "attach", "host", "1")
+    within(space, "rdma", "dev", "set", rdma, "netns", "host")
+    run("ip", "netns", "del", "host")
 
 
 def refused(words, *argv):
@@ -112,6 +81,60 @@ def ib_vfs(pf, count):
 
 def port_state(vf, ns=None):
     return within(ns, "cat", f"{vf.dir}/infiniband/{vf.rdma_dev(ns)}/ports/1/state").strip()
+
+
+def test_seven_vfs():
+    guest.load_rdma()
+    pf = guest.pfs()[0]
+    assert len(pf.make_vfs(7)) == len(pf.vf_infos()) == 7
+    remove_vfs()
+
+
+def test_ping_between_vfs():
+    guest.load_rdma()
+    with Pods([pf.make_vfs(1)[0] for pf in guest.pfs()]) as pods:
+        a, ping = pods.spaces[0], ("ping", "-W", "1", "-i", "0.2", pods.addresses[1])
+        wait_for(lambda: "from" in a.sh(*ping, "-c", "1", check=False), 20, "first ping")
+        a.sh(*ping, "-c", "5")
+    remove_vfs()
+
+
+def test_rdma_moves_and_talks():
+    vfs = roce_vfs()
+    before = guest.snapshot()
+    with Pods(vfs) as pods:
+        a, b = pods.spaces
+        for vf, space in zip(vfs, pods.spaces):
+            run("rdma", "dev", "set", vf.rdma_dev(), "netns", space.name)
+        assert guest.rdma_devices() == [] and not vfs[0].rdma_devs() and vfs[0].rdma_devs(a) == ["rdma0"]
+        gids = [vf.gid_index(*where) for vf, where in zip(vfs, zip(pods.addresses, pods.spaces))]
+        guest.talk(b, ["ibv_rc_pingpong", "-d", "rdma1", "-g", str(gids[1]), "-n", "100"],
+                   a, ["ibv_rc_pingpong", "-d", "rdma0", "-g", str(gids[0]), "-n", "100", pods.addresses[1]])
+        guest.talk(b, ["rping", "-s", "-a", pods.addresses[1], "-C", "5"],
+                   a, ["rping", "-c", "-a", pods.addresses[1], "-C", "5"])
+        back(a, "rdma0")
+        assert guest.rdma_devices() == ["rdma0"]
+    # The second device comes home by itself with its namespace.
+    wait_for(lambda: guest.rdma_devices() == ["rdma0", "rdma1"], what="rdma1 back")
+    lab.same(before, guest.snapshot())
+    remove_vfs()
+
+
+def test_rdma_moves_while_open():
+    """A process that has the device open is cut off, wherever the device goes."""
+    vfs = roce_vfs()
+    with Pods(vfs) as pods:
+        space = pods.spaces[1]
+        for home in (lambda: back(space, "rdma1"), lambda: vfs[1].pf.num_vfs(0)):
+            run("rdma", "dev", "set", "rdma1", "netns", space.name)
+            gid = str(vfs[1].gid_index(pods.addresses[1], space))
+            with subprocess.Popen(["ip", "netns", "exec", space.name, "ibv_rc_pingpong", "-d", "rdma1", "-g", gid],
+                                  stdout=subprocess.DEVNULL) as holder:
+                wait_for(lambda: "pingpong" in within(space, "rdma", "res", "show", "qp"), 20, "a queue pair")
+                home()
+                holder.kill()
+        pods.vfs = vfs[:1]
+    remove_vfs()
 
 
 def test_ib_guids_and_state():
@@ -143,13 +166,6 @@ def test_ib_netdev_is_made_again():
     wait_for(lambda: a.rdma_devs() == [rdma] and a.netdevs() == [name], what="both back")
     lab.same(before, guest.snapshot())
     guest.unfake(pf)
-
-
-def back(space, rdma):
-    """An RDMA device comes back to the host's namespace, asked for from inside its own."""
-    run("ip", "netns", "attach", "host", "1")
-    within(space, "rdma", "dev", "set", rdma, "netns", "host")
-    run("ip", "netns", "del", "host")
 
 
 def test_ib_ping():
@@ -222,7 +238,7 @@ def test_eth_answers():
     run("ip", "link", "set", name, "address", "52:54:00:01:02:04")
     pf.calls_reset()
     pf.vf_infos()
-    assert pf.calls()["get_config"] in (2, 4) and pf.calls()["mac"] == 0, pf.calls()
+    assert pf.calls()["get_config"] >= 2 and pf.calls()["mac"] == 0, pf.calls()
     guest.unfake(pf)
 
 
