@@ -6,6 +6,7 @@
 
 #include "cni/apply.h"
 #include "cni/result.h"
+#include "rt/addr.h"
 
 #define drift(err, ...) err_set(err, ESTALE, ERR_DRIFT, __VA_ARGS__)
 
@@ -105,26 +106,35 @@ static int check_told(const struct recorded *recorded, const struct site *site, 
 	return r;
 }
 
+static int find_link(const struct attachment *record, struct site *site, struct err *err)
+{
+	int r = link_get(site->pod, record->ifname, &site->link, err);
+
+	if (r == -ENODEV || (r == 0 && strcmp(site->link.name, record->ifname) != 0))
+		return drift(err, "%s: is not in the pod", record->ifname);
+	return r;
+}
+
 int check_attachment(const struct recorded *recorded, struct site *site, json_t *prev_result,
 		     struct err *err)
 {
 	const struct attachment *record = recorded->record;
+	const bool has_netdev = record->device.name[0];
 	struct plan plan;
-	int r;
+	int r = 0;
 
 	if (!site->pod)
 		return drift(err, "%s: no path leads to the pod's namespace", record->ifname);
 	if (recorded->conf.ipam == IPAM_FOREIGN && record->facts.net.ip_count == 0)
 		return drift(err, "%s: ADD ended before it knew the addresses of %s",
 			     record->ifname, recorded->conf.ipam_type);
-	r = link_get(site->pod, record->ifname, &site->link, err);
-	if (r == -ENODEV || (r == 0 && strcmp(site->link.name, record->ifname) != 0))
-		return drift(err, "%s: is not in the pod", record->ifname);
+	if (has_netdev)
+		r = find_link(record, site, err);
 	if (r == 0)
 		r = recorded_plan(recorded, site, &plan, err);
 	if (r == 0)
 		r = plan_check(&plan, site, err);
-	if (r == 0)
+	if (r == 0 && has_netdev)
 		r = check_told(recorded, site, prev_result, err);
 	return r;
 }

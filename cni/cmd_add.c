@@ -36,22 +36,6 @@ struct add {
 	json_t *dns; /* of a foreign IPAM, or NULL */
 };
 
-/* In a chain that has made CNI_IFNAME already there is no device left to attach. */
-static int refuse_chained(const struct request *request, struct err *err)
-{
-	size_t ignored;
-
-	if (request->ipam_only || !result_interface(request->conf.prev_result, request->env.ifname,
-						    request->env.netns, &ignored))
-		return 0;
-	err_set(err, EEXIST, ERR_VALUE,
-		"key \"prevResult\": has %s in this pod already: this version does not move RDMA "
-		"devices yet",
-		request->env.ifname);
-	err_details(err, "put spur first in the chain, or give it an interface name of its own");
-	return -EEXIST;
-}
-
 static int get_addresses(struct add *add, struct err *err)
 {
 	const struct request *request = add->request;
@@ -91,6 +75,10 @@ static int configure_device(struct add *add, struct err *err)
 	add->facts.mac = add->site.link.mac;
 	add->facts.mtu = add->site.link.mtu;
 	add->facts.table = add->plan.table;
+	add->facts.rdma.moved = add->site.rdma.moved;
+	add->facts.rdma.gid_index = add->site.rdma.gid_index;
+	memcpy(add->facts.rdma.name, add->site.rdma.name, sizeof(add->facts.rdma.name));
+	memcpy(add->facts.rdma.uverbs, add->site.rdma.uverbs, sizeof(add->facts.rdma.uverbs));
 	return 0;
 }
 
@@ -171,9 +159,7 @@ static int reserve_and_attach(struct add *add, struct err *err)
 	const struct request *request = add->request;
 	int r;
 
-	r = refuse_chained(request, err);
-	if (r == 0)
-		r = client_open(&add->client, request->conf.socket, err);
+	r = client_open(&add->client, request->conf.socket, err);
 	if (r == 0)
 		r = site_enter(&add->site, request->env.netns, err);
 	if (r == 0)
@@ -187,7 +173,11 @@ static int reserve_and_attach(struct add *add, struct err *err)
 
 int cmd_add(const struct request *request, struct err *err)
 {
-	struct add add = { .request = request, .client = { .fd = -1 } };
+	struct add add = {
+		.request = request,
+		.client = { .fd = -1 },
+		.facts.rdma.gid_index = -1,
+	};
 	int r;
 
 	r = site_open(&add.site, clock_boot_ms() + PROTO_ADD_MS, err);

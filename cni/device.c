@@ -7,11 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <linux/if_arp.h>
+
 #include "base/clock.h"
+#include "cni/rdma.h"
+#include "cni/vf.h"
 
 enum {
 	HOMECOMING_MS = 2000, /* how long the kernel may take to empty a dead namespace */
 	LOOK_AGAIN_MS = 50,
+	AWAIT_POLL_MS = 5,
 	MENDS_MAX = 2,
 };
 
@@ -28,6 +33,10 @@ bool device_is(const struct link_info *link, const struct attachment *record,
 
 	if (strcmp(link->kind, was->kind) != 0 || strcmp(link->parent, was->parent) != 0)
 		return false;
+	/* A VF has one netdev. Its permanent address is the PF's to give, or has the queue pair of
+	 * an IPoIB device in it, which is another each time. */
+	if (was->vf.is_vf && was->parent[0])
+		return true;
 	if (was->perm_mac.len)
 		return mac_equal(&link->perm_mac, &was->perm_mac);
 	return was->parent[0] || mac_equal(&link->mac, &was->mac) ||
@@ -154,7 +163,17 @@ static int look_behind_nsid(struct site *site, struct err *err)
 	return 0;
 }
 
-/* A namespace dies asynchronously, and a physical device comes back when it does. */
+/*
+ * A namespace dies asynchronously, and a physical device comes back when it does; an IPoIB device
+ * is made anew when its RDMA device has moved.
+ */
+static bool may_still_come(const struct site *site)
+{
+	const struct baseline *was = &site->record->device;
+
+	return (site->pod_dead && comes_back(was)) || was->type == ARPHRD_INFINIBAND;
+}
+
 static int await_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
 {
 	int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
@@ -162,10 +181,29 @@ static int await_in_host(const struct site *site, struct link_info *ret_link, st
 
 	for (;;) {
 		r = find_in_host(site, ret_link, err);
-		if (r != 0 || !site->pod_dead || !comes_back(&site->record->device) ||
-		    clock_left_ms(deadline_ms) == 0)
+		if (r != 0 || !may_still_come(site) || clock_left_ms(deadline_ms) == 0)
 			return r;
 		(void)poll(NULL, 0, LOOK_AGAIN_MS);
+	}
+}
+
+int device_await(struct site *site, struct err *err)
+{
+	int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
+	int r;
+
+	for (;;) {
+		r = find_in_pod(site, &site->link, err);
+		site->in_pod = r > 0;
+		if (r == 0)
+			r = find_in_host(site, &site->link, err);
+		if (r != 0)
+			return r < 0 ? r : 0;
+		if (clock_left_ms(deadline_ms) == 0)
+			return err_set(err, ETIMEDOUT, ERR_AGAIN,
+				       "neither in the pod nor in the host within %d ms",
+				       HOMECOMING_MS);
+		(void)poll(NULL, 0, AWAIT_POLL_MS);
 	}
 }
 
@@ -187,6 +225,12 @@ static bool had_altname(const struct baseline *was, const char *altname)
 	return false;
 }
 
+/* An IPoIB address is made of the GUID and a queue pair, and cannot be set. */
+static bool has_settable_mac(const struct baseline *was)
+{
+	return was->mac.len && was->type != ARPHRD_INFINIBAND;
+}
+
 static bool is_as_before(const struct link_info *link, const struct baseline *was)
 {
 	for (size_t i = 0; i < was->altname_count; i++) {
@@ -194,7 +238,7 @@ static bool is_as_before(const struct link_info *link, const struct baseline *wa
 			return false;
 	}
 	return strcmp(link->name, was->name) == 0 && link->mtu == (uint32_t)was->mtu &&
-	       (!was->mac.len || mac_equal(&link->mac, &was->mac)) &&
+	       (!has_settable_mac(was) || mac_equal(&link->mac, &was->mac)) &&
 	       !!(link->flags & IFF_UP) == was->up;
 }
 
@@ -207,7 +251,7 @@ static struct link_change change_back(const struct link_info *link, const struct
 		change.name = was->name;
 	if (link->mtu != (uint32_t)was->mtu)
 		change.mtu = (uint32_t)was->mtu;
-	if (was->mac.len && !mac_equal(&link->mac, &was->mac))
+	if (has_settable_mac(was) && !mac_equal(&link->mac, &was->mac))
 		change.mac = &was->mac;
 	if (!!(link->flags & IFF_UP) != was->up)
 		change.up = was->up ? 1 : -1;
@@ -243,6 +287,8 @@ static int bring_home(const struct site *site, const struct link_info *link, str
 	change.netns_fd = site->host_fd;
 	change.name = was->name;
 	change.up = was->up;
+	if (vf_is_asked(site, VF_MAC)) /* its PF would not let it yet: settle_in_host() */
+		change.mac = NULL;
 	return link_set(site->pod, &change, err);
 }
 
@@ -337,26 +383,61 @@ static int judge_absence(struct site *site, struct err *err)
 	return 0;
 }
 
-int device_return(struct site *site, struct err *err)
+/* The function itself is no more: sriov_numvfs was changed, or the card is gone. */
+static bool is_gone(struct site *site)
 {
-	int r;
+	char name[SYSFS_NAME_MAX];
+	struct err ignored;
 
-	if (site->outcome.restored)
-		return 0;
-	site->outcome = (struct outcome) { false, false };
-	if (!site->record->device.key[0]) {
-		site->outcome = (struct outcome) { true, true };
-		return 0;
-	}
-	r = look_behind_nsid(site, err);
-	if (r == 0)
-		r = leave_pod(site, err);
+	return strncmp(site->record->device.key, "net:", 4) != 0 &&
+	       rdma_name_of(site, false, name, &ignored) == -ENODEV;
+}
+
+/* Out of the pod; then what its PF was told of it; then itself. */
+static int return_netdev(struct site *site, struct err *err)
+{
+	int r = leave_pod(site, err);
+
+	if (r < 0)
+		return r;
+	if (site->pod || site->pod_dead)
+		r = vf_give_back(site, err);
 	if (r == 0)
 		r = settle_in_host(site, err);
 	if (r < 0)
 		return r;
-	if (r == 0)
-		return judge_absence(site, err);
-	site->outcome.restored = true;
-	return 0;
+	return r == 0 ? judge_absence(site, err) : 0;
+}
+
+/* User space had it, or it was not ours to move. */
+static int return_function(struct site *site, struct err *err)
+{
+	site->outcome.left = true;
+	return vf_give_back(site, err);
+}
+
+int device_return(struct site *site, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	struct err later;
+	int rdma, r;
+
+	if (site->outcome.restored)
+		return 0;
+	site->outcome = (struct outcome) { false, false };
+	if (!was->key[0] || is_gone(site)) {
+		site->outcome = (struct outcome) { true, true };
+		return 0;
+	}
+	r = was->name[0] ? look_behind_nsid(site, err) : 0;
+	if (r < 0)
+		return r;
+	rdma = rdma_return(site, err);
+	/* Whatever became of that, the netdev is to leave the pod. */
+	r = was->name[0] ? return_netdev(site, rdma < 0 ? &later : err)
+			 : return_function(site, rdma < 0 ? &later : err);
+	if (rdma < 0)
+		r = rdma;
+	site->outcome.restored = r == 0;
+	return r;
 }

@@ -22,7 +22,14 @@ bool device_is(const struct link_info *link, const struct attachment *record,
 	       const struct mac *wished, bool in_pod);
 
 /*
- * The device of site->record comes home. Sets site->outcome in any case; returns 0 only if it is
+ * Where is it by now? Sets site->link and site->in_pod. A netdev that is being made anew is waited
+ * for: -ETIMEDOUT with ERR_AGAIN.
+ */
+int device_await(struct site *site, struct err *err);
+
+/*
+ * The device of site->record comes home, its RDMA device first, and its PF is told of it what it
+ * was. Sets site->outcome in any case; returns 0 only if it is
  * restored, or gone for good.
  */
 int device_return(struct site *site, struct err *err);

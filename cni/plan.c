@@ -6,15 +6,17 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <linux/if_arp.h>
 #include <linux/rtnetlink.h>
 
-enum { IPV6_MTU_MIN = 1280 }; /* RFC 8200; below it the kernel takes IPv6 off the device */
+#include "cni/refusal.h"
 
 /* Everything that plan_make() is given, and the plan as far as it has come. */
 struct draft {
 	const struct netconf *conf;
 	const struct attachment *record;
 	const struct ip_config *net;
+	const struct view *view; /* NULL: what has been done */
 	struct plan *plan;
 };
 
@@ -27,42 +29,6 @@ static bool has_family(const struct ip_config *net, int family)
 	return false;
 }
 
-/* Refusals: better now, while nothing has been touched. */
-
-static int refuse_names(const struct draft *draft, const struct view *view, struct err *err)
-{
-	const struct attachment *record = draft->record;
-
-	if (view->ifname_taken)
-		err_set(err, EEXIST, ERR_NAME, "name %s: is taken in the pod", record->ifname);
-	else if (view->altname_taken)
-		err_set(err, EEXIST, ERR_NAME, "altname %s of %s: is taken in the pod",
-			view->altname_taken, record->device.name);
-	else
-		return 0;
-	err_details(err, "another network of this pod uses the name, or an earlier ADD did not get "
-			 "its DEL");
-	return -EEXIST;
-}
-
-static int refuse_values(const struct draft *draft, struct err *err)
-{
-	const struct netconf *conf = draft->conf;
-	int64_t mtu = conf->mtu ? conf->mtu : draft->record->device.mtu;
-
-	if (conf->routing.asked && !conf->routing.table && !draft->record->rail.name[0])
-		return err_set(err, EINVAL, ERR_VALUE,
-			       "key \"routing.table\": \"auto\": needs a rail, and there is none");
-	if (mtu < IPV6_MTU_MIN && has_family(draft->net, AF_INET6))
-		return err_set(err, EINVAL, ERR_VALUE,
-			       "key \"mtu\": %lld: IPv6 addresses need at least %d", (long long)mtu,
-			       IPV6_MTU_MIN);
-	if (conf->mac.len && draft->record->device.mac.len != conf->mac.len)
-		return err_set(err, EINVAL, ERR_VALUE, "key \"mac\": %s is no Ethernet device",
-			       draft->record->device.name);
-	return 0;
-}
-
 /* The steps. */
 
 static struct step *add(const struct draft *draft, enum step_kind kind)
@@ -73,7 +39,51 @@ static struct step *add(const struct draft *draft, enum step_kind kind)
 	return step;
 }
 
-static void plan_host(const struct draft *draft)
+static bool has_netdev(const struct draft *draft)
+{
+	return draft->record->device.name[0];
+}
+
+static bool is_infiniband(const struct draft *draft)
+{
+	return draft->record->device.type == ARPHRD_INFINIBAND;
+}
+
+static bool has_rdma(const struct draft *draft)
+{
+	return draft->record->device.rdma.name[0] && draft->conf->rdma_wish != RDMA_WISH_NONE;
+}
+
+/* Without a view: as far as it may have gone. */
+static bool moves_rdma(const struct draft *draft)
+{
+	return has_rdma(draft) && draft->record->device.rdma.count == 1 &&
+	       (!draft->view || draft->view->rdma_mode == RDMA_EXCLUSIVE);
+}
+
+static bool binds_guid(const struct draft *draft)
+{
+	return draft->conf->guid && draft->conf->guid != draft->record->device.vf.state.port_guid;
+}
+
+static void add_vf(const struct draft *draft, enum vf_attr attr)
+{
+	const struct netconf *conf = draft->conf;
+	struct step *step;
+
+	if (!(conf->vf.known & VF_BIT(attr)))
+		return;
+	step = add(draft, STEP_VF);
+	step->vf.attr = attr;
+	step->vf.state = conf->vf;
+	/* The kernel takes both rates at once; the one that nobody asked for stays. */
+	if (!conf->min_rate_asked)
+		step->vf.state.min_rate = draft->record->device.vf.state.min_rate;
+	if (!conf->max_rate_asked)
+		step->vf.state.max_rate = draft->record->device.vf.state.max_rate;
+}
+
+static void plan_mac(const struct draft *draft)
 {
 	const struct baseline *was = &draft->record->device;
 	const struct netconf *conf = draft->conf;
@@ -81,12 +91,55 @@ static void plan_host(const struct draft *draft)
 
 	if (new_mac && was->up)
 		add(draft, STEP_DOWN);
+	if (conf->mac.len && was->vf.is_vf)
+		add(draft, STEP_VF_MAC)->mac = conf->mac;
+	else if (new_mac)
+		add(draft, STEP_MAC)->mac = conf->mac;
+}
+
+static void plan_host(const struct draft *draft)
+{
+	const struct baseline *was = &draft->record->device;
+
+	if (binds_guid(draft))
+		add(draft, STEP_GUID)->guid = draft->conf->guid;
+	add_vf(draft, VF_VLAN);
+	plan_mac(draft);
+	add_vf(draft, VF_RATE);
+	add_vf(draft, VF_SPOOFCHK);
+	add_vf(draft, VF_TRUST);
+	add_vf(draft, VF_LINK_STATE);
 	for (size_t i = 0; i < was->altname_count; i++) {
 		if (strcmp(was->altnames[i], draft->record->ifname) == 0)
 			add(draft, STEP_ALTNAME)->altname = was->altnames[i];
 	}
-	if (new_mac)
-		add(draft, STEP_MAC)->mac = conf->mac;
+}
+
+static const char *rdma_name(const struct draft *draft)
+{
+	return moves_rdma(draft) && draft->conf->rdma_name ? draft->conf->rdma_name
+							   : draft->record->device.rdma.name;
+}
+
+static void plan_rdma(const struct draft *draft)
+{
+	if (moves_rdma(draft))
+		add(draft, STEP_RDMA)->rdma.name = rdma_name(draft);
+}
+
+static void plan_ready(const struct draft *draft)
+{
+	struct step *step;
+
+	if (!has_rdma(draft))
+		return;
+	step = add(draft, STEP_READY);
+	step->rdma.name = rdma_name(draft);
+	if (draft->net->ip_count && !is_infiniband(draft))
+		step->rdma.ip = draft->net->ips[0].cidr.ip;
+	step->rdma.required = draft->conf->ready_required;
+	step->rdma.wait_ms =
+		draft->conf->ready_required ? draft->conf->ready_ms : READY_RDMA_DEFAULT_MS;
 }
 
 static void plan_move(const struct draft *draft)
@@ -98,6 +151,23 @@ static void plan_move(const struct draft *draft)
 	if (conf->mtu != draft->record->device.mtu)
 		step->move.mtu = (uint32_t)conf->mtu;
 	step->move.source_routing = conf->routing.asked;
+}
+
+/*
+ * Ethernet: netdev, then RDMA device. InfiniBand: the other way round, for the kernel makes the
+ * IPoIB device anew when its RDMA device moves.
+ */
+static void plan_moves(const struct draft *draft)
+{
+	if (!is_infiniband(draft)) {
+		plan_move(draft);
+		plan_rdma(draft);
+		return;
+	}
+	plan_rdma(draft);
+	if (moves_rdma(draft) || binds_guid(draft))
+		add(draft, STEP_NETDEV);
+	plan_move(draft);
 }
 
 static void add_conf6(const struct draft *draft, const char *name, const char *value)
@@ -251,34 +321,40 @@ static uint32_t choose_table(const struct draft *draft)
 					   : 0;
 }
 
+static void plan_netdev(const struct draft *draft)
+{
+	plan_moves(draft);
+	plan_conf6(draft);
+	plan_addresses(draft);
+	plan_up(draft);
+	plan_given_routes(draft, true);
+	plan_table_on_link(draft);
+	plan_given_routes(draft, false);
+	plan_table_default(draft);
+	if (draft->plan->table)
+		plan_rules(draft);
+	if (draft->conf->dad)
+		add(draft, STEP_DAD);
+}
+
 int plan_make(const struct netconf *conf, const struct attachment *record,
 	      const struct ip_config *net, const struct view *view, struct plan *ret_plan,
 	      struct err *err)
 {
-	const struct draft draft = { conf, record, net, ret_plan };
-	int r = 0;
+	const struct draft draft = { conf, record, net, view, ret_plan };
+	int r = view ? refusal_find(conf, record, net, view, err) : 0;
 
-	if (view)
-		r = refuse_names(&draft, view, err);
-	if (view && r == 0)
-		r = refuse_values(&draft, err);
 	if (r < 0)
 		return r;
 	ret_plan->count = 0;
-	ret_plan->table = choose_table(&draft);
-	plan_host(&draft);
-	plan_move(&draft);
-	plan_conf6(&draft);
-	plan_addresses(&draft);
-	plan_up(&draft);
-	plan_given_routes(&draft, true);
-	plan_table_on_link(&draft);
-	plan_given_routes(&draft, false);
-	plan_table_default(&draft);
-	if (ret_plan->table)
-		plan_rules(&draft);
-	if (conf->dad)
-		add(&draft, STEP_DAD);
+	ret_plan->table = has_netdev(&draft) ? choose_table(&draft) : 0;
+	if (!conf->rdma_only)
+		plan_host(&draft);
+	if (has_netdev(&draft))
+		plan_netdev(&draft);
+	else
+		plan_rdma(&draft);
+	plan_ready(&draft);
 	if (conf->devinfo_file && strncmp(record->device.key, "pci:", 4) == 0)
 		add(&draft, STEP_DEVINFO)->path = conf->devinfo_file;
 	return 0;

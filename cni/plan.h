@@ -11,30 +11,36 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "base/vf.h"
 #include "cni/netconf.h"
 #include "cni/view.h"
 #include "ipamd/proto/proto.h"
 
 /* The closed list. step.c has one row a kind. */
 enum step_kind {
+	STEP_GUID,    /* through the PF: another GUID than its own; its driver is bound again */
+	STEP_VF,      /* through the PF: one attribute */
+	STEP_VF_MAC,  /* through the PF, and its netdev's */
 	STEP_DOWN,    /* in the host: the device goes down, so that its address can be set */
 	STEP_ALTNAME, /* in the host: its own altname, equal to the pod's name, goes */
-	STEP_MAC, /* in the host: before the move, for the kernel keeps what it did before a failure
-		   */
-	STEP_MOVE,  /* into the pod, under its new name, with its MTU and IPv4 settings */
-	STEP_CONF6, /* in the pod: one IPv6 setting */
+	STEP_MAC, /* in the host, before the move: after a failure the kernel keeps what it did */
+	STEP_NETDEV, /* find it again: an IPoIB device is made anew with its RDMA device */
+	STEP_MOVE,   /* into the pod, under its new name, with its MTU and IPv4 settings */
+	STEP_RDMA,   /* the RDMA device into the pod */
+	STEP_CONF6,  /* in the pod: one IPv6 setting */
 	STEP_ADDRESS,
 	STEP_UP,
 	STEP_CARRIER, /* wait for it; if it came late, tell the neighbours */
 	STEP_ROUTE,
 	STEP_RULE,
 	STEP_DAD,     /* wait until no address is tentative */
+	STEP_READY,   /* wait until the RDMA device can be used with its address */
 	STEP_DEVINFO, /* the device-info file */
 	STEP_KINDS,
 };
 
 enum {
-	PLAN_MAX = 8 + PROTO_ROUTES_MAX + 4 * PROTO_IPS_MAX + 2 * PROTO_IPS_MAX,
+	PLAN_MAX = 20 + PROTO_ROUTES_MAX + 4 * PROTO_IPS_MAX + 2 * PROTO_IPS_MAX,
 	RULE_PRIORITY = 1000, /* of all our rules: each has an address of its own */
 };
 
@@ -43,6 +49,11 @@ struct step {
 	union {
 		const char *altname;
 		struct mac mac;
+		uint64_t guid;
+		struct {
+			enum vf_attr attr;
+			struct vf_state state;
+		} vf;
 		struct {
 			const char *name;
 			uint32_t mtu;        /* 0: keep */
@@ -65,6 +76,12 @@ struct step {
 			struct ip from;
 			uint32_t table;
 		} rule;
+		struct {
+			const char *name; /* in the pod */
+			struct ip ip;     /* family 0: of a port without RoCE GIDs */
+			int64_t wait_ms;
+			bool required;
+		} rdma; /* of STEP_RDMA only the name */
 		const char *path;
 	};
 };

@@ -5,6 +5,8 @@
 
 #include <linux/rtnetlink.h>
 
+#include "rt/addr.h"
+
 #include "host/sysfs.h"
 
 static const char *env_of(const struct attachment *record, const char *name)

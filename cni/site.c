@@ -13,7 +13,14 @@
 
 int site_open(struct site *site, int64_t deadline_ms, struct err *err)
 {
-	*site = (struct site) { .host_fd = -1, .pod_fd = -1, .deadline_ms = deadline_ms };
+	*site = (struct site) {
+		.host_fd = -1,
+		.pod_fd = -1,
+		.host_sysfs = -1,
+		.pod_sysfs = -1,
+		.rdma.gid_index = -1,
+		.deadline_ms = deadline_ms,
+	};
 	site->host_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (site->host_fd < 0)
 		return err_sys(err, errno, ERR_IO, "open /proc/self/ns/net");
@@ -121,6 +128,33 @@ int site_enter_recorded(struct site *site, const char *path, struct err *err)
 	return ask_whether_dead(site, err);
 }
 
+int site_sysfs(struct site *site, bool in_pod, int *ret_fd, struct err *err)
+{
+	int *fd = in_pod ? &site->pod_sysfs : &site->host_sysfs;
+	int r = 0;
+
+	if (*fd < 0)
+		r = in_pod ? sysfs_mount(fd, err) : sysfs_open(fd, err);
+	*ret_fd = *fd;
+	return r;
+}
+
+int site_rdma_mode(struct site *site, enum rdma_mode *ret_mode, struct err *err)
+{
+	struct wire *wire = NULL;
+	int r = 0;
+
+	if (!site->rdma_mode_known) {
+		r = rdma_open(&wire, err);
+		if (r == 0)
+			r = rdma_mode(wire, &site->rdma_mode, err);
+		wire_close(wire);
+		site->rdma_mode_known = r == 0;
+	}
+	*ret_mode = site->rdma_mode;
+	return r;
+}
+
 int site_leave(const struct site *site, struct err *err)
 {
 	return netns_enter(site->host_fd, err);
@@ -129,10 +163,10 @@ int site_leave(const struct site *site, struct err *err)
 void site_close(struct site *site)
 {
 	struct wire *const sockets[] = { site->host, site->pod };
-	const int fds[] = { site->host_fd, site->pod_fd };
+	const int fds[] = { site->host_fd, site->pod_fd, site->host_sysfs, site->pod_sysfs };
 
-	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)
 		wire_close(sockets[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		cleanup_closep(&fds[i]);
-	}
 }

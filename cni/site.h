@@ -14,10 +14,10 @@
 
 #include "base/err.h"
 #include "cni/netconf.h"
+#include "host/sysfs.h"
 #include "ipamd/proto/proto.h"
-#include "rt/addr.h"
+#include "rdma/rdma.h"
 #include "rt/link.h"
-#include "rt/rule.h"
 #include "wire/wire.h"
 
 /* What became of the device when something is undone: the words of attachment.release. */
@@ -36,8 +36,21 @@ struct site {
 
 	const struct attachment *record;
 	const struct netconf *conf;
-	struct link_info link; /* the device in the pod, as last read; ifindex 0: not there */
+	/* The device as last read, ifindex 0: not yet; and whether it is in the pod by now. */
+	struct link_info link;
+	bool in_pod;
+	struct {
+		char name[SYSFS_NAME_MAX]; /* "": none that the pod may use */
+		bool moved;
+		char uverbs[SYSFS_NAME_MAX]; /* after the move */
+		int gid_index;               /* -1: none */
+	} rdma;
 	struct outcome outcome;
+
+	/* Opened when they are asked for: few devices need them. */
+	int host_sysfs, pod_sysfs; /* -1: not yet */
+	bool rdma_mode_known;
+	enum rdma_mode rdma_mode;
 };
 
 /* Opens the host's side. The caller calls site_close(), also after a failure. */
@@ -52,6 +65,12 @@ int site_enter(struct site *site, const char *path, struct err *err);
  * namespace has died. Fails only if the host cannot be asked.
  */
 int site_enter_recorded(struct site *site, const char *path, struct err *err);
+
+/* The sysfs of the host, or of the pod that we stand in. The site keeps it. */
+int site_sysfs(struct site *site, bool in_pod, int *ret_fd, struct err *err);
+/* Shared or exclusive: asked once. */
+int site_rdma_mode(struct site *site, enum rdma_mode *ret_mode, struct err *err);
+
 /* Back to the host: for a verb that has more to do there. */
 int site_leave(const struct site *site, struct err *err);
 void site_close(struct site *site);

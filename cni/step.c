@@ -11,11 +11,17 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "cni/device.h"
 #include "cni/devinfo.h"
+#include "cni/guid.h"
+#include "cni/rdma.h"
+#include "cni/vf.h"
 #include "host/sysctl.h"
+#include "rt/addr.h"
 #include "rt/neigh.h"
 #include "rt/route.h"
+#include "rt/rule.h"
 
 enum {
 	CARRIER_POLL_MS = 10,
@@ -24,6 +30,55 @@ enum {
 };
 
 #define drift(err, ...) err_set(err, ESTALE, ERR_DRIFT, __VA_ARGS__)
+
+/* Through the PF. */
+
+static int guid_apply(const struct step *step, struct site *site, struct err *err)
+{
+	struct pci_addr addr;
+	int sysfs, r;
+
+	if (pci_parse(site->record->device.key + strlen("pci:"), &addr) < 0)
+		return err_set(err, EINVAL, ERR_DEVICE, "it is no PCI function");
+	r = site_sysfs(site, false, &sysfs, err);
+	return r < 0 ? r : guid_bind(site->host, sysfs, &addr, step->guid, site->deadline_ms, err);
+}
+
+static void guid_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	char guid[GUID_TEXT];
+
+	(void)snprintf(buf, size, "bind GUID %s to %s", guid_format(step->guid, guid),
+		       site->record->device.key);
+}
+
+static int vf_step_apply(const struct step *step, struct site *site, struct err *err)
+{
+	return vf_apply(site, step->vf.attr, &step->vf.state, err);
+}
+
+static void vf_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	const struct vf_baseline *vf = &site->record->device.vf;
+
+	(void)snprintf(buf, size, "set %s of VF %d of %s", vf_attr_name(step->vf.attr), vf->index,
+		       vf->pf_netdev);
+}
+
+static int vf_mac_apply(const struct step *step, struct site *site, struct err *err)
+{
+	return vf_apply_mac(site, &step->mac, err);
+}
+
+static void vf_mac_describe(const struct step *step, const struct site *site, char *buf,
+			    size_t size)
+{
+	const struct vf_baseline *vf = &site->record->device.vf;
+	char mac[MAC_TEXT];
+
+	(void)snprintf(buf, size, "set address %s of VF %d of %s", mac_format(&step->mac, mac),
+		       vf->index, vf->pf_netdev);
+}
 
 /* In the host, before the move. The device is where the daemon saw it a moment ago. */
 
@@ -78,11 +133,24 @@ static int device_revert(const struct step *step, struct site *site, struct err 
 
 /* The move. */
 
+static int netdev_apply(const struct step *step, struct site *site, struct err *err)
+{
+	(void)step;
+	return device_await(site, err);
+}
+
+static void netdev_describe(const struct step *step, const struct site *site, char *buf,
+			    size_t size)
+{
+	(void)step;
+	(void)snprintf(buf, size, "find the network device of %s again", site->record->device.key);
+}
+
 static int move_apply(const struct step *step, struct site *site, struct err *err)
 {
 	struct link_change change = {
-		.ifindex = site->record->device.ifindex,
-		.netns_fd = site->pod_fd,
+		.ifindex = site->link.ifindex ? site->link.ifindex : site->record->device.ifindex,
+		.netns_fd = site->in_pod ? 0 : site->pod_fd,
 		.name = step->move.name,
 		.mtu = step->move.mtu,
 		.arp_notify = LINK_CONF(1),
@@ -94,9 +162,10 @@ static int move_apply(const struct step *step, struct site *site, struct err *er
 		change.arp_announce = LINK_CONF(2);
 		change.rp_filter = LINK_CONF(2);
 	}
-	r = link_set(site->host, &change, err);
+	r = link_set(site->in_pod ? site->pod : site->host, &change, err);
 	if (r < 0)
 		return r;
+	site->in_pod = true;
 	return link_get(site->pod, step->move.name, &site->link, err);
 }
 
@@ -115,6 +184,30 @@ static void move_describe(const struct step *step, const struct site *site, char
 {
 	(void)snprintf(buf, size, "move %s into the pod as %s", site->record->device.name,
 		       step->move.name);
+}
+
+static int rdma_apply(const struct step *step, struct site *site, struct err *err)
+{
+	return rdma_take(site, step->rdma.name, err);
+}
+
+static int rdma_check(const struct step *step, struct site *site, struct err *err)
+{
+	char name[SYSFS_NAME_MAX];
+	int r;
+
+	if (!site->record->facts.rdma.moved)
+		return 0;
+	r = rdma_name_of(site, true, name, err);
+	if (r < 0 || strcmp(name, step->rdma.name) == 0)
+		return r;
+	return drift(err, "RDMA device %s: is not in the pod", step->rdma.name);
+}
+
+static void rdma_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	(void)snprintf(buf, size, "move RDMA device %s into the pod as %s",
+		       site->record->device.rdma.name, step->rdma.name);
 }
 
 /* In the pod. */
@@ -381,9 +474,26 @@ static void dad_describe(const struct step *step, const struct site *site, char 
 		       site->record->ifname);
 }
 
+/* By default a device that is not ready is no reason to fail; the record then has no GID index. */
+static int ready_apply(const struct step *step, struct site *site, struct err *err)
+{
+	int r = rdma_await_ready(site, step->rdma.name, &step->rdma.ip, step->rdma.wait_ms, err);
+
+	if (r != -ETIMEDOUT || step->rdma.required)
+		return r;
+	log_warn("RDMA device %s: %s", step->rdma.name, err->msg);
+	return 0;
+}
+
+static void ready_describe(const struct step *step, const struct site *site, char *buf, size_t size)
+{
+	(void)site;
+	(void)snprintf(buf, size, "wait for RDMA device %s", step->rdma.name);
+}
+
 static int devinfo_apply(const struct step *step, struct site *site, struct err *err)
 {
-	return devinfo_write(step->path, site->record, site->record->device.rdma.name, err);
+	return devinfo_write(step->path, site->record, site->rdma.name, err);
 }
 
 static int devinfo_revert(const struct step *step, struct site *site, struct err *err)
@@ -402,10 +512,15 @@ static void devinfo_describe(const struct step *step, const struct site *site, c
 }
 
 static const struct step_ops table[STEP_KINDS] = {
+	[STEP_GUID] = { guid_apply, device_revert, NULL, guid_describe },
+	[STEP_VF] = { vf_step_apply, device_revert, NULL, vf_describe },
 	[STEP_DOWN] = { down_apply, device_revert, NULL, down_describe },
 	[STEP_ALTNAME] = { altname_apply, device_revert, NULL, altname_describe },
 	[STEP_MAC] = { mac_apply, device_revert, NULL, mac_describe },
+	[STEP_VF_MAC] = { vf_mac_apply, device_revert, NULL, vf_mac_describe },
+	[STEP_NETDEV] = { netdev_apply, device_revert, NULL, netdev_describe },
 	[STEP_MOVE] = { move_apply, device_revert, move_check, move_describe },
+	[STEP_RDMA] = { rdma_apply, device_revert, rdma_check, rdma_describe },
 	[STEP_CONF6] = { conf6_apply, NULL, NULL, conf6_describe },
 	[STEP_ADDRESS] = { address_apply, NULL, address_check, address_describe },
 	[STEP_UP] = { up_apply, NULL, up_check, up_describe },
@@ -413,6 +528,7 @@ static const struct step_ops table[STEP_KINDS] = {
 	[STEP_ROUTE] = { route_apply, NULL, route_check, route_describe },
 	[STEP_RULE] = { rule_apply, rule_revert, rule_check, rule_describe },
 	[STEP_DAD] = { dad_apply, NULL, NULL, dad_describe },
+	[STEP_READY] = { ready_apply, NULL, NULL, ready_describe },
 	[STEP_DEVINFO] = { devinfo_apply, devinfo_revert, NULL, devinfo_describe },
 };
 

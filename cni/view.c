@@ -18,22 +18,33 @@ static int name_is_taken(const struct site *site, const char *name, bool *ret_ta
 	return 0;
 }
 
-int view_read(const struct site *site, struct view *ret_view, struct err *err)
+static int read_names(const struct site *site, struct view *view, struct err *err)
 {
 	const struct attachment *record = site->record;
-	struct view view = { false, NULL };
-	int r;
+	int r = name_is_taken(site, record->ifname, &view->ifname_taken, err);
 
-	r = name_is_taken(site, record->ifname, &view.ifname_taken, err);
 	for (size_t i = 0; r == 0 && i < record->device.altname_count; i++) {
 		bool taken;
 
 		if (strcmp(record->device.altnames[i], record->ifname) == 0)
 			continue; /* it is deleted before the move */
 		r = name_is_taken(site, record->device.altnames[i], &taken, err);
-		if (r == 0 && taken && !view.altname_taken)
-			view.altname_taken = record->device.altnames[i];
+		if (r == 0 && taken && !view->altname_taken)
+			view->altname_taken = record->device.altnames[i];
 	}
+	return r;
+}
+
+int view_read(struct site *site, struct view *ret_view, struct err *err)
+{
+	const struct baseline *device = &site->record->device;
+	struct view view = { .rdma_mode = RDMA_ABSENT };
+	int r = 0;
+
+	if (device->name[0])
+		r = read_names(site, &view, err);
+	if (r == 0 && device->rdma.name[0] && site->conf->rdma_wish != RDMA_WISH_NONE)
+		r = site_rdma_mode(site, &view.rdma_mode, err);
 	if (r == 0)
 		*ret_view = view;
 	return r;

@@ -215,6 +215,21 @@ int sysfs_pci_function(int root_fd, const struct pci_addr *addr, struct pci_func
 	return 0;
 }
 
+int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[SYSFS_NAME_MAX],
+		  int *ret_count, struct err *err)
+{
+	char path[SYSFS_PATH];
+	CLEANUP_CLOSE int dev_fd = -1;
+
+	(void)snprintf(path, sizeof(path), "bus/%s/devices/%s", bus, name);
+	dev_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dev_fd < 0)
+		return err_set(err, ENODEV, ERR_DEVICE, "find RDMA device of %s: no such function",
+			       name);
+	*ret_count = class_entries(dev_fd, "infiniband", ret_rdma, SYSFS_NAME_MAX);
+	return 0;
+}
+
 /* The PCI function that an auxiliary device hangs below: a component of its real path. */
 static int aux_parent(int root_fd, const char *path, struct pci_addr *ret_addr)
 {

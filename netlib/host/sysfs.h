@@ -44,6 +44,14 @@ struct aux_device {
 };
 int sysfs_aux_device(int root_fd, const char *name, struct aux_device *ret_device, struct err *err);
 
+/*
+ * The RDMA device of /bus/<bus>/devices/<name>, where @bus is "pci" or "auxiliary", that is visible
+ * in the namespace of @root_fd: how many it has, and the first by name ("" = none). No such device
+ * on the bus: -ENODEV with ERR_DEVICE.
+ */
+int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[SYSFS_NAME_MAX],
+		  int *ret_count, struct err *err);
+
 /* Opens the root: "/sys", or what the test hook says. The caller owns *@ret_fd. */
 int sysfs_open(int *ret_fd, struct err *err);
 

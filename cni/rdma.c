@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/rdma.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "host/netns.h"
+#include "host/sysfs.h"
+
+enum {
+	HOMECOMING_MS = 2000, /* how long the kernel may take to empty a dead namespace */
+	LOOK_AGAIN_MS = 20,
+	READY_POLL_MS = 5,
+	CHILD_FDS_FROM = 64, /* above what we have open; below every limit */
+};
+
+/* What the child is to do. */
+struct task {
+	int from_fd, to_fd; /* namespaces; to_fd -1: it stays */
+	const char *name;
+	const char *new_name; /* equal to name: keeps it */
+	const char *lock_dir; /* "" = none */
+	int64_t deadline_ms;
+};
+
+/* What the child tells. One write: shorter than PIPE_BUF. */
+struct answer {
+	int r;
+	struct err err;
+	char uverbs[RDMA_CHARDEV_MAX + 1]; /* afterwards */
+};
+
+_Static_assert(sizeof(struct answer) < 4096, "one write to a pipe is whole up to PIPE_BUF");
+
+/* In the child. */
+
+/* Keeps the @count descriptors, as 0, 1, …, and nothing else. */
+static int keep_only(int fds[], int count)
+{
+	for (int i = 0; i < count; i++) {
+		fds[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, CHILD_FDS_FROM);
+		if (fds[i] < 0)
+			return -errno;
+	}
+	for (int i = 0; i < count; i++) {
+		if (dup2(fds[i], i) < 0)
+			return -errno;
+		fds[i] = i;
+	}
+	return close_range((unsigned int)count, ~0U, 0) < 0 ? -errno : 0;
+}
+
+/* Its own open file: the lock ends with this process. Without the directory there is no daemon. */
+static void wait_for_turn(const char *dir)
+{
+	int fd = dir[0] ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		(void)flock(fd, LOCK_EX);
+}
+
+static int find_in(int netns_fd, const char *name, struct wire **ret_wire,
+		   struct rdma_device *ret_device, struct err *err)
+{
+	int r = netns_enter(netns_fd, err);
+
+	if (r == 0)
+		r = rdma_open(ret_wire, err);
+	return r < 0 ? r : rdma_find(*ret_wire, name, ret_device, err);
+}
+
+static int work(const struct task *task, char uverbs[RDMA_CHARDEV_MAX + 1], struct err *err)
+{
+	struct rdma_device device;
+	struct wire *wire;
+	struct err none;
+	int r;
+
+	r = find_in(task->from_fd, task->name, &wire, &device, err);
+	if (r == 0 && strcmp(task->name, task->new_name) != 0)
+		r = rdma_rename(wire, device.index, task->new_name, err);
+	if (r < 0 || task->to_fd < 0)
+		return r;
+	r = rdma_move(wire, device.index, task->to_fd, err);
+	if (r == 0)
+		r = find_in(task->to_fd, task->new_name, &wire, &device, err);
+	if (r == 0 && rdma_chardev(wire, device.index, uverbs, &none) < 0)
+		uverbs[0] = '\0'; /* it has none */
+	return r;
+}
+
+static _Noreturn void child(const struct task *given, int answer_fd, pid_t parent)
+{
+	int fds[] = { answer_fd, given->from_fd, given->to_fd };
+	struct task task = *given;
+	struct answer answer = { 0 };
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1);
+	answer.r = keep_only(fds, given->to_fd < 0 ? 2 : 3);
+	if (answer.r < 0) {
+		err_sys(&answer.err, -answer.r, ERR_INTERNAL, "keep descriptors");
+	} else {
+		answer_fd = fds[0];
+		task.from_fd = fds[1];
+		task.to_fd = given->to_fd < 0 ? -1 : fds[2];
+		wait_for_turn(task.lock_dir);
+		answer.r = work(&task, answer.uverbs, &answer.err);
+	}
+	(void)fs_write_all(answer_fd, (const char *)&answer, sizeof(answer));
+	_exit(0);
+}
+
+/* In the parent. */
+
+static int await_answer(int fd, int64_t deadline_ms, struct answer *ret_answer)
+{
+	struct pollfd watched = { .fd = fd, .events = POLLIN };
+	ssize_t n = -1;
+
+	if (poll(&watched, 1, (int)clock_left_ms(deadline_ms)) > 0)
+		n = read(fd, ret_answer, sizeof(*ret_answer));
+	return n == (ssize_t)sizeof(*ret_answer) ? 0 : n == 0 ? -EPIPE : -ETIMEDOUT;
+}
+
+static int run(const struct task *task, struct answer *ret_answer, struct err *err)
+{
+	CLEANUP_CLOSE int read_fd = -1;
+	const pid_t parent = getpid();
+	int fds[2], r;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_sys(err, errno, ERR_INTERNAL, "make a pipe");
+	read_fd = fds[0];
+	pid = fork();
+	if (pid == 0)
+		child(task, fds[1], parent);
+	(void)close(fds[1]);
+	if (pid < 0)
+		return err_sys(err, errno, ERR_INTERNAL, "fork");
+	r = await_answer(read_fd, task->deadline_ms, ret_answer);
+	if (r == 0) {
+		(void)waitpid(pid, NULL, 0);
+		*err = ret_answer->err;
+		return ret_answer->r;
+	}
+	/* In the kernel it cannot be killed: it dies when that lets go of it, and is not waited
+	 * for. */
+	(void)kill(pid, SIGKILL);
+	if (r == -EPIPE)
+		return err_set(err, EIO, ERR_INTERNAL, "the process that was to do it has died");
+	err_set(err, ETIMEDOUT, ERR_AGAIN, "the kernel has not done it in time");
+	err_details(err, "a process may still use the device, or another move of this node hangs");
+	return -ETIMEDOUT;
+}
+
+/* The directory of the daemon's socket. */
+static void lock_dir_of(const struct site *site, char *buf, size_t size)
+{
+	const char *socket = site->conf->socket;
+	const char *end = strrchr(socket, '/');
+
+	(void)snprintf(buf, size, "%.*s", end ? (int)(end - socket) + 1 : 0, socket);
+}
+
+static int64_t move_deadline(const struct site *site)
+{
+	int64_t deadline_ms = clock_boot_ms() + RDMA_MOVE_MS;
+
+	return deadline_ms < site->deadline_ms ? deadline_ms : site->deadline_ms;
+}
+
+int rdma_name_of(struct site *site, bool in_pod, char ret_name[SYSFS_NAME_MAX], struct err *err)
+{
+	const char *key = site->record->device.key;
+	int count, sysfs;
+	int r = site_sysfs(site, in_pod, &sysfs, err);
+
+	if (r < 0)
+		return r;
+	return sysfs_rdma_of(sysfs, strncmp(key, "aux:", 4) == 0 ? "auxiliary" : "pci", key + 4,
+			     ret_name, &count, err);
+}
+
+int rdma_is_movable(struct site *site, bool *ret_movable, struct err *err)
+{
+	const struct rdma_baseline *was = &site->record->device.rdma;
+	enum rdma_mode mode = RDMA_ABSENT;
+	int r = 0;
+
+	if (was->name[0] && was->count == 1 && site->conf->rdma_wish != RDMA_WISH_NONE)
+		r = site_rdma_mode(site, &mode, err);
+	*ret_movable = mode == RDMA_EXCLUSIVE;
+	return r;
+}
+
+/* kubelet has told the pod the number that it had: another one means a device that cannot be
+ * opened.
+ */
+static int compare_uverbs(const struct site *site, struct err *err)
+{
+	const char *was = site->record->device.rdma.uverbs, *is = site->rdma.uverbs;
+
+	if (!site->conf->from_plugin || !was[0] || strcmp(was, is) == 0)
+		return 0;
+	err_set(err, EAGAIN, ERR_AGAIN, "the move has made %s of %s, which the pod was promised",
+		is[0] ? is : "nothing", was);
+	err_details(err, "another device came or went meanwhile; the next attempt gets what is "
+			 "there then");
+	return -EAGAIN;
+}
+
+int rdma_take(struct site *site, const char *name, struct err *err)
+{
+	char dir[256];
+	const struct task task = {
+		.from_fd = site->host_fd,
+		.to_fd = site->pod_fd,
+		.name = site->record->device.rdma.name,
+		.new_name = name,
+		.lock_dir = dir,
+		.deadline_ms = move_deadline(site),
+	};
+	struct answer answer;
+	int r;
+
+	lock_dir_of(site, dir, sizeof(dir));
+	r = run(&task, &answer, err);
+	if (r == -EOPNOTSUPP)
+		err_details(err, "its driver cannot take it from its users; \"rdma\": \"none\" "
+				 "leaves it in the host");
+	if (r < 0)
+		return r;
+	site->rdma.moved = true;
+	(void)snprintf(site->rdma.uverbs, sizeof(site->rdma.uverbs), "%s", answer.uverbs);
+	return compare_uverbs(site, err);
+}
+
+/* Moves, or only renames it, so that it is in the host as it was. */
+static int put_home(const struct site *site, bool in_pod, const char *name, struct err *err)
+{
+	char dir[256];
+	const struct task task = {
+		.from_fd = in_pod ? site->pod_fd : site->host_fd,
+		.to_fd = in_pod ? site->host_fd : -1,
+		.name = name,
+		.new_name = site->record->device.rdma.name,
+		.lock_dir = dir,
+		.deadline_ms = move_deadline(site),
+	};
+	struct answer answer;
+	int r;
+
+	lock_dir_of(site, dir, sizeof(dir));
+	r = run(&task, &answer, err);
+	if (r < 0)
+		err_prefix(err, "bring RDMA device %s home", name);
+	return r;
+}
+
+/* In the host, under whatever name. A namespace that dies gives it back when it gets to it. */
+static int await_home(struct site *site, char ret_name[SYSFS_NAME_MAX], struct err *err)
+{
+	const int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
+	int r;
+
+	for (;;) {
+		r = rdma_name_of(site, false, ret_name, err);
+		if (r < 0 || ret_name[0])
+			return r;
+		if (!site->pod_dead || clock_left_ms(deadline_ms) == 0)
+			return err_set(err, ENODEV, ERR_DEVICE,
+				       "find RDMA device %s: neither in the pod nor in the host",
+				       site->record->device.rdma.name);
+		(void)poll(NULL, 0, LOOK_AGAIN_MS);
+	}
+}
+
+int rdma_return(struct site *site, struct err *err)
+{
+	char name[SYSFS_NAME_MAX] = "";
+	bool movable;
+	int r = rdma_is_movable(site, &movable, err);
+
+	if (r < 0 || !movable)
+		return r;
+	if (site->pod)
+		r = rdma_name_of(site, true, name, err);
+	if (r == 0 && name[0])
+		return put_home(site, true, name, err);
+	if (r == 0)
+		r = await_home(site, name, err);
+	if (r == 0 && strcmp(name, site->record->device.rdma.name) != 0)
+		r = put_home(site, false, name, err);
+	return r;
+}
+
+static int is_ready(int sysfs, const char *name, const struct ip *ip, int *gid_index, bool *ready,
+		    struct err *err)
+{
+	int r = sysfs_rdma_port_active(sysfs, name, ready, err);
+
+	if (r < 0 || !ip->family)
+		return r;
+	r = sysfs_rdma_gid_index(sysfs, name, ip, gid_index, err);
+	*ready = *ready && *gid_index >= 0;
+	return r;
+}
+
+int rdma_await_ready(struct site *site, const char *name, const struct ip *ip, int64_t wait_ms,
+		     struct err *err)
+{
+	int64_t deadline_ms = clock_boot_ms() + wait_ms;
+	bool ready;
+	int sysfs;
+	int r = site_sysfs(site, true, &sysfs, err);
+
+	(void)snprintf(site->rdma.name, sizeof(site->rdma.name), "%s", name);
+	if (!site->rdma.moved)
+		(void)snprintf(site->rdma.uverbs, sizeof(site->rdma.uverbs), "%s",
+			       site->record->device.rdma.uverbs);
+	if (deadline_ms > site->deadline_ms)
+		deadline_ms = site->deadline_ms;
+	while (r == 0) {
+		r = is_ready(sysfs, name, ip, &site->rdma.gid_index, &ready, err);
+		if (r < 0 || ready)
+			return r;
+		if (clock_left_ms(deadline_ms) == 0)
+			return err_set(err, ETIMEDOUT, ERR_AGAIN, "not ready within %lld ms: %s",
+				       (long long)wait_ms,
+				       ip->family && site->rdma.gid_index < 0
+					       ? "no RoCE v2 GID of its address"
+					       : "its port is not active");
+		(void)poll(NULL, 0, READY_POLL_MS);
+	}
+	return r;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/vf.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "cni/guid.h"
+#include "host/sysfs.h"
+#include "rt/link.h"
+#include "rt/vf.h"
+
+enum { VF_POLL_MS = 20 };
+
+static bool is_not_yet(int r)
+{
+	return r == -EBUSY || r == -EAGAIN;
+}
+
+/* Returns false when the patience is over. */
+static bool wait_a_bit(int64_t deadline_ms)
+{
+	if (clock_left_ms(deadline_ms) == 0)
+		return false;
+	(void)poll(NULL, 0, VF_POLL_MS);
+	return true;
+}
+
+static int set_patiently(struct wire *host, int pf_ifindex, int vf, enum vf_attr attr,
+			 const struct vf_state *state, struct err *err)
+{
+	const int64_t deadline_ms = clock_boot_ms() + VF_PATIENCE_MS;
+	int r;
+
+	do {
+		r = vf_set(host, pf_ifindex, vf, attr, state, err);
+	} while (is_not_yet(r) && wait_a_bit(deadline_ms));
+	return r;
+}
+
+static int name_key(int r, enum vf_attr attr, const struct vf_baseline *vf, struct err *err)
+{
+	if (r < 0) {
+		err_prefix(err, "key \"%s\"", vf_attr_name(attr));
+		if (r == -EOPNOTSUPP)
+			err_details(err, "the driver of PF %s cannot set it", vf->pf_netdev);
+	}
+	return r;
+}
+
+int vf_apply(const struct site *site, enum vf_attr attr, const struct vf_state *state,
+	     struct err *err)
+{
+	const struct vf_baseline *vf = &site->record->device.vf;
+	int r = set_patiently(site->host, vf->pf_ifindex, vf->index, attr, state, err);
+
+	return name_key(r, attr, vf, err);
+}
+
+/* The netdev's own: 0 if it is as wished by now. */
+static int set_netdev_mac(const struct site *site, const struct mac *mac, struct err *err)
+{
+	const struct link_change change = { .ifindex = site->record->device.ifindex, .mac = mac };
+	struct link_info link;
+	int r;
+
+	if (!change.ifindex)
+		return 0;
+	r = link_get_index(site->host, change.ifindex, &link, err);
+	if (r < 0 || mac_equal(&link.mac, mac))
+		return r;
+	return link_set(site->host, &change, err);
+}
+
+int vf_apply_mac(const struct site *site, const struct mac *mac, struct err *err)
+{
+	const struct vf_baseline *vf = &site->record->device.vf;
+	const struct vf_state state = { .mac = *mac };
+	const int64_t deadline_ms = clock_boot_ms() + VF_PATIENCE_MS;
+	struct err before;
+	int r, own;
+
+	do {
+		own = set_netdev_mac(site, mac, &before);
+		r = vf_set(site->host, vf->pf_ifindex, vf->index, VF_MAC, &state, err);
+		if (r == 0 && own < 0) /* now the PF has allowed it */
+			r = set_netdev_mac(site, mac, err);
+		else if (r < 0 && !is_not_yet(r))
+			break;
+	} while (r < 0 && wait_a_bit(deadline_ms));
+	return name_key(r, VF_MAC, vf, err);
+}
+
+bool vf_is_asked(const struct site *site, enum vf_attr attr)
+{
+	const struct netconf *conf = site->conf;
+
+	if (!site->record->device.vf.is_vf || conf->rdma_only)
+		return false;
+	return attr == VF_MAC ? conf->mac.len > 0 : conf->vf.known & VF_BIT(attr);
+}
+
+/* What a fresh VF has, for what the driver has not told. */
+static struct vf_state baseline_of(const struct vf_baseline *vf)
+{
+	struct vf_state state = vf->state;
+
+	if (!(state.known & VF_BIT(VF_SPOOFCHK)))
+		state.spoofchk = true;
+	if (!(state.known & VF_BIT(VF_MAC)) || state.mac.len != 6)
+		state.mac = (struct mac) { .len = 6 };
+	return state; /* all else is zero where it is not known */
+}
+
+/* The PF as it is now: it may have been renamed, or have come anew, since ADD. */
+static int find_pf(struct site *site, struct pci_function *ret_function, struct link_info *ret_pf,
+		   struct err *err)
+{
+	struct pci_addr addr;
+	int sysfs, r;
+
+	if (pci_parse(site->record->device.key + strlen("pci:"), &addr) < 0)
+		return err_set(err, EINVAL, ERR_DEVICE, "device %s: is no PCI function",
+			       site->record->device.key);
+	r = site_sysfs(site, false, &sysfs, err);
+	if (r == 0)
+		r = sysfs_pci_function(sysfs, &addr, ret_function, err);
+	if (r == 0 && !ret_function->pf_netdev[0])
+		r = err_set(err, ENODEV, ERR_DEVICE, "restore %s: its PF has no network device",
+			    site->record->device.key);
+	return r < 0 ? r : link_get(site->host, ret_function->pf_netdev, ret_pf, err);
+}
+
+static bool guid_was_asked(const struct site *site)
+{
+	const struct netconf *conf = site->conf;
+
+	return conf->guid && site->record->device.vf.is_vf &&
+	       conf->guid != site->record->device.vf.state.port_guid;
+}
+
+static bool anything_asked(const struct site *site)
+{
+	for (int attr = 0; attr < VF_ATTRS; attr++) {
+		if (vf_is_asked(site, (enum vf_attr)attr))
+			return true;
+	}
+	return guid_was_asked(site);
+}
+
+/* Its own again; that a fresh VF has none is kept as well. */
+static int give_back_guid(struct site *site, const struct pci_addr *addr, struct err *err)
+{
+	int sysfs;
+	int r = site_sysfs(site, false, &sysfs, err);
+
+	if (r < 0 || !guid_was_asked(site))
+		return r;
+	return guid_bind(site->host, sysfs, addr, site->record->device.vf.state.port_guid,
+			 site->deadline_ms, err);
+}
+
+int vf_give_back(struct site *site, struct err *err)
+{
+	/* The address before trust: without it some drivers refuse to let it go. */
+	static const enum vf_attr order[] = { VF_VLAN,  VF_SPOOFCHK, VF_MAC,
+					      VF_TRUST, VF_RATE,     VF_LINK_STATE };
+	const struct vf_state state = baseline_of(&site->record->device.vf);
+	struct pci_function function;
+	struct link_info pf;
+	struct err later;
+	int r, failed = 0;
+
+	if (!anything_asked(site))
+		return 0;
+	r = find_pf(site, &function, &pf, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+		if (!vf_is_asked(site, order[i]))
+			continue;
+		r = set_patiently(site->host, pf.ifindex, function.vf_index, order[i], &state,
+				  failed ? &later : err);
+		/* What it cannot set it has not set in ADD either. */
+		if (r < 0 && r != -EOPNOTSUPP && !failed)
+			failed = name_key(r, order[i], &site->record->device.vf, err);
+	}
+	return failed ? failed : give_back_guid(site, &function.addr, err);
+}
