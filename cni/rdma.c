@@ -259,7 +259,8 @@ static int put_home(const struct site *site, bool in_pod, const char *name, stru
 		.name = name,
 		.new_name = site->record->device.rdma.name,
 		.lock_dir = dir,
-		.deadline_ms = move_deadline(site),
+		.deadline_ms =
+			clock_boot_ms() + RDMA_MOVE_MS, /* ADD's own may be what has passed */
 	};
 	struct answer answer;
 	int r;

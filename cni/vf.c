@@ -11,7 +11,10 @@
 #include "rt/link.h"
 #include "rt/vf.h"
 
-enum { VF_POLL_MS = 20 };
+enum {
+	VF_POLL_MS = 20,
+	GUID_BACK_MS = 20 * 1000, /* for a driver to be bound again */
+};
 
 static bool is_not_yet(int r)
 {
@@ -158,7 +161,7 @@ static int give_back_guid(struct site *site, const struct pci_addr *addr, struct
 	if (r < 0 || !guid_was_asked(site))
 		return r;
 	return guid_bind(site->host, sysfs, addr, site->record->device.vf.state.port_guid,
-			 site->deadline_ms, err);
+			 clock_boot_ms() + GUID_BACK_MS, err);
 }
 
 int vf_give_back(struct site *site, struct err *err)
