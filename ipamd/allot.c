@@ -219,10 +219,10 @@ struct device_pf {
 
 static void device_pf(const struct baseline *device, struct device_pf *ret_pf)
 {
-	static const char key[] = "pci:", parent[] = "pci/";
+	static const char key[] = "pci:", aux[] = "aux:", parent[] = "pci/";
 
 	*ret_pf = (struct device_pf) { .netdev = device->name };
-	if (device->vf.is_vf) {
+	if (device->vf.is_vf || strncmp(device->key, aux, strlen(aux)) == 0) {
 		ret_pf->netdev = device->vf.pf_netdev;
 		ret_pf->addr = &device->vf.pf;
 	} else if ((strncmp(device->key, key, strlen(key)) == 0 &&

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ipamd/daemon.h"
+#include "ipamd/inventory.h"
 #include "ipamd/method.h"
 #include "ipamd/undo.h"
 
@@ -225,16 +226,20 @@ static void request_serve(struct daemon *d, struct request *q)
 }
 
 /* Why a request that waits for this seat has not had its turn. */
-static const char *busy_with(const struct daemon *d, const struct seat *seat)
+static const char *busy_with(const struct daemon *d, const struct request *q)
 {
+	const struct seat *seat = seat_find(&d->seats, q->blocker);
+
 	if (d->stopping)
 		return "the daemon stops";
 	if (seat && seat->holder)
 		return seat->holder_name;
-	if (seat && seat->rest_until_ms)
+	if (seat && seat->rest_until_ms > clock_boot_ms())
 		return "the daemon has restarted and its ADD may still run";
 	if (seat && seat->work != SEAT_IDLE)
 		return "it is being undone";
+	if (strcmp(q->blocker, INVENTORY_SEAT) == 0)
+		return "its VF is being read, or given its GUID";
 	return "the deadline has passed";
 }
 
@@ -243,8 +248,7 @@ static void refuse_late(struct daemon *d, struct request *q)
 	struct err err;
 
 	(void)err_set(&err, ETIMEDOUT, ERR_AGAIN, "%s: %s is busy: %s", q->method->name,
-		      q->blocker[0] ? q->blocker : "the daemon",
-		      busy_with(d, seat_find(&d->seats, q->blocker)));
+		      q->blocker[0] ? q->blocker : "the daemon", busy_with(d, q));
 	err_details(&err, "another operation has its turn; try again");
 	request_fail(q, RPC_FAILED, &err);
 }
@@ -316,6 +320,7 @@ static void serve_alone(struct batch *batch, struct request *q)
 		}
 		free(TAKE_PTR(q->answer));
 		request_fail(q, RPC_FAILED, &err);
+		inventory_recount(d->inventory);
 	}
 	deliver(batch, q);
 }
@@ -339,8 +344,10 @@ static void batch_run(struct batch *batch)
 	r = commit(batch, served.count, &err);
 	if (r < 0 && ledger_is_broken(&err))
 		daemon_fail(d, r, &err);
-	else if (r < 0)
+	else if (r < 0) {
 		log_error("%s; its requests are served one by one", err.msg);
+		inventory_recount(d->inventory);
+	}
 	while (!d->failed && (q = line_pop(&served)))
 		r < 0 ? serve_alone(batch, q) : deliver(batch, q);
 	while ((q = line_pop(&served)))
@@ -387,6 +394,7 @@ static void on_done_timer(uv_timer_t *timer)
 	struct batch *batch = timer->data;
 
 	batch_run(batch);
+	arm_deadline(batch);
 }
 
 static void on_deadline(uv_timer_t *timer)

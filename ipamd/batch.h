@@ -57,8 +57,9 @@ void batch_wake(struct batch *batch, const char *seat_key);
 void batch_finish(struct batch *batch);
 
 /*
- * A change of the daemon's own, committed alone, outside of any request: @change runs between
- * ledger_begin() and ledger_commit(). What is in hand is committed first.
+ * A change of the daemon's own, outside of any request: @change runs between ledger_begin() and
+ * ledger_commit(), alone. Never from within a batch, that is, from a method. What is in hand stays
+ * there: it is served later, and sees the change.
  */
 int batch_change(struct batch *batch, int (*change)(struct daemon *d, void *arg, struct err *err),
 		 void *arg, struct err *err);

@@ -2,7 +2,13 @@
 #include "ipamd/child.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -140,4 +146,37 @@ void child_kill(struct child *child)
 {
 	if (!uv_is_closing((uv_handle_t *)&child->process))
 		(void)uv_process_kill(&child->process, SIGKILL);
+}
+
+/* The code of the error that the plugin has printed, 0 if there is none. */
+static int printed_code(const struct child *child, char *why, size_t size)
+{
+	CLEANUP_JSON json_t *json = json_loads(child->out.text, 0, NULL);
+	const char *msg = json_string_value(json_object_get(json, "msg"));
+
+	(void)snprintf(why, size, "%s", msg ? msg : "");
+	return (int)json_integer_value(json_object_get(json, "code"));
+}
+
+int child_verdict(const struct child *child, char why[CHILD_WHY_MAX])
+{
+	int code = printed_code(child, why, CHILD_WHY_MAX);
+
+	if (child->start_error < 0) {
+		(void)snprintf(why, CHILD_WHY_MAX, "start the plugin: %s",
+			       strerror(-child->start_error));
+		return ERR_AGAIN;
+	}
+	if (child->timed_out || child->signal) {
+		(void)snprintf(why, CHILD_WHY_MAX, "%s",
+			       child->timed_out ? "the plugin did not end in time"
+						: "the plugin was killed");
+		return ERR_AGAIN;
+	}
+	if (child->exit_status == 0)
+		return 0;
+	if (!why[0])
+		(void)snprintf(why, CHILD_WHY_MAX, "the plugin ended with exit status %d",
+			       (int)child->exit_status);
+	return code > 0 ? code : ERR_INTERNAL;
 }

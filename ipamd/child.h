@@ -12,7 +12,9 @@
 #include <uv.h>
 
 enum {
-	CHILD_OUTPUT_MAX = 16 * 1024 /* what is kept of each stream; the rest is read and dropped */
+	CHILD_OUTPUT_MAX =
+		16 * 1024, /* what is kept of each stream; the rest is read and dropped */
+	CHILD_WHY_MAX = 256,
 };
 
 struct child_output {
@@ -50,3 +52,10 @@ struct child_spec {
 void child_start(struct child *child, uv_loop_t *loop, const struct child_spec *spec);
 /* SIGKILL; the callback still comes. */
 void child_kill(struct child *child);
+
+/*
+ * How a run of the plugin ended: 0 if well, else the code of the error that it has printed
+ * (ERR_INTERNAL if it told none; ERR_AGAIN if it could not be started, or was killed), with its
+ * message in @why.
+ */
+int child_verdict(const struct child *child, char why[CHILD_WHY_MAX]);

@@ -18,6 +18,7 @@
 #include "host/sysfs.h"
 #include "ipamd/batch.h"
 #include "ipamd/http.h"
+#include "ipamd/inventory.h"
 #include "ipamd/reconcile.h"
 #include "ipamd/spool.h"
 #include "ipamd/status.h"
@@ -162,6 +163,7 @@ static int reload(struct daemon *d, struct err *err)
 		return r;
 	r = take_pools(d, &config, err);
 	if (r == 0) {
+		inventory_repool(d->inventory);
 		set_log(&config);
 		set_plugin(d, &config);
 		warn_changed("socket", d->config.socket, config.socket);
@@ -213,7 +215,8 @@ static void on_tick(uv_timer_t *tick)
 
 	server_sweep(d->server);
 	spool_tick(d->spool);
-	undo_go(d->undo);
+	undo_tick(d->undo);
+	inventory_tick(d->inventory);
 	publish(d);
 }
 
@@ -314,9 +317,13 @@ static int open_parts(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = reconcile_open(d, &d->reconcile, err);
 	if (r == 0)
-		r = reconcile_start(d->reconcile, err);
+		r = inventory_open(d, &d->inventory, err);
+	if (r < 0)
+		return r;
+	spool_load(d->spool); /* before reconcile: a DEL that came beats a CHECK */
+	r = reconcile_start(d->reconcile, err);
 	if (r == 0)
-		spool_load(d->spool);
+		r = inventory_start(d->inventory, err); /* who owns the VFs is clear by now */
 	return r;
 }
 
@@ -400,6 +407,7 @@ static void daemon_close(struct daemon *d)
 	batch_close(d->batch);
 	spool_close(d->spool);
 	reconcile_close(d->reconcile);
+	inventory_close(d->inventory);
 	handles_close(d);
 	run_until(d, loop_is_dry);
 	if (uv_loop_close(&d->loop) < 0)
@@ -408,6 +416,7 @@ static void daemon_close(struct daemon *d)
 	server_free(d->server);
 	undo_free(d->undo);
 	reconcile_free(d->reconcile);
+	inventory_free(d->inventory);
 	http_close(d->http);
 	seats_free(&d->seats);
 	wire_close(d->rt);

@@ -23,6 +23,7 @@ struct batch;
 struct undo;
 struct reconcile;
 struct spool;
+struct inventory;
 struct http;
 
 struct daemon {
@@ -44,6 +45,7 @@ struct daemon {
 	struct undo *undo;
 	struct reconcile *reconcile;
 	struct spool *spool;
+	struct inventory *inventory;
 	struct http *http;
 
 	/* How the last reading of the file ended, for status and metrics. */

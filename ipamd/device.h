@@ -2,15 +2,34 @@
 /* A device as it is while it is free: what the daemon keeps as its baseline. Reads only. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
+#include "ipamd/picture.h"
 #include "ipamd/proto/proto.h"
 #include "wire/wire.h"
 
+struct device_view {
+	struct wire *rt; /* of the host */
+	int sysfs_fd;
+	const struct picture *picture;
+};
+
+enum device_found {
+	DEVICE_OBSERVED,
+	DEVICE_UNREAD,    /* a VF that is not in the picture yet: *@ret_addr */
+	DEVICE_PREPARING, /* its GUID is being bound */
+};
+
 /*
- * Looks up the device of @key ("net:NAME", "pci:ADDRESS", "aux:NAME") in the namespace of @rt.
- * Refused with ERR_DEVICE: not there, the loopback device, one with a master or with global
- * addresses, which a move would lose. @sysfs_fd is the root for pci and aux. The caller frees
- * *@ret_device with baseline_free().
+ * Looks up the device of @key ("net:NAME", "pci:ADDRESS", "aux:NAME"). Returns an enum device_found
+ * or -errno with @err; only if it was observed the caller frees *@ret_device with baseline_free().
+ *
+ * Refused with ERR_DEVICE: not there, the loopback device, a PF that has VFs, a function without a
+ * driver, a netdev that is elsewhere, or that has a master or global addresses, which a move would
+ * lose. With ERR_AGAIN: a VF whose GUID could not be bound, unless the request brings its own
+ * (@has_guid). A VF that user space drives needs no netdev, nor does one of which only the RDMA
+ * device is asked for (@rdma_only).
  */
-int device_observe(struct wire *rt, int sysfs_fd, const char *key, struct baseline *ret_device,
-		   struct err *err);
+int device_observe(const struct device_view *view, const char *key, bool rdma_only, bool has_guid,
+		   struct baseline *ret_device, struct pci_addr *ret_addr, struct err *err);

@@ -1,53 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The PFs and VFs of this node, as sysfs and the PFs' own netdevs show them: what
+ * The PFs and VFs of this node, as sysfs and the PFs' own netdevs show them (picture.h): what
  * `attachment.reserve` takes a VF's baseline from, and `device.list` shows. Read in the thread
  * pool, never on the path of an ADD or DEL: at start before anything is served, after uevents and
- * link events (inventory_note), after each release of a VF; a burst of events is one reading.
+ * link events (inventory_note), after each release of a VF; a burst of events is one reading. A
+ * node without VFs has no reading at all.
  *
- * Baseline: what the PF said of the VF when it was last seen free and untouched. While a record
- * owns the VF it stays as it is; after the release it is compared with what is read then, and a
- * difference is *drift*: the baseline is kept until the VF is again as it was, or is made anew.
+ * After a reading the GUIDs of free InfiniBand VFs are seen to (prepare.h).
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <jansson.h>
-
 #include "base/err.h"
-#include "base/text.h"
+#include "ipamd/picture.h"
 #include "ipamd/proto/proto.h"
+
+enum {
+	INVENTORY_QUIET_MS = 200,
+	INVENTORY_LATE_MS = 1000,  /* the longest that an event waits for the next ones */
+	INVENTORY_DUTY = 10,       /* readings take at most one part in so many of the time… */
+	INVENTORY_PAUSE_MS = 5000, /* …as far as a pause of so long does that */
+};
 
 struct daemon;
 struct inventory;
-
-enum { INVENTORY_DRIFT_MAX = 128, INVENTORY_QUIET_MS = 200 };
-
-enum vf_use {
-	VF_FREE,
-	VF_HELD,      /* a record owns it */
-	VF_USERSPACE, /* free, bound to vfio-pci or the like */
-	VF_DRIVERLESS,
-	VF_AWAY,      /* it has a driver, and its netdev is not here */
-	VF_PREPARING, /* its GUID is being bound */
-	VF_BROKEN,    /* could not be prepared: why says what happened */
-};
-
-struct inventory_vf {
-	struct pci_addr addr;
-	struct vf_baseline baseline;
-	struct vf_state now; /* as last read */
-	enum vf_use use;
-	char netdev[IFNAME_MAX + 1], rdma[64], driver[64];
-	int numa_node;
-	bool infiniband; /* its PF's netdev is ARPHRD_INFINIBAND */
-	bool touched;    /* owned since the baseline was taken, and not seen clean again */
-	bool drifted;
-	uint64_t guid; /* of its rail's range, that it is to carry; 0 = none */
-	char why[INVENTORY_DRIFT_MAX];
-};
 
 int inventory_open(struct daemon *d, struct inventory **ret_inventory, struct err *err);
 /* The first reading; before anything is served. */
@@ -55,23 +33,28 @@ int inventory_start(struct inventory *inventory, struct err *err);
 void inventory_close(struct inventory *inventory); /* NULL is fine */
 void inventory_free(struct inventory *inventory);
 
-/* Something has happened (or may have): read again when it is quiet. @pf NULL: everything. */
-void inventory_note(struct inventory *inventory, const struct pci_addr *pf);
-/* A record has taken, or given back, this device. */
-void inventory_taken(struct inventory *inventory, const char *device_key);
-void inventory_released(struct inventory *inventory, const char *device_key);
-
-/* NULL: no VF that has been read. Valid until the loop turns. */
-const struct inventory_vf *inventory_find(const struct inventory *inventory,
-					  const char *device_key);
-/* Whoever waits for the reading under way waits for this seat. */
-#define INVENTORY_SEAT "inventory"
-bool inventory_is_reading(const struct inventory *inventory);
+/* What was read last; the pointers into it are valid until the loop turns. */
+const struct picture *inventory_picture(const struct inventory *inventory);
 
 /*
- * The free VF that a pod without a device gets: of the PFs of this rail (@matches) the one with the
- * fewest VFs in use, there the lowest number. NULL: none is free.
+ * Something has happened (or may have) to this PF or VF (NULL: anywhere): read again when it is
+ * quiet. Returns the number of the reading that will tell: it has ended when inventory_last() is as
+ * high.
  */
-const struct inventory_vf *
-inventory_choose(const struct inventory *inventory,
-		 bool (*matches)(const struct inventory_vf *vf, void *arg), void *arg);
+uint64_t inventory_note(struct inventory *inventory, const struct pci_addr *addr);
+uint64_t inventory_last(const struct inventory *inventory);
+/* Whoever waits for a reading, or for a GUID to be bound, waits for this seat. */
+#define INVENTORY_SEAT "inventory"
+
+/* A record owns, or has given back, its device. Inside a batch: see inventory_recount(). */
+void inventory_taken(struct inventory *inventory, const struct attachment *a);
+void inventory_released(struct inventory *inventory, const struct attachment *a);
+/* A batch was not committed: who owns what is as the ledger has it. */
+void inventory_recount(struct inventory *inventory);
+/* The pools have changed, and with them the GUIDs. */
+void inventory_repool(struct inventory *inventory);
+/* To be called every second. */
+void inventory_tick(struct inventory *inventory);
+
+/* The function of a device, or false if it has none. */
+bool inventory_function(const struct baseline *device, struct pci_addr *ret_addr);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "ipamd/daemon.h"
 #include "ipamd/device.h"
+#include "ipamd/inventory.h"
 #include "ipamd/reconcile.h"
 #include "ipamd/status.h"
 #include "ipamd/turn.h"
@@ -21,6 +22,7 @@ enum {
 	METHOD_LIST_MAX = 100,         /* records of one answer */
 	METHOD_ANSWER_MAX = PROTO_LINE_MAX - 2048,
 	METHOD_HISTORY_MAX = 200,
+	METHOD_DEVICES_MAX = 32, /* a VF with its owner's names takes up to 1900 bytes */
 };
 
 /* --- seats --- */
@@ -103,7 +105,8 @@ static int obstacle(struct daemon *d, const struct request *q, int r, const stru
 		return 0;
 	ret_record->holder = seat_is_held_by_other(seat, q->conn) ? seat->holder_name : NULL;
 	ret_record->mine = seat->holder == q->conn;
-	ret_record->resting = seat->rest_until_ms || (seat->check && seat->work != SEAT_IDLE);
+	ret_record->resting =
+		seat->rest_until_ms > clock_boot_ms() || (seat->check && seat->work != SEAT_IDLE);
 	ret_record->undoing = !seat->check && seat->work != SEAT_IDLE;
 	if (seat->life == TURN_DEAD || seat->looked_ns > q->begun_ns)
 		ret_record->life = seat->life;
@@ -163,25 +166,135 @@ static void find_holder_of_link(struct seat *seat, void *arg)
 		held->found = seat;
 }
 
-/*
- * The device as it is now. It may go by another key ("pci:…" and "net:…") in an ADD that has not
- * moved it yet: that one's turn comes first, and then the device is gone from here.
+/* The device is one of a request that has not moved it yet, by another key ("pci:…" and "net:…").
  */
-static int observe(struct daemon *d, struct request *q, const char *device_key,
-		   struct baseline *ret_device, struct err *err)
+static struct seat *holder_of_link(struct daemon *d, const struct request *q, int ifindex)
 {
-	struct held held = { .conn = q->conn };
+	struct held held = { .conn = q->conn, .ifindex = ifindex };
+
+	if (ifindex)
+		seats_each(&d->seats, find_holder_of_link, &held);
+	return held.found;
+}
+
+/* A VF that nobody has read yet is waited for, once. */
+static int wait_for_reading(struct daemon *d, struct request *q, const char *device_key,
+			    const struct pci_addr *addr, struct err *err)
+{
+	if (!q->ticket)
+		q->ticket = inventory_note(d->inventory, addr);
+	if (inventory_last(d->inventory) < q->ticket)
+		return wait_for(q, INVENTORY_SEAT);
+	return err_set(err, ENODEV, ERR_AGAIN, "reserve %s: the VF could not be read", device_key);
+}
+
+/* The device as it is now; METHOD_WAITS for whoever is at it. */
+static int observe(struct daemon *d, struct request *q, const struct reserve_request *request,
+		   const char *device_key, struct baseline *ret_device, struct err *err)
+{
+	const struct device_view view = { d->rt, d->sysfs_fd, inventory_picture(d->inventory) };
+	struct pci_addr addr;
+	struct seat *holder;
 	int r;
 
-	r = device_observe(d->rt, d->sysfs_fd, device_key, ret_device, err);
+	r = device_observe(&view, device_key, request->rdma_only, request->guid, ret_device, &addr,
+			   err);
+	if (r == DEVICE_UNREAD)
+		return wait_for_reading(d, q, device_key, &addr, err);
+	if (r == DEVICE_PREPARING)
+		return wait_for(q, INVENTORY_SEAT);
 	if (r < 0)
 		return r;
-	held.ifindex = ret_device->ifindex;
-	seats_each(&d->seats, find_holder_of_link, &held);
-	if (!held.found)
+	holder = holder_of_link(d, q, ret_device->ifindex);
+	if (!holder)
 		return 0;
 	baseline_free(ret_device);
-	return wait_for(q, held.found->key);
+	return wait_for(q, holder->key);
+}
+
+/* A search for a VF that nobody has. */
+struct choice {
+	struct daemon *d;
+	struct request *q;
+	const struct reserve_request *request;
+	const struct rail *rail;
+	struct baseline *ret_device;
+	struct err *err;
+};
+
+enum { CHOICE_MADE = 1 };
+
+/* One that cannot be taken is passed over: the next one may do. */
+static int choose_if_free(const struct pf_entry *pf, const struct vf_entry *vf, void *arg)
+{
+	struct choice *choice = arg;
+	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
+	struct attachment a;
+	struct err err;
+	int r;
+
+	if (!rail_matches(choice->rail, pf->netdev, &pf->addr))
+		return 0;
+	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&vf->addr, text));
+	r = ledger_find_device(choice->d->ledger, key, &a, choice->err);
+	if (r == 0)
+		attachment_free(&a);
+	if (r != -ENOENT)
+		return r;
+	r = observe(choice->d, choice->q, choice->request, key, choice->ret_device, &err);
+	if (r < 0)
+		log_debug("%s: passed over: %s", key, err.msg);
+	if (r == 0 && choice->ret_device->ifindex)
+		return CHOICE_MADE;
+	if (r == 0) /* user space has got it meanwhile */
+		baseline_free(choice->ret_device);
+	return 0;
+}
+
+struct rail_tally {
+	int vfs, preparing;
+};
+
+static struct rail_tally tally_rail(const struct picture *picture, const struct rail *rail)
+{
+	struct rail_tally tally = { 0 };
+
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		const struct pf_entry *pf = &picture->pfs[i];
+
+		for (size_t j = 0; j < pf->vf_count && rail_matches(rail, pf->netdev, &pf->addr);
+		     j++) {
+			tally.vfs++;
+			tally.preparing += pf->vfs[j].use == VF_PREPARING;
+		}
+	}
+	return tally;
+}
+
+static int choose(struct daemon *d, struct request *q, const struct reserve_request *request,
+		  struct baseline *ret_device, struct err *err)
+{
+	const struct picture *picture = inventory_picture(d->inventory);
+	struct choice choice = { d, q, request, NULL, ret_device, err };
+	struct rail_tally tally;
+	int r;
+
+	r = ledger_find_rail(d->ledger, request, &choice.rail, err);
+	if (r < 0)
+		return r;
+	r = picture_offer(picture, choose_if_free, &choice);
+	q->blocker[0] = '\0'; /* one that was passed over may have set it */
+	if (r == -ENOMEM)
+		return err_nomem(err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	tally = tally_rail(picture, choice.rail);
+	if (tally.preparing)
+		return wait_for(q, INVENTORY_SEAT);
+	(void)err_set(err, EBUSY, ERR_AGAIN, "rail %s: none of its %d VFs is free",
+		      choice.rail->name, tally.vfs);
+	err_details(err, "see `spurctl vfs`; a VF is free when its pod has gone");
+	return -EBUSY;
 }
 
 /*
@@ -201,6 +314,14 @@ static int answer_record(struct daemon *d, struct request *q, const struct attac
 	return q->answer ? 0 : err_nomem(err);
 }
 
+static int find_device(struct daemon *d, struct request *q, const struct reserve_request *request,
+		       struct baseline *ret_device, struct err *err)
+{
+	if (request->device)
+		return observe(d, q, request, request->device, ret_device, err);
+	return request->choose_device ? choose(d, q, request, ret_device, err) : 0;
+}
+
 static int reserve_new(struct daemon *d, struct request *q, const struct reserve_request *request,
 		       struct err *err)
 {
@@ -210,18 +331,16 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 	int r;
 
 	r = take_seat(d, q, &request->key, &seat, err);
+	if (r == 0)
+		r = find_device(d, q, request, &device, err);
 	if (r != 0)
 		return r;
-	if (request->device) {
-		r = observe(d, q, request->device, &device, err);
-		if (r != 0)
-			return r;
-	}
-	r = ledger_reserve(d->ledger, request, request->device ? &device : NULL, &a, err);
+	r = ledger_reserve(d->ledger, request, device.key[0] ? &device : NULL, &a, err);
 	if (r == 0) {
 		seat_forget(seat);
 		seat->held_ifindex = device.ifindex;
 		seat->finished = false;
+		inventory_taken(d->inventory, &a);
 		r = answer_record(d, q, &request->key, "", "", err);
 	}
 	baseline_free(&device);
@@ -361,11 +480,29 @@ static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, s
 	return *ret_result ? 0 : err_nomem(err);
 }
 
+/* The record goes, or stays dirty; a VF that is free again is looked at. */
+static int release(struct daemon *d, const struct attachment_key *key, uint64_t generation,
+		   bool left, bool restored, const char *reason, struct err *err)
+{
+	bool has_vfs = inventory_picture(d->inventory)->pf_count > 0, gone;
+	struct attachment a = { 0 };
+	int r = 0;
+
+	if (has_vfs)
+		r = ledger_find(d->ledger, key, &a, err);
+	if (r == 0 || r == -ENOENT)
+		r = ledger_release(d->ledger, key, generation, left, restored, reason, &gone, err);
+	if (r == 0 && gone && a.id)
+		inventory_released(d->inventory, &a);
+	attachment_free(&a);
+	return r;
+}
+
 static int serve_release(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	const char *reason = "DEL";
 	struct attachment_key key;
-	bool left, restored, gone;
+	bool left, restored;
 	uint64_t generation;
 	struct json_reader read;
 	struct seat *seat;
@@ -386,7 +523,7 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 		r = take_seat(d, q, &key, &seat, err);
 	if (r != 0)
 		return r;
-	r = ledger_release(d->ledger, &key, generation, left, restored, reason, &gone, err);
+	r = release(d, &key, generation, left, restored, reason, err);
 	if (r < 0)
 		return r;
 	seat->held_ifindex = 0;
@@ -441,6 +578,17 @@ static int list_add_undo(const struct daemon *d, const struct attachment *a, jso
 		record, "undo", json_pack("{s:s, s:s}", "reason", seat->reason, "why", seat->why));
 }
 
+/* More than an answer can hold would never be told: then without what the network said. */
+static int list_cut(json_t *record, size_t *size)
+{
+	json_t *request = json_object_get(record, "request");
+
+	if (json_object_set_new(request, "netconf", json_object()) < 0)
+		return -ENOMEM;
+	*size = json_dumpb(record, NULL, 0, JSON_COMPACT) + 1;
+	return 0;
+}
+
 static int list_append(const struct daemon *d, json_t *list, const struct attachment *a,
 		       size_t *size, struct err *err)
 {
@@ -449,8 +597,10 @@ static int list_append(const struct daemon *d, json_t *list, const struct attach
 	if (!record || list_add_undo(d, a, record) < 0)
 		return err_nomem(err);
 	*size += json_dumpb(record, NULL, 0, JSON_COMPACT) + 1;
-	if (*size > METHOD_ANSWER_MAX)
+	if (*size > METHOD_ANSWER_MAX && json_array_size(list) > 0)
 		return METHOD_WAITS; /* full */
+	if (*size > METHOD_ANSWER_MAX && list_cut(record, size) < 0)
+		return err_nomem(err);
 	return json_array_append(list, record) < 0 ? err_nomem(err) : 0;
 }
 
@@ -516,6 +666,19 @@ static int serve_pools(struct daemon *d, struct request *q, json_t **ret_result,
 	return status_pools(d, pool, ret_result, err);
 }
 
+static int serve_devices(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	int64_t after = 0, limit = METHOD_DEVICES_MAX;
+	struct json_reader r;
+
+	json_read(&r, q->rpc.params, "", err);
+	(void)json_int(&r, "after", 0, INT32_MAX, &after);
+	(void)json_int(&r, "limit", 1, METHOD_DEVICES_MAX, &limit);
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return -err->errnum;
+	return status_devices(d, (size_t)after, (size_t)limit, ret_result, err);
+}
+
 static int serve_history(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	CLEANUP_JSON json_t *events = NULL;
@@ -569,6 +732,8 @@ static int serve_reconcile(struct daemon *d, struct request *q, json_t **ret_res
 		q->ticket = reconcile_ask(d->reconcile, force);
 	if (last->pass < q->ticket)
 		return wait_for(q, RECONCILE_SEAT);
+	if (last->error)
+		return err_set(err, -last->error, ERR_AGAIN, "look who is dead: %s", last->why);
 	*ret_result = json_pack("{s:i, s:i, s:i, s:b}", "looked", last->looked, "dead", last->dead,
 				"reclaimed", last->reclaimed, "alarm", last->alarm);
 	return *ret_result ? 0 : err_nomem(err);
@@ -584,6 +749,7 @@ const struct method methods[METHOD_COUNT] = {
 	{ "attachment.undo", serve_undo },
 	{ "attachment.list", serve_list },
 	{ "pool.list", serve_pools },
+	{ "device.list", serve_devices },
 	{ "history.get", serve_history },
 	{ "node.status", serve_status },
 	{ "node.reconcile", serve_reconcile },

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "ipamd/daemon.h"
+#include "ipamd/inventory.h"
 #include "ipamd/method.h"
 #include "ipamd/spool.h"
 #include "ipamd/status.h"
@@ -186,6 +187,52 @@ static void print_ledger(FILE *f, struct daemon *d)
 		      (unsigned long long)counts.dirty);
 }
 
+/* Of the PFs that are on the rail of @pf, up to itself: is it the first? */
+static bool is_first_of_rail(struct daemon *d, const struct picture *picture, size_t number)
+{
+	const char *rail = status_rail_of(d, &picture->pfs[number]);
+
+	for (size_t i = 0; i < number; i++) {
+		if (strcmp(status_rail_of(d, &picture->pfs[i]), rail) == 0)
+			return false;
+	}
+	return true;
+}
+
+static void print_vfs_of(FILE *f, struct daemon *d, const struct picture *picture, const char *rail)
+{
+	int counts[VF_BROKEN + 1] = { 0 };
+
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		const struct pf_entry *pf = &picture->pfs[i];
+
+		for (size_t j = 0; j < pf->vf_count && strcmp(status_rail_of(d, pf), rail) == 0;
+		     j++)
+			counts[pf->vfs[j].use]++;
+	}
+	for (int i = 0; i <= VF_BROKEN; i++)
+		(void)fprintf(f, "spur_vfs{rail=\"%s\",state=\"%s\"} %d\n", rail,
+			      status_vf_use((enum vf_use)i), counts[i]);
+}
+
+static void print_vfs(FILE *f, struct daemon *d)
+{
+	const struct picture *picture = inventory_picture(d->inventory);
+	int drifted = 0;
+
+	if (picture->pf_count == 0)
+		return;
+	head(f, "spur_vfs", "gauge", "VFs by rail (none: empty) and state.");
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		if (is_first_of_rail(d, picture, i))
+			print_vfs_of(f, d, picture, status_rail_of(d, &picture->pfs[i]));
+		for (size_t j = 0; j < picture->pfs[i].vf_count; j++)
+			drifted += picture->pfs[i].vfs[j].drifted;
+	}
+	head(f, "spur_vf_drift", "gauge", "VFs that came back otherwise than they went.");
+	(void)fprintf(f, "spur_vf_drift %d\n", drifted);
+}
+
 static void print_store(FILE *f, const struct daemon *d)
 {
 	char path[PATH_MAX];
@@ -221,6 +268,7 @@ char *metrics_text(struct daemon *d)
 	print_requests(f, &d->metrics);
 	print_undo(f, d);
 	print_ledger(f, d);
+	print_vfs(f, d);
 	print_store(f, d);
 	if (fclose(f) != 0)
 		free(TAKE_PTR(text));

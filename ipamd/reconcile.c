@@ -2,6 +2,7 @@
 #include "ipamd/reconcile.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,6 +254,16 @@ static void pass_end(struct reconcile *rc, const struct reconcile_report *report
 	}
 }
 
+static void pass_fail(struct reconcile *rc, int r, const struct err *err)
+{
+	struct reconcile_report report = rc->last;
+
+	log_error("reconcile: %s", err->msg);
+	report.error = r;
+	(void)snprintf(report.why, sizeof(report.why), "%s", err->msg);
+	pass_end(rc, &report);
+}
+
 static void reclaim(struct daemon *d, const struct sighting *s)
 {
 	const struct seat *seat = seat_find(&d->seats, s->key);
@@ -409,8 +420,7 @@ static void on_slice(uv_timer_t *timer)
 		return;
 	}
 	if (r != -ENOENT) {
-		log_error("reconcile: %s", err.msg);
-		pass_end(rc, &rc->last);
+		pass_fail(rc, r, &err);
 		return;
 	}
 	pass_look(rc);
@@ -418,7 +428,9 @@ static void on_slice(uv_timer_t *timer)
 
 uint64_t reconcile_ask(struct reconcile *rc, bool force)
 {
+	uint64_t number;
 	struct err err;
+	int r;
 
 	if (rc->running) {
 		rc->again = true;
@@ -429,10 +441,11 @@ uint64_t reconcile_ask(struct reconcile *rc, bool force)
 	rc->force = force;
 	rc->number++;
 	rc->begun_ms = clock_boot_ms();
-	if (nsid_list(rc->daemon->rt, collect_nsid, rc, &err) < 0) {
-		log_error("reconcile: %s", err.msg);
-		pass_end(rc, &rc->last);
-		return rc->number;
+	r = nsid_list(rc->daemon->rt, collect_nsid, rc, &err);
+	if (r < 0) {
+		number = rc->number; /* the end of this pass may begin the next one */
+		pass_fail(rc, r, &err);
+		return number;
 	}
 	if (rc->nsid_count)
 		qsort(rc->nsids, rc->nsid_count, sizeof(*rc->nsids), compare_nsids);

@@ -30,6 +30,8 @@ struct reconcile_report {
 	uint64_t pass; /* its number, from 1 */
 	int looked, dead, reclaimed, rebooted;
 	bool alarm; /* too many looked dead: none was reclaimed */
+	int error;  /* -errno: the pass ended before it was over, and the figures are older */
+	char why[ERR_MSG_MAX];
 };
 
 int reconcile_open(struct daemon *d, struct reconcile **ret_reconcile, struct err *err);

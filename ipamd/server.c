@@ -23,6 +23,8 @@ struct server {
 	struct conn *conns;
 	int count;
 	bool deaf;
+	uv_pipe_t doorman; /* takes and drops those for whom there is no memory */
+	bool doorman_busy;
 };
 
 struct conn *conn_ref(struct conn *conn)
@@ -276,15 +278,54 @@ static int check_peer(struct conn *conn)
 	return peer.uid == 0 ? 0 : -EACCES;
 }
 
+static void turn_away(struct server *server);
+
+static void on_nobody(uv_handle_t *handle)
+{
+	struct server *server = handle->data;
+
+	server->doorman_busy = false;
+}
+
+/* Meanwhile another one may have come to the door. */
+static void on_turned_away(uv_handle_t *handle)
+{
+	struct server *server = handle->data;
+
+	server->doorman_busy = false;
+	if (!server->deaf)
+		turn_away(server);
+}
+
+/* A connection that is not accepted would be the last one that we hear of. */
+static void turn_away(struct server *server)
+{
+	if (server->doorman_busy)
+		return;
+	(void)uv_pipe_init(server->loop, &server->doorman, 0);
+	server->doorman.data = server;
+	server->doorman_busy = true;
+	if (uv_accept((uv_stream_t *)&server->pipe, (uv_stream_t *)&server->doorman) < 0) {
+		uv_close((uv_handle_t *)&server->doorman, on_nobody);
+		return;
+	}
+	log_error("out of memory: a connection is turned away");
+	uv_close((uv_handle_t *)&server->doorman, on_turned_away);
+}
+
 static void on_connection(uv_stream_t *stream, int status)
 {
 	struct server *server = stream->data;
 	struct conn *conn;
 	struct err err;
 
-	conn = status < 0 ? NULL : calloc(1, sizeof(*conn));
-	if (!conn)
+	if (status < 0)
 		return;
+	conn = calloc(1, sizeof(*conn));
+	if (!conn) {
+		turn_away(server);
+		return;
+	}
 	*conn = (struct conn) { .server = server, .refs = 1, .active_ms = clock_boot_ms() };
 	(void)uv_pipe_init(server->loop, &conn->pipe, 0);
 	conn->pipe.data = conn;

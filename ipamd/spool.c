@@ -33,6 +33,7 @@ struct spool {
 	struct entry *entries;
 	uv_fs_event_t event;
 	bool watched;
+	bool unread; /* something could not be read: to be tried again */
 };
 
 static void entry_free(struct entry *entry)
@@ -140,6 +141,12 @@ static int read_entry(struct spool *spool, const char *name, json_t **ret_json, 
 	return json_parse(text, len, ret_json, err);
 }
 
+/* Our own trouble, and not the entry's: too large, no file and no JSON it will always be. */
+static bool is_passing(int r, const struct err *err)
+{
+	return r == -ENOMEM || (err->code == ERR_IO && r != -EFBIG && r != -ELOOP && r != -EISDIR);
+}
+
 static void load_entry(struct spool *spool, const char *name)
 {
 	CLEANUP_JSON json_t *json = NULL;
@@ -150,6 +157,11 @@ static void load_entry(struct spool *spool, const char *name)
 	r = read_entry(spool, name, &json, &err);
 	if (r == -ENOENT)
 		return;
+	if (r < 0 && is_passing(r, &err)) {
+		log_warn("spool: %s/%s: %s; it is tried again", spool->path, name, err.msg);
+		spool->unread = true;
+		return;
+	}
 	if (r == 0)
 		r = told_decode(json, &told, &err);
 	if (r < 0) {
@@ -186,6 +198,7 @@ void spool_load(struct spool *spool)
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *found;
 
+	spool->unread = !dir;
 	if (!dir) {
 		log_error("spool: read %s: %s", spool->path, strerror(errno));
 		if (fd >= 0)
@@ -266,7 +279,7 @@ int spool_open(struct daemon *d, struct spool **ret_spool, struct err *err)
 
 void spool_tick(struct spool *spool)
 {
-	if (!spool->watched)
+	if (!spool->watched || spool->unread)
 		spool_load(spool);
 }
 

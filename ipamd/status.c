@@ -2,11 +2,13 @@
 #include "ipamd/status.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "ipamd/daemon.h"
+#include "ipamd/inventory.h"
 #include "ipamd/reconcile.h"
 #include "ipamd/spool.h"
 #include "ipamd/undo.h"
@@ -136,5 +138,92 @@ int status_pools(struct daemon *d, const char *name, json_t **ret_json, struct e
 	if (r < 0)
 		return r;
 	*ret_json = json_pack("{s:O}", "pools", pools);
+	return *ret_json ? 0 : err_nomem(err);
+}
+
+/* --- VFs --- */
+
+const char *status_vf_use(enum vf_use use)
+{
+	static const char *const names[] = {
+		[VF_FREE] = "free",           [VF_HELD] = "held",
+		[VF_USERSPACE] = "userspace", [VF_DRIVERLESS] = "driverless",
+		[VF_AWAY] = "away",           [VF_PREPARING] = "preparing",
+		[VF_BROKEN] = "broken",
+	};
+
+	return names[use];
+}
+
+const char *status_rail_of(struct daemon *d, const struct pf_entry *pf)
+{
+	const struct rail *rail = pool_set_rail_of(ledger_pools(d->ledger), pf->netdev, &pf->addr);
+
+	return rail ? rail->name : "";
+}
+
+/* The record that owns it: pod and key. NULL if it has gone, or on failure. */
+static json_t *owner_json(struct daemon *d, const struct vf_entry *vf)
+{
+	struct attachment a = { 0 };
+	json_t *json;
+	struct err err;
+
+	if (!vf->owner || ledger_find_id(d->ledger, vf->owner, &a, &err) < 0)
+		return NULL;
+	json = json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s}", "id", (json_int_t)a.id, "state",
+			 attachment_state_name(a.state), "network", a.network, "containerID",
+			 a.container_id, "ifname", a.ifname, "namespace", a.pod.namespace, "pod",
+			 a.pod.name);
+	attachment_free(&a);
+	return json;
+}
+
+static json_t *guid_json(uint64_t guid)
+{
+	char text[GUID_TEXT];
+
+	return guid ? json_string(guid_format(guid, text)) : NULL;
+}
+
+static json_t *vf_json(struct daemon *d, const struct pf_entry *pf, const struct vf_entry *vf)
+{
+	const char *trouble = vf->use == VF_BROKEN ? vf->trouble : pf->why;
+	char addr[PCI_TEXT + 4], pf_addr[PCI_TEXT + 4];
+
+	return json_pack(
+		"{s:o, s:s, s:s, s:i, s:s, s:s, s:s, s:i, s:s, s:s, s:o*, s:o*, s:o*, s:o*}",
+		"device", json_sprintf("pci:%s", pci_format(&vf->addr, addr)), "pf",
+		pci_format(&pf->addr, pf_addr), "pfNetdev", pf->netdev, "vf", vf->index, "netdev",
+		vf->netdev, "rdma", vf->rdma, "driver", vf->driver, "numa", vf->numa_node, "rail",
+		status_rail_of(d, pf), "state", status_vf_use(vf->use), "drift",
+		vf->drifted ? json_string(vf->why) : NULL, "why",
+		trouble[0] ? json_string(trouble) : NULL, "guid", guid_json(vf->guid), "owner",
+		owner_json(d, vf));
+}
+
+int status_devices(struct daemon *d, size_t after, size_t limit, json_t **ret_json, struct err *err)
+{
+	const struct picture *picture = inventory_picture(d->inventory);
+	CLEANUP_JSON json_t *devices = json_array();
+	size_t number = 0, next = 0;
+
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		const struct pf_entry *pf = &picture->pfs[i];
+
+		for (size_t j = 0; j < pf->vf_count; j++, number++) {
+			if (number < after)
+				continue;
+			if (number >= after + limit) {
+				next = number;
+				break;
+			}
+			if (json_array_append_new(devices, vf_json(d, pf, &pf->vfs[j])) < 0)
+				return err_nomem(err);
+		}
+		if (next)
+			break;
+	}
+	*ret_json = json_pack("{s:O, s:I}", "devices", devices, "next", (json_int_t)next);
 	return *ret_json ? 0 : err_nomem(err);
 }

@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "ipamd/picture.h"
 
 struct daemon;
 
@@ -20,6 +21,16 @@ int status_count(struct daemon *d, struct status_counts *ret_counts, struct err 
 /* Results of node.status and pool.list (@pool NULL: all); new references. */
 int status_node(struct daemon *d, json_t **ret_json, struct err *err);
 int status_pools(struct daemon *d, const char *pool, json_t **ret_json, struct err *err);
+
+/*
+ * Result of device.list: the VFs of all PFs from number @after on (0 at first), at most @limit, and
+ * in "next" where the next page begins, 0 = this was the last.
+ */
+int status_devices(struct daemon *d, size_t after, size_t limit, json_t **ret_json,
+		   struct err *err);
+const char *status_vf_use(enum vf_use use); /* "free", "held", … */
+/* The rail of a PF, "" = none names it. */
+const char *status_rail_of(struct daemon *d, const struct pf_entry *pf);
 
 /* The alarm: too many attachments looked dead at once. */
 bool status_mass_death(const struct daemon *d);

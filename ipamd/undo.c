@@ -61,8 +61,8 @@ void undo_ask(struct daemon *d, const char *seat_key, const char *reason, bool c
 		log_error("out of memory: %s is not undone now", seat_key);
 		return;
 	}
-	if (seat->work == SEAT_QUEUED || seat->work == SEAT_RUNNING)
-		return;
+	if (seat->work == SEAT_RUNNING || (seat->work == SEAT_QUEUED && (check || !seat->check)))
+		return; /* what a CHECK under way is to be followed by, check_ended() sees */
 	seat->work = SEAT_QUEUED;
 	seat->check = check;
 	seat->reason = reason;
@@ -146,41 +146,6 @@ static int order_make(struct daemon *d, const struct attachment *a, const char *
 
 /* --- how it ended --- */
 
-/* The code of the error that the plugin has printed, 0 if there is none. */
-static int printed_code(const struct child *child, char *why, size_t size)
-{
-	CLEANUP_JSON json_t *json = json_loads(child->out.text, 0, NULL);
-	const char *msg = json_string_value(json_object_get(json, "msg"));
-
-	(void)snprintf(why, size, "%s", msg ? msg : "");
-	return (int)json_integer_value(json_object_get(json, "code"));
-}
-
-/* Returns 0 if the plugin succeeded, else its code (ERR_INTERNAL if it told none). */
-static int verdict_of(const struct run *run, char why[SEAT_WHY_MAX])
-{
-	const struct child *child = &run->child;
-	int code = printed_code(child, why, SEAT_WHY_MAX);
-
-	if (child->start_error < 0) {
-		(void)snprintf(why, SEAT_WHY_MAX, "start the plugin: %s",
-			       strerror(-child->start_error));
-		return ERR_AGAIN;
-	}
-	if (child->timed_out || child->signal) {
-		(void)snprintf(why, SEAT_WHY_MAX, "%s",
-			       child->timed_out ? "the plugin did not end in time"
-						: "the plugin was killed");
-		return ERR_AGAIN;
-	}
-	if (child->exit_status == 0)
-		return 0;
-	if (!why[0])
-		(void)snprintf(why, SEAT_WHY_MAX, "the plugin ended with exit status %d",
-			       (int)child->exit_status);
-	return code > 0 ? code : ERR_INTERNAL;
-}
-
 static void log_output(const struct run *run)
 {
 	const char *text = run->child.err.text;
@@ -225,6 +190,12 @@ static void check_ended(struct daemon *d, struct seat *seat, const struct attach
 {
 	struct err err;
 
+	if (spool_request(d->spool, seat->key)) { /* its DEL has come: good or not, it goes */
+		if (code == 0)
+			seat->rest_until_ms = 0;
+		undo_ask(d, seat->key, "spooled", false);
+		return;
+	}
 	if (code && seat->rest_until_ms > clock_boot_ms()) {
 		seat->work = SEAT_BACKOFF; /* its ADD may still be at it: once more, then */
 		seat->retry_ms = seat->rest_until_ms;
@@ -268,8 +239,8 @@ static void on_ended(struct child *child)
 	struct daemon *d = run->undo->daemon;
 	struct seat *seat = seat_find(&d->seats, run->key);
 	struct attachment a = { 0 };
-	char why[SEAT_WHY_MAX];
-	int code = verdict_of(run, why);
+	char why[CHILD_WHY_MAX];
+	int code = child_verdict(&run->child, why);
 	struct err err;
 	int r;
 
@@ -348,6 +319,12 @@ static void seat_start(struct undo *undo, struct run *run, struct seat *seat)
 		back_off(d, seat, err.msg);
 		return;
 	}
+	if (!seat->check && seat->rest_until_ms > clock_boot_ms()) {
+		seat->work = SEAT_BACKOFF; /* its ADD may still be at it */
+		seat->retry_ms = seat->rest_until_ms;
+		attachment_free(&a);
+		return;
+	}
 	log_info("%s %s (%s)", seat->check ? "check" : "undo", seat->key, seat->reason);
 	seat->work = SEAT_RUNNING;
 	r = run_start(undo, run, seat, &a, &err);
@@ -381,6 +358,31 @@ void undo_go(struct undo *undo)
 			seat_put(&d->seats, seat);
 		}
 	}
+}
+
+static void find_rested(struct seat *seat, void *arg)
+{
+	struct seat **found = arg;
+
+	if (seat->rest_until_ms && seat->rest_until_ms <= clock_boot_ms())
+		*found = seat;
+}
+
+void undo_tick(struct undo *undo)
+{
+	struct daemon *d = undo->daemon;
+	struct seat *seat;
+
+	do {
+		seat = NULL;
+		seats_each(&d->seats, find_rested, &seat);
+		if (seat) {
+			seat->rest_until_ms = 0;
+			batch_wake(d->batch, seat->key);
+			seat_put(&d->seats, seat);
+		}
+	} while (seat);
+	undo_go(undo);
 }
 
 struct undo_tally {

@@ -25,11 +25,14 @@ void undo_free(struct undo *undo);
 
 /*
  * Asks for the record of this key to be undone (@check: to be CHECKed first). @reason is a
- * constant. One that waits for its next try is tried at once. Nothing starts before undo_go().
+ * constant. One that waits for its next try is tried at once; one that was only to be CHECKed is
+ * undone without. Nothing starts before undo_go(), nor while its ADD may still be at it.
  */
 void undo_ask(struct daemon *d, const char *seat_key, const char *reason, bool check);
 /* The record of this seat has gone by another hand. */
 void undo_needless(struct daemon *d, struct seat *seat);
+/* To be called every second: lets whoever waits know of ADDs that have had their time. */
+void undo_tick(struct undo *undo);
 /* Starts what is asked for and due. */
 void undo_go(struct undo *undo);
 /* How many are queued or wait for their next try, and how many run. */

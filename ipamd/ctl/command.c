@@ -40,7 +40,7 @@ static long long number_of(json_t *obj, const char *key)
 	return json_integer_value(json_object_get(obj, key));
 }
 
-/* --- status, pools --- */
+/* --- status --- */
 
 static void print_status(json_t *status)
 {
@@ -82,6 +82,84 @@ static int run_status(struct ctl *ctl, struct err *err)
 	print_status(status);
 	return 0;
 }
+
+/* --- vfs --- */
+
+static int fetch_vfs(struct ctl *ctl, json_t **ret_vfs, struct err *err)
+{
+	CLEANUP_JSON json_t *vfs = json_array();
+	json_int_t after = 0;
+
+	if (!vfs)
+		return err_nomem(err);
+	do {
+		CLEANUP_JSON json_t *page = NULL;
+		int r;
+
+		r = call(ctl, "device.list", json_pack("{s:I}", "after", after), &page, err);
+		if (r < 0)
+			return r;
+		if (json_array_extend(vfs, json_object_get(page, "devices")) < 0)
+			return err_nomem(err);
+		after = number_of(page, "next");
+	} while (after);
+	*ret_vfs = TAKE_PTR(vfs);
+	return 0;
+}
+
+/* "namespace/pod ifname" if the runtime has told of a pod, else the key. */
+static void owner_cell(struct table *table, json_t *owner)
+{
+	if (!owner)
+		table_cell(table, "%s", "");
+	else if (text_of(owner, "pod")[0])
+		table_cell(table, "%s%s%s %s", text_of(owner, "namespace"),
+			   text_of(owner, "namespace")[0] ? "/" : "", text_of(owner, "pod"),
+			   text_of(owner, "ifname"));
+	else
+		table_cell(table, "%s/%s/%s", text_of(owner, "network"),
+			   text_of(owner, "containerID"), text_of(owner, "ifname"));
+}
+
+static void print_vf(struct table *table, json_t *vf)
+{
+	const char *pf = text_of(vf, "pfNetdev"), *device = text_of(vf, "device");
+	const char *drift = text_of(vf, "drift"), *why = text_of(vf, "why");
+	const char *colon = strchr(device, ':');
+
+	table_cell(table, "%s", pf[0] ? pf : text_of(vf, "pf"));
+	table_cell(table, "%lld", number_of(vf, "vf"));
+	table_cell(table, "%s", colon ? colon + 1 : device);
+	table_cell(table, "%s", text_of(vf, "netdev"));
+	table_cell(table, "%s", text_of(vf, "rdma"));
+	table_cell(table, "%s", text_of(vf, "rail"));
+	table_cell(table, "%s", text_of(vf, "state"));
+	owner_cell(table, json_object_get(vf, "owner"));
+	table_cell(table, "%s%s%s", why, why[0] && drift[0] ? "; " : "", drift);
+}
+
+static int run_vfs(struct ctl *ctl, struct err *err)
+{
+	static const char *const heads[] = { "PF",   "VF",    "PCI",   "NETDEV",   "RDMA",
+					     "RAIL", "STATE", "OWNER", "DRIFT/WHY" };
+	CLEANUP_JSON json_t *vfs = NULL;
+	struct table table;
+	json_t *vf;
+	size_t i;
+	int r;
+
+	r = fetch_vfs(ctl, &vfs, err);
+	if (r < 0)
+		return r;
+	if (ctl->json)
+		return print_json(vfs, err);
+	table_begin(&table, heads, ARRAY_SIZE(heads));
+	json_array_foreach (vfs, i, vf)
+		print_vf(&table, vf);
+	return table_end(&table) < 0 ? err_nomem(err) : 0;
+}
+
+/* --- pools --- */
 
 static void print_rails(struct table *table, json_t *pool)
 {
@@ -366,10 +444,10 @@ static int run_release(struct ctl *ctl, struct err *err)
 }
 
 static const struct command commands[] = {
-	{ "status", false, run_status },   { "pools", false, run_pools },
-	{ "show", true, run_show },        { "attachments", false, run_attachments },
-	{ "history", false, run_history }, { "reconcile", false, run_reconcile },
-	{ "release", true, run_release },
+	{ "status", false, run_status },  { "pools", false, run_pools },
+	{ "vfs", false, run_vfs },        { "attachments", false, run_attachments },
+	{ "show", true, run_show },       { "history", false, run_history },
+	{ "release", true, run_release }, { "reconcile", false, run_reconcile },
 };
 
 const struct command *command_find(const char *name)

@@ -12,6 +12,7 @@ static const char usage[] =
 	"\n"
 	"  status                             how the node is\n"
 	"  pools                              addresses held, resting and free\n"
+	"  vfs                                the VFs of the node, whose they are, and drift\n"
 	"  attachments [-o wide]              which pod has what\n"
 	"  show ADDRESS|DEVICE|POD            all there is to tell of it\n"
 	"  history                            what has happened, oldest first\n"

@@ -63,6 +63,7 @@ static const char *colour_of(const char *cell)
 		{ "attached", "\033[32m" },
 		{ "unfinished", "\033[33m" },
 		{ "dirty", "\033[31m" },
+		{ "broken", "\033[31m" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {

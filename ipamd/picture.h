@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The PFs and VFs of a node in memory: what a reading (scan.h) changes in it, what has drifted, and
+ * which VF is the next to be given away. Pure: no I/O, no clock, no ledger.
+ *
+ * Baseline: what the PF said of the VF when it was last seen free and untouched. While a record
+ * owns the VF it stays as it is; after the release it is compared with what is read then, and a
+ * difference is *drift*: the baseline is kept until the VF is again as it was, or is made anew.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/text.h"
+#include "base/vf.h"
+
+enum { PICTURE_NAME_MAX = 64, PICTURE_WHY_MAX = 160 };
+
+enum vf_use {
+	VF_FREE,
+	VF_HELD,      /* a record owns it */
+	VF_USERSPACE, /* free, bound to vfio-pci or the like */
+	VF_DRIVERLESS,
+	VF_AWAY,      /* it has a driver, and its netdev is not here */
+	VF_PREPARING, /* its GUID is being bound, or is about to be */
+	VF_BROKEN,    /* its GUID could not be bound: trouble says what happened */
+};
+
+/* --- one reading --- */
+
+struct scan_vf {
+	struct pci_addr addr;
+	int index; /* N of the PF's virtfnN */
+	bool said; /* the PF's list has it: state */
+	struct vf_state state;
+	char netdev[IFNAME_MAX + 1], rdma[PICTURE_NAME_MAX], driver[PICTURE_NAME_MAX];
+	bool userspace; /* the driver is one of user space */
+	struct mac mac; /* of its netdev; only of InfiniBand */
+	int numa_node;
+};
+
+struct scan_pf {
+	struct pci_addr addr;
+	char netdev[IFNAME_MAX + 1];
+	int ifindex; /* 0: it has no netdev here */
+	int64_t mtu;
+	bool infiniband;
+	bool listed;               /* its VF list was asked for, and came if why is empty */
+	char why[PICTURE_WHY_MAX]; /* why not */
+	struct scan_vf *vfs;       /* in the order of their numbers; none: it has gone */
+	size_t vf_count;
+};
+
+struct scan {
+	bool all;          /* what is not in it has gone */
+	uint64_t begun_ns; /* by the clock of picture_release() */
+	struct scan_pf *pfs;
+	size_t pf_count;
+};
+
+/* --- the picture --- */
+
+struct vf_entry {
+	struct pci_addr addr;
+	int index;
+	struct vf_state baseline, now;
+	enum vf_use use;
+	char netdev[IFNAME_MAX + 1], rdma[PICTURE_NAME_MAX], driver[PICTURE_NAME_MAX];
+	bool userspace;
+	struct mac mac;
+	int numa_node;
+	uint64_t owner; /* id of the record, 0 = none */
+	bool fresh;     /* nobody has asked the ledger for its owner yet */
+	bool touched;   /* owned since the baseline was taken, and not seen clean again */
+	bool unseen;    /* it has changed hands, or GUID, since the last reading */
+	bool drifted;
+	uint64_t changed_ns;       /* of that change */
+	char why[PICTURE_WHY_MAX]; /* of its drift */
+
+	/* prepare.c */
+	uint64_t guid;  /* that it is to carry, 0 = none of ours */
+	uint64_t bound; /* that was bound last */
+	bool preparing, broken, unconfirmed;
+	int64_t failed_ms;             /* BOOTTIME */
+	char trouble[PICTURE_WHY_MAX]; /* why it is broken */
+};
+
+struct pf_entry {
+	struct pci_addr addr;
+	char netdev[IFNAME_MAX + 1];
+	int ifindex;
+	int64_t mtu;
+	bool infiniband;
+	char why[PICTURE_WHY_MAX]; /* its VF list cannot be read */
+	struct vf_entry *vfs;
+	size_t vf_count;
+};
+
+struct picture {
+	struct pf_entry *pfs; /* by address */
+	size_t pf_count;
+};
+
+bool pci_same(const struct pci_addr *a, const struct pci_addr *b);
+
+/*
+ * Makes the reading part of the picture; what it holds is taken, also on failure. *@ret_fresh:
+ * there are VFs that were not there before, whose owners have to be looked up. @tell is called when
+ * a VF begins to drift (or drifts otherwise), when it is again as it was (why ""), or when a PF's
+ * list stops or starts being readable (@vf NULL). -ENOMEM: the picture is as it was.
+ */
+int picture_take(struct picture *picture, struct scan *scan, bool *ret_fresh,
+		 void (*tell)(const struct pf_entry *pf, const struct vf_entry *vf));
+void scan_free(struct scan *scan); /* empties it */
+void picture_free(struct picture *picture);
+
+/* NULL: no such one. Valid until the next picture_take(). */
+struct pf_entry *picture_pf(const struct picture *picture, const struct pci_addr *addr);
+/* *@ret_pf may be NULL. */
+struct vf_entry *picture_vf(const struct picture *picture, const struct pci_addr *addr,
+			    struct pf_entry **ret_pf);
+
+/* The VF has gone, and may be made anew: what was known of it counts no more. */
+void picture_forget(struct picture *picture, const struct pci_addr *addr);
+
+/* A record owns it. @baseline: as the record has it, for a VF that was never seen free; or NULL. */
+void picture_own(struct vf_entry *vf, uint64_t id, const struct vf_state *baseline);
+/* It has been given back, or given its GUID: what was read before @now_ns shows it no more. */
+void picture_release(struct vf_entry *vf, uint64_t now_ns);
+
+/* Brings vf->use up to date after a change of its other members. */
+void picture_judge(struct vf_entry *vf);
+
+/*
+ * The free VFs in the order in which they are to be given away: of the PF with the fewest in use
+ * first, there by number. @take returns 0 to go on; anything else ends it and is returned.
+ * -ENOMEM, else 0 when all were offered.
+ */
+int picture_offer(const struct picture *picture,
+		  int (*take)(const struct pf_entry *pf, const struct vf_entry *vf, void *arg),
+		  void *arg);
+
+/* Does the VF show another GUID than the one that it is to carry (or none, and was given none)? */
+bool picture_needs_guid(const struct vf_entry *vf);
+/* It has a driver that makes a netdev, and none is here. */
+bool picture_is_away(const struct vf_entry *vf);

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/prepare.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipamd/batch.h"
+#include "ipamd/child.h"
+#include "ipamd/daemon.h"
+#include "ipamd/inventory.h"
+
+struct binding {
+	struct child child;
+	struct prepare *prepare; /* NULL: this place is free */
+	struct pci_addr pf, vf;
+	uint64_t guid;
+};
+
+struct prepare {
+	struct daemon *daemon;
+	struct picture *picture;
+	struct binding bindings[PREPARE_AT_ONCE];
+	bool wanted; /* there is something to be tried again */
+};
+
+int prepare_open(struct daemon *d, struct picture *picture, struct prepare **ret_prepare,
+		 struct err *err)
+{
+	struct prepare *prepare = calloc(1, sizeof(*prepare));
+
+	if (!prepare)
+		return err_nomem(err);
+	prepare->daemon = d;
+	prepare->picture = picture;
+	*ret_prepare = prepare;
+	return 0;
+}
+
+void prepare_close(struct prepare *prepare)
+{
+	for (size_t i = 0; i < PREPARE_AT_ONCE; i++) {
+		if (prepare->bindings[i].prepare)
+			child_kill(&prepare->bindings[i].child);
+	}
+}
+
+void prepare_free(struct prepare *prepare)
+{
+	free(prepare);
+}
+
+/* --- which GUID --- */
+
+static const struct rail *guid_rail(const struct prepare *prepare, const struct pf_entry *pf)
+{
+	if (!pf->infiniband)
+		return NULL;
+	return pool_set_guid_rail(ledger_pools(prepare->daemon->ledger), pf->netdev, &pf->addr);
+}
+
+static void learn_guid(uint64_t guid, const char *owner, void *arg)
+{
+	struct prepare *prepare = arg;
+	struct pci_addr addr;
+	struct vf_entry *vf;
+
+	if (strncmp(owner, "pci:", 4) != 0 || pci_parse(owner + 4, &addr) < 0)
+		return;
+	vf = picture_vf(prepare->picture, &addr, NULL);
+	if (vf)
+		vf->guid = guid;
+}
+
+static bool is_running(const struct prepare *prepare, const struct vf_entry *vf)
+{
+	for (size_t i = 0; i < PREPARE_AT_ONCE; i++) {
+		if (prepare->bindings[i].prepare && pci_same(&prepare->bindings[i].vf, &vf->addr))
+			return true;
+	}
+	return false;
+}
+
+/* One in use keeps what it has; one that is away may be in use by somebody else. */
+static bool may_prepare(const struct prepare *prepare, const struct vf_entry *vf)
+{
+	return !vf->owner && !vf->fresh && !vf->unseen && !picture_is_away(vf) &&
+	       !is_running(prepare, vf);
+}
+
+static void fail(struct prepare *prepare, struct vf_entry *vf, const char *why)
+{
+	char text[PCI_TEXT + 4];
+
+	if (!vf->broken || strcmp(vf->trouble, why) != 0)
+		log_warn("VF %s: has not got its GUID: %s", pci_format(&vf->addr, text), why);
+	vf->broken = true;
+	vf->failed_ms = clock_boot_ms();
+	(void)snprintf(vf->trouble, sizeof(vf->trouble), "%.*s", PICTURE_WHY_MAX - 1, why);
+	prepare->wanted = true;
+}
+
+static bool lies_in(const struct rail *rail, uint64_t guid)
+{
+	return guid >= rail->guid_base && guid - rail->guid_base < rail->guid_count;
+}
+
+/* @arg: the prepare. Each VF that needs one is given one; what cannot be is told. */
+static int assign_all(struct daemon *d, void *arg, struct err *err)
+{
+	struct prepare *prepare = arg;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < prepare->picture->pf_count; i++) {
+		struct pf_entry *pf = &prepare->picture->pfs[i];
+		const struct rail *rail = guid_rail(prepare, pf);
+
+		for (size_t j = 0; rail && r == 0 && j < pf->vf_count; j++) {
+			struct vf_entry *vf = &pf->vfs[j];
+			char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
+
+			if (!may_prepare(prepare, vf) || lies_in(rail, vf->guid))
+				continue;
+			(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&vf->addr, text));
+			r = ledger_guid_assign(d->ledger, rail, key, &vf->guid, err);
+			if (r == -EAGAIN) { /* the block is used up: the others keep theirs */
+				fail(prepare, vf, err->msg);
+				r = 0;
+			}
+		}
+	}
+	return r;
+}
+
+static bool any_unassigned(const struct prepare *prepare)
+{
+	for (size_t i = 0; i < prepare->picture->pf_count; i++) {
+		const struct pf_entry *pf = &prepare->picture->pfs[i];
+		const struct rail *rail = guid_rail(prepare, pf);
+
+		for (size_t j = 0; rail && j < pf->vf_count; j++) {
+			if (may_prepare(prepare, &pf->vfs[j]) && !lies_in(rail, pf->vfs[j].guid))
+				return true;
+		}
+	}
+	return false;
+}
+
+static bool any_infiniband(const struct picture *picture)
+{
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		if (picture->pfs[i].infiniband)
+			return true;
+	}
+	return false;
+}
+
+static int assign(struct prepare *prepare, struct err *err)
+{
+	int r;
+
+	for (size_t i = 0; i < prepare->picture->pf_count; i++) {
+		for (size_t j = 0; j < prepare->picture->pfs[i].vf_count; j++)
+			prepare->picture->pfs[i].vfs[j].guid = 0;
+	}
+	r = ledger_guid_each(prepare->daemon->ledger, learn_guid, prepare, err);
+	if (r == 0 && any_unassigned(prepare))
+		r = batch_change(prepare->daemon->batch, assign_all, prepare, err);
+	return r;
+}
+
+/* --- binding --- */
+
+static void vf_ended(struct prepare *prepare, struct vf_entry *vf, uint64_t guid, int code,
+		     const char *why)
+{
+	char addr[PCI_TEXT + 4], text[GUID_TEXT];
+
+	vf->bound = code ? 0 : guid;
+	picture_release(vf, uv_hrtime());
+	if (code) {
+		fail(prepare, vf, why);
+		return;
+	}
+	vf->broken = false;
+	vf->unconfirmed = true;
+	vf->baseline.node_guid = vf->baseline.port_guid = guid;
+	log_info("VF %s: has the GUID %s", pci_format(&vf->addr, addr), guid_format(guid, text));
+}
+
+static void on_ended(struct child *child)
+{
+	struct binding *binding = child->arg;
+	struct prepare *prepare = binding->prepare;
+	struct daemon *d = prepare->daemon;
+	struct vf_entry *vf = picture_vf(prepare->picture, &binding->vf, NULL);
+	char why[CHILD_WHY_MAX];
+	int code = child_verdict(child, why);
+
+	binding->prepare = NULL;
+	if (d->stopping)
+		return;
+	if (vf)
+		vf_ended(prepare, vf, binding->guid, code, why);
+	(void)inventory_note(d->inventory, &binding->vf);
+	prepare_go(prepare);
+}
+
+static void bind_start(struct prepare *prepare, struct binding *binding, const struct pf_entry *pf,
+		       struct vf_entry *vf)
+{
+	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+	static char verb[] = "bind-guid", empty[] = "";
+	struct daemon *d = prepare->daemon;
+	char addr[PCI_TEXT + 4], guid[GUID_TEXT];
+
+	(void)pci_format(&vf->addr, addr);
+	(void)guid_format(vf->guid, guid);
+	*binding = (struct binding) {
+		.prepare = prepare,
+		.pf = pf->addr,
+		.vf = vf->addr,
+		.guid = vf->guid,
+	};
+	child_start(&binding->child, &d->loop,
+		    &(struct child_spec) { .file = d->plugin,
+					   .argv = (char *[]) { d->plugin, verb, addr, guid, NULL },
+					   .env = (char *[]) { path, NULL },
+					   .input = empty,
+					   .timeout_ms = PREPARE_TIMEOUT_MS,
+					   .ended = on_ended,
+					   .arg = binding });
+}
+
+static bool is_due(const struct prepare *prepare, const struct vf_entry *vf, int64_t retry_ms)
+{
+	return may_prepare(prepare, vf) && picture_needs_guid(vf) &&
+	       (!vf->broken || clock_boot_ms() - vf->failed_ms >= retry_ms);
+}
+
+/* What the last reading says of a VF that was given its GUID, or failed to be. */
+static void confirm(struct prepare *prepare, struct vf_entry *vf)
+{
+	if (!may_prepare(prepare, vf))
+		return;
+	if (vf->unconfirmed && picture_needs_guid(vf))
+		fail(prepare, vf, "it was bound, and the VF shows another one");
+	if (vf->guid && !picture_needs_guid(vf))
+		vf->broken = false;
+	vf->unconfirmed = false;
+}
+
+/* Marks what is to be given its GUID; returns the first that is not under way. */
+static struct vf_entry *mark(struct prepare *prepare, struct pf_entry *pf, int64_t retry_ms)
+{
+	bool has_rail = guid_rail(prepare, pf);
+	struct vf_entry *next = NULL;
+
+	for (size_t i = 0; i < pf->vf_count; i++) {
+		struct vf_entry *vf = &pf->vfs[i];
+		bool due;
+
+		if (has_rail)
+			confirm(prepare, vf);
+		else
+			vf->broken = false;
+		due = has_rail && is_due(prepare, vf, retry_ms);
+		vf->preparing = due || is_running(prepare, vf);
+		prepare->wanted = prepare->wanted || vf->broken;
+		picture_judge(vf);
+		if (due && !next)
+			next = vf;
+	}
+	return next;
+}
+
+static bool is_busy(const struct prepare *prepare, const struct pf_entry *pf)
+{
+	for (size_t i = 0; i < PREPARE_AT_ONCE; i++) {
+		const struct binding *binding = &prepare->bindings[i];
+
+		if (binding->prepare && pci_same(&binding->pf, &pf->addr))
+			return true;
+	}
+	return false;
+}
+
+static void start_due(struct prepare *prepare, int64_t retry_ms)
+{
+	prepare->wanted = false;
+	for (size_t i = 0; i < prepare->picture->pf_count; i++) {
+		struct pf_entry *pf = &prepare->picture->pfs[i];
+		struct vf_entry *vf = mark(prepare, pf, retry_ms);
+
+		for (size_t j = 0; vf && !is_busy(prepare, pf) && j < PREPARE_AT_ONCE; j++) {
+			if (!prepare->bindings[j].prepare)
+				bind_start(prepare, &prepare->bindings[j], pf, vf);
+		}
+	}
+	batch_wake(prepare->daemon->batch, INVENTORY_SEAT);
+}
+
+void prepare_go(struct prepare *prepare)
+{
+	struct err err;
+
+	if (prepare->daemon->stopping || prepare->daemon->failed ||
+	    !any_infiniband(prepare->picture))
+		return;
+	if (assign(prepare, &err) < 0)
+		log_error("give the VFs their GUIDs: %s", err.msg);
+	else
+		start_due(prepare, PREPARE_EVENT_MS);
+}
+
+void prepare_tick(struct prepare *prepare)
+{
+	if (prepare->wanted && !prepare->daemon->stopping && !prepare->daemon->failed)
+		start_due(prepare, PREPARE_RETRY_MS);
+}
