@@ -83,7 +83,7 @@ class Two:
 
 def check_arrived(two):
     """The moment that ADD returns: the devices are in the pods alone, and can be used by the GID told."""
-    assert guest.rdma_devices() == [] and guest.entries("/sys/class/infiniband") == []
+    assert not {*two.names} & {*guest.rdma_devices(), *guest.entries("/sys/class/infiniband")}
     for vf, pod, name, facts, address in zip(two.vfs, two.pods, two.names, two.facts, two.addresses):
         assert guest.rdma_devices(pod) == [name] and not vf.rdma_devs() and not vf.netdevs()
         assert gid(vf, pod, facts["gidIndex"]) == (gid_of(address), "RoCE v2"), facts
@@ -92,38 +92,15 @@ def check_arrived(two):
         assert facts["uverbs"] == before["uverbs"] == vf.uverbs(pod)[0], (facts, before)
 
 
-def test_two_pods_talk():
+def test_others_stay():
     with scene.Scene(scene.igb(2)) as node:
         free = [vf.rdma_dev() for vf in node.vfs[2:]]
         for order in ((0, 1), (1, 0)):
-            scene_devices = guest.rdma_devices()
             two = Two(node, rdma="required", **READY)
-            assert guest.rdma_devices() == free, "those of other VFs stay"
+            check_arrived(two)
+            assert guest.rdma_devices() == free
             two.delete(order)
-            assert guest.rdma_devices() == scene_devices
             node.settles()
-
-
-def test_two_pods_talk_rdma():
-    with scene.Scene(scene.igb(1)) as node:
-        two = Two(node, rdma="required", **READY)
-        check_arrived(two)
-        (a, b), gids = two.names, [str(f["gidIndex"]) for f in two.facts]
-        near, far = two.addresses
-        node.ping(two.pods[0], far)
-        node.ping(two.pods[1], near)
-        two.talk(["ibv_rc_pingpong", "-d", b, "-g", gids[1], "-n", "100"],
-                 ["ibv_rc_pingpong", "-d", a, "-g", gids[0], "-n", "100", far])
-        two.talk(["rping", "-s", "-a", far, "-C", "5"], ["rping", "-c", "-a", far, "-C", "5"])
-        bandwidth = ["ib_write_bw", "-F", "-s", "4096", "-n", "200"]
-        told = two.talk([*bandwidth, "-d", b, "-x", gids[1]], [*bandwidth, "-d", a, "-x", gids[0], far])
-        assert "BW average" in told, told
-        for pod, conf, result in zip(two.pods, two.confs, two.results):
-            got = node.cni("CHECK", pod, {**conf, "prevResult": result})
-            assert got.returncode == 0, got
-        two.delete()
-        node.is_as_before()
-        node.settles()
 
 
 def test_all_at_once():
@@ -145,20 +122,25 @@ def test_all_at_once():
             node.settles()
 
 
-def test_ready():
-    """The GID of the address is there when ADD returns; a link that stays down fails it, and is undone."""
-    with scene.Scene(scene.eth(2)) as node:
-        vf = node.vfs[0]
-        for _ in range(5):
-            pod, conf, result = node.attach("a", vf, rdma="required", **READY)
-            index = rdma_facts(node, pod)["gidIndex"]
-            assert gid(vf, pod, index) == (gid_of(scene.address(result)), "RoCE v2"), index
-            node.delete(pod, conf)
-            node.end(pod)
-        node.untouched(11, "", vf, rdma="required", link_state="disable", ready={"timeout_ms": 300})
-        pod, conf, _ = node.attach("a", vf, rdma="required", link_state="disable")
-        assert guest.rdma_devices(pod) == [vf.rdma_dev(pod)]
-        node.delete(pod, conf)
+def test_two_pods_talk():
+    with scene.Scene(scene.igb(1)) as node:
+        two = Two(node, rdma="required", **READY)
+        check_arrived(two)
+        (a, b), gids = two.names, [str(f["gidIndex"]) for f in two.facts]
+        near, far = two.addresses
+        node.ping(two.pods[0], far)
+        node.ping(two.pods[1], near)
+        two.talk(["ibv_rc_pingpong", "-d", b, "-g", gids[1], "-n", "100"],
+                 ["ibv_rc_pingpong", "-d", a, "-g", gids[0], "-n", "100", far])
+        two.talk(["rping", "-s", "-a", far, "-C", "5"], ["rping", "-c", "-a", far, "-C", "5"])
+        bandwidth = ["ib_write_bw", "-F", "-s", "4096", "-n", "200"]
+        told = two.talk([*bandwidth, "-d", b, "-x", gids[1]], [*bandwidth, "-d", a, "-x", gids[0], far])
+        assert "BW average" in told, told
+        for pod, conf, result in zip(two.pods, two.confs, two.results):
+            got = node.cni("CHECK", pod, {**conf, "prevResult": result})
+            assert got.returncode == 0, got
+        two.delete()
+        node.is_as_before()
         node.settles()
 
 
@@ -337,7 +319,7 @@ def test_namespace_deleted_first():
                 disfigure(pod, vf.pf)
             node.end(pod)
             wait_for(lambda: vf.netdevs() and vf.rdma_devs(), 20, "both come home")
-            assert vf.netdevs() != [node.before["vm"]["pfs"][vf.pf.pci]["functions"][vf.pci][1]]
+            assert vf.netdevs() != node.before["vm"]["pfs"][vf.pf.pci]["functions"][vf.pci][1], vf.netdevs()
             node.delete(pod, conf)
             node.is_as_before()
             node.settles()
@@ -411,6 +393,26 @@ def test_rdma_device_gone():
         wait_for(lambda: node.device(vf)["state"] == "free", 10, "free")
         assert not node.attachments()
         vf.soft_roce(name)
+        node.settles()
+
+
+# -- when it is not ready
+
+
+def test_ready():
+    """The GID of the address is there when ADD returns; a link that stays down fails it, and is undone."""
+    with scene.Scene(scene.eth(2)) as node:
+        vf = node.vfs[0]
+        for _ in range(5):
+            pod, conf, result = node.attach("a", vf, rdma="required", **READY)
+            index = rdma_facts(node, pod)["gidIndex"]
+            assert gid(vf, pod, index) == (gid_of(scene.address(result)), "RoCE v2"), index
+            node.delete(pod, conf)
+            node.end(pod)
+        node.untouched(11, "", vf, rdma="required", link_state="disable", ready={"timeout_ms": 300})
+        pod, conf, _ = node.attach("a", vf, rdma="required", link_state="disable")
+        assert guest.rdma_devices(pod) == [vf.rdma_dev(pod)]
+        node.delete(pod, conf)
         node.settles()
 
 
