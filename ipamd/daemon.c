@@ -26,7 +26,7 @@
 
 enum {
 	TICK_MS = 1000,
-	PAGE_MS = 2000,      /* the metrics page is at most so old if something was committed */
+	PAGE_MS = 2000, /* the metrics page is at most so old if something was committed or read */
 	PAGE_OLD_MS = 15000, /* else */
 	STOP_MS = 2000,      /* for answers to leave and handles to close */
 };
@@ -196,7 +196,8 @@ static void on_reload(uv_signal_t *handle, int signal)
 static void publish(struct daemon *d)
 {
 	int64_t age_ms = clock_boot_ms() - d->page_ms;
-	bool changed = d->metrics.commits.count != d->page_commits;
+	bool changed = d->metrics.commits.count != d->page_commits ||
+		       inventory_last(d->inventory) != d->page_readings;
 	char *text = NULL;
 
 	if (!d->http)
@@ -205,6 +206,7 @@ static void publish(struct daemon *d)
 		text = metrics_text(d);
 		d->page_ms = clock_boot_ms();
 		d->page_commits = d->metrics.commits.count;
+		d->page_readings = inventory_last(d->inventory);
 	}
 	http_publish(d->http, text, !d->stopping);
 }

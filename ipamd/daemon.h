@@ -53,9 +53,9 @@ struct daemon {
 	int64_t config_ms; /* wall clock */
 	char config_error[ERR_MSG_MAX];
 
-	/* The metrics page: when it was made, and after how many commits. */
+	/* The metrics page: when it was made, and after how many commits and readings of VFs. */
 	int64_t page_ms;
-	uint64_t page_commits;
+	uint64_t page_commits, page_readings;
 
 	uv_timer_t tick;
 	uv_signal_t signals[3];
