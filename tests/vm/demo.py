@@ -78,7 +78,7 @@ def attach(demo):
 
 def talk(demo):
     node = demo.node
-    step("RDMA between them", "a writes into b's memory, by the addresses that Spur gave.")
+    step("RDMA between them", "A hundred messages to b and back, without its kernel, by the addresses that Spur gave.")
     mine, other = (podman.address_of(node.see(n), "eth0").split("/")[0] for n in ("a", "b"))
     pingpong = ["/usr/bin/ibv_rc_pingpong", "-n", "100", "-d"]
     server = [*pingpong, "rdma1", "-g", node.gid_index("b", "rdma1", other)]

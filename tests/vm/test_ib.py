@@ -69,7 +69,9 @@ class Ib(guest.Node):
 
     def settles(self, seconds=30):
         """The daemon undoes what is left, then everything is as before."""
-        wait_for(lambda: not self.attachments(), seconds, "the record goes")
+        def gone():
+            return self.rpc("node.reconcile", timeout=30) and not self.attachments()
+        wait_for(gone, seconds, "the record goes")
         self.settled()
         lab.same(without_numbers(self.before), without_numbers(self.facts()))
 

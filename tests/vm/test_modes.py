@@ -110,7 +110,7 @@ def test_shared():
             served(node, pod, "rdma0", **keys)
         served(node, pod, None, rdma="none")
         assert node.vfs[0].rdma_devs() == ["rdma0"] and node.vfs[0].uverbs() == [uverbs]
-        refused(node, pod, ["shared", "netns_mode=0"], rdmaIsolation=True)
+        refused(node, pod, ["rdmaIsolation", "shares RDMA devices", "netns_mode=0"], rdmaIsolation=True)
 
 
 def test_shared_infiniband():
@@ -118,7 +118,7 @@ def test_shared_infiniband():
     with fake_node("shared") as (node, pod):
         name = node.vfs[0].rdma_dev()
         served(node, pod, name, rdma="required")
-        refused(node, pod, ["shared", "netns_mode=0"], rdmaIsolation=True)
+        refused(node, pod, ["rdmaIsolation", "shares RDMA devices", "netns_mode=0"], rdmaIsolation=True)
 
 
 def test_exclusive_and_none():
@@ -134,7 +134,7 @@ def test_pristine_soft_roce():
     with igb_node("exclusive", pristine=True) as (node, pod):
         assert node.vfs[0].rdma_devs() == []
         for keys in ({"rdma": "required"}, {"rdmaIsolation": True}):
-            refused(node, pod, [node.vfs[0].pci, "RDMA device"], **keys)
+            refused(node, pod, ["RDMA device", "has none"], **keys)
         assert guest.rdma_devices() == ["rdma0"]
 
 
@@ -147,17 +147,21 @@ def test_driver_that_does_not_let_go():
 
 def test_no_rdma_device():
     with igb_node("exclusive", roce=False) as (node, pod):
-        refused(node, pod, [node.vfs[0].pci, "RDMA device"], rdma="required")
-        refused(node, pod, [node.vfs[0].pci, "RDMA device"], rdmaIsolation=True)
+        refused(node, pod, ["RDMA device", "has none"], rdma="required")
+        refused(node, pod, ["RDMA device", "has none"], rdmaIsolation=True)
         served(node, pod)
 
 
 def test_two_rdma_devices():
-    for mode in ("exclusive", "shared"):
-        with fake_node(mode, rdma_devices=2) as (node, pod):
-            both = node.vfs[0].rdma_devs()
-            assert len(both) == 2, both
-            refused(node, pod, [node.vfs[0].pci, "2 RDMA devices"], rdma="required")
+    """Which one to move nobody has said; in shared mode none has to be."""
+    with fake_node("exclusive", rdma_devices=2) as (node, pod):
+        both = node.vfs[0].rdma_devs()
+        assert len(both) == 2, both
+        for keys in ({}, {"rdma": "required"}, {"rdmaIsolation": True}):
+            refused(node, pod, ["RDMA device", "it has 2", both[0]], **keys)
+        node.add(pod, conf(node, rdma="none"))
+        assert node.vfs[0].rdma_devs() == both
+        node.delete(pod, conf(node, rdma="none"))
 
 
 guest.main(globals())
