@@ -10,6 +10,7 @@
 #include <linux/if_arp.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "cni/rdma.h"
 #include "cni/vf.h"
 
@@ -17,6 +18,7 @@ enum {
 	HOMECOMING_MS = 2000, /* how long the kernel may take to empty a dead namespace */
 	LOOK_AGAIN_MS = 50,
 	AWAIT_POLL_MS = 5,
+	SWAP_MS = 1000,
 	MENDS_MAX = 2,
 };
 
@@ -345,26 +347,73 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 	return r;
 }
 
+/*
+ * IPoIB devices that are made anew at the same time may get each other's names. Each lets go of its
+ * own, so that the other can have it. What is still taken then stays so: the kernel gave it to one
+ * that came while ours was away.
+ */
+static int swap_name(const struct site *site, const struct link_info *link, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	const int64_t deadline_ms = clock_boot_ms() + SWAP_MS;
+	struct link_change change = { .ifindex = link->ifindex, .up = -1 };
+	char name[IFNAME_MAX + 1];
+	int r;
+
+	(void)snprintf(name, sizeof(name), "dev%d", link->ifindex);
+	change.name = name;
+	r = link_set(site->host, &change, err);
+	change.name = was->name;
+	change.up = was->up ? 1 : -1;
+	while (r == 0) {
+		r = link_set(site->host, &change, err);
+		if (r != -EEXIST)
+			break;
+		if (clock_left_ms(deadline_ms) == 0) {
+			log_warn("%s: its name is taken by now, it stays %s", was->name, name);
+			return 0;
+		}
+		(void)poll(NULL, 0, AWAIT_POLL_MS);
+		r = 0;
+	}
+	return r;
+}
+
+/* Its PF allows its address again, and the driver has not noticed yet. */
+static bool is_late(const struct baseline *was, int r)
+{
+	return was->vf.is_vf && (r == -EADDRNOTAVAIL || r == -EPERM || r == -EBUSY || r == -EAGAIN);
+}
+
 /* It is in the host, or nowhere. */
 static int settle_in_host(struct site *site, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
+	const int64_t deadline_ms = clock_boot_ms() + VF_PATIENCE_MS;
 	struct link_info link;
-	int r;
+	int mends = 0, r;
 
-	for (int i = 0;; i++) {
+	for (;;) {
 		r = await_in_host(site, &link, err);
 		if (r <= 0)
 			return r;
 		site->outcome.left = true;
 		if (is_as_before(&link, was))
 			return 1;
-		if (i == MENDS_MAX)
+		if (mends++ == MENDS_MAX)
 			return err_set(err, EIO, ERR_DEVICE,
 				       "restore %s: it does not stay as it was", was->name);
 		r = mend(site, &link, err);
-		if (r < 0)
+		if (r == -EEXIST && was->type == ARPHRD_INFINIBAND) {
+			r = swap_name(site, &link, err);
+			return r < 0 ? r : 1;
+		}
+		if (is_late(was, r) && clock_left_ms(deadline_ms) > 0) {
+			(void)poll(NULL, 0, LOOK_AGAIN_MS);
+			mends = 0;
+		} else if (r < 0) {
 			return r;
+		}
 	}
 }
 
@@ -393,7 +442,7 @@ static bool is_gone(struct site *site)
 	       rdma_name_of(site, false, name, &ignored) == -ENODEV;
 }
 
-/* Out of the pod; then what its PF was told of it; then itself. */
+/* Out of the pod; then itself again; then what its PF was told of it. */
 static int return_netdev(struct site *site, struct err *err)
 {
 	int r = leave_pod(site, err);
@@ -401,19 +450,22 @@ static int return_netdev(struct site *site, struct err *err)
 	if (r < 0)
 		return r;
 	if (site->pod || site->pod_dead)
-		r = vf_give_back(site, err);
+		r = vf_release(site, err);
 	if (r == 0)
 		r = settle_in_host(site, err);
-	if (r < 0)
-		return r;
-	return r == 0 ? judge_absence(site, err) : 0;
+	if (r == 0)
+		return judge_absence(site, err);
+	return r < 0 ? r : vf_give_back(site, err);
 }
 
 /* User space had it, or it was not ours to move. */
 static int return_function(struct site *site, struct err *err)
 {
+	int r;
+
 	site->outcome.left = true;
-	return vf_give_back(site, err);
+	r = vf_release(site, err);
+	return r < 0 ? r : vf_give_back(site, err);
 }
 
 int device_return(struct site *site, struct err *err)
@@ -438,6 +490,8 @@ int device_return(struct site *site, struct err *err)
 			 : return_function(site, rdma < 0 ? &later : err);
 	if (rdma < 0)
 		r = rdma;
+	else if (r == 0) /* by now: binding a GUID makes it anew */
+		r = rdma_restore_name(site, err);
 	site->outcome.restored = r == 0;
 	return r;
 }

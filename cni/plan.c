@@ -115,16 +115,10 @@ static void plan_host(const struct draft *draft)
 	}
 }
 
-static const char *rdma_name(const struct draft *draft)
-{
-	return moves_rdma(draft) && draft->conf->rdma_name ? draft->conf->rdma_name
-							   : draft->record->device.rdma.name;
-}
-
 static void plan_rdma(const struct draft *draft)
 {
 	if (moves_rdma(draft))
-		add(draft, STEP_RDMA)->rdma.name = rdma_name(draft);
+		add(draft, STEP_RDMA)->rdma_name = draft->conf->rdma_name;
 }
 
 static void plan_ready(const struct draft *draft)
@@ -134,11 +128,10 @@ static void plan_ready(const struct draft *draft)
 	if (!has_rdma(draft))
 		return;
 	step = add(draft, STEP_READY);
-	step->rdma.name = rdma_name(draft);
 	if (draft->net->ip_count && !is_infiniband(draft))
-		step->rdma.ip = draft->net->ips[0].cidr.ip;
-	step->rdma.required = draft->conf->ready_required;
-	step->rdma.wait_ms =
+		step->ready.ip = draft->net->ips[0].cidr.ip;
+	step->ready.required = draft->conf->ready_required;
+	step->ready.wait_ms =
 		draft->conf->ready_required ? draft->conf->ready_ms : READY_RDMA_DEFAULT_MS;
 }
 

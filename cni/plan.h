@@ -76,12 +76,12 @@ struct step {
 			struct ip from;
 			uint32_t table;
 		} rule;
+		const char *rdma_name; /* in the pod; NULL: the one it has */
 		struct {
-			const char *name; /* in the pod */
-			struct ip ip;     /* family 0: of a port without RoCE GIDs */
+			struct ip ip; /* family 0: of a port without RoCE GIDs */
 			int64_t wait_ms;
 			bool required;
-		} rdma; /* of STEP_RDMA only the name */
+		} ready;
 		const char *path;
 	};
 };

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/log.h"
 #include "host/netns.h"
 #include "host/sysfs.h"
 
@@ -22,6 +23,7 @@ enum {
 	HOMECOMING_MS = 2000, /* how long the kernel may take to empty a dead namespace */
 	LOOK_AGAIN_MS = 20,
 	READY_POLL_MS = 5,
+	SWAP_MS = 1000,
 	CHILD_FDS_FROM = 64, /* above what we have open; below every limit */
 };
 
@@ -223,53 +225,75 @@ static int compare_uverbs(const struct site *site, struct err *err)
 	return -EAGAIN;
 }
 
-int rdma_take(struct site *site, const char *name, struct err *err)
+static int run_task(const struct site *site, struct task *task, struct answer *ret_answer,
+		    struct err *err)
 {
 	char dir[256];
-	const struct task task = {
+
+	lock_dir_of(site, dir, sizeof(dir));
+	task->lock_dir = dir;
+	return run(task, ret_answer, err);
+}
+
+int rdma_take(struct site *site, const char *name, struct err *err)
+{
+	char now[SYSFS_NAME_MAX];
+	struct task task = {
 		.from_fd = site->host_fd,
 		.to_fd = site->pod_fd,
-		.name = site->record->device.rdma.name,
-		.new_name = name,
-		.lock_dir = dir,
+		.name = now,
+		.new_name = name ? name : now,
 		.deadline_ms = move_deadline(site),
 	};
 	struct answer answer;
-	int r;
+	int r = rdma_name_of(site, false, now, err);
 
-	lock_dir_of(site, dir, sizeof(dir));
-	r = run(&task, &answer, err);
+	if (r == 0 && !now[0])
+		r = err_set(err, ENODEV, ERR_DEVICE, "it is not in the host any more");
+	if (r == 0)
+		r = run_task(site, &task, &answer, err);
 	if (r == -EOPNOTSUPP)
 		err_details(err, "its driver cannot take it from its users; \"rdma\": \"none\" "
 				 "leaves it in the host");
 	if (r < 0)
 		return r;
 	site->rdma.moved = true;
+	(void)snprintf(site->rdma.name, sizeof(site->rdma.name), "%s", task.new_name);
 	(void)snprintf(site->rdma.uverbs, sizeof(site->rdma.uverbs), "%s", answer.uverbs);
 	return compare_uverbs(site, err);
 }
 
-/* Moves, or only renames it, so that it is in the host as it was. */
-static int put_home(const struct site *site, bool in_pod, const char *name, struct err *err)
+static int move_home(const struct site *site, const char *name, struct err *err)
 {
-	char dir[256];
-	const struct task task = {
-		.from_fd = in_pod ? site->pod_fd : site->host_fd,
-		.to_fd = in_pod ? site->host_fd : -1,
+	struct task task = {
+		.from_fd = site->pod_fd,
+		.to_fd = site->host_fd,
 		.name = name,
-		.new_name = site->record->device.rdma.name,
-		.lock_dir = dir,
+		.new_name = name,
 		.deadline_ms =
 			clock_boot_ms() + RDMA_MOVE_MS, /* ADD's own may be what has passed */
 	};
 	struct answer answer;
-	int r;
+	int r = run_task(site, &task, &answer, err);
 
-	lock_dir_of(site, dir, sizeof(dir));
-	r = run(&task, &answer, err);
 	if (r < 0)
 		err_prefix(err, "bring RDMA device %s home", name);
 	return r;
+}
+
+static int rename_at_home(const struct site *site, const char *name, const char *new_name,
+			  struct err *err)
+{
+	struct task task = {
+		.from_fd = site->host_fd,
+		.to_fd = -1,
+		.name = name,
+		.new_name = new_name,
+		.deadline_ms = clock_boot_ms() + RDMA_MOVE_MS,
+	};
+	struct answer answer;
+
+	return run_task(site, &task, &answer, err);
 }
 
 /* In the host, under whatever name. A namespace that dies gives it back when it gets to it. */
@@ -301,11 +325,58 @@ int rdma_return(struct site *site, struct err *err)
 	if (site->pod)
 		r = rdma_name_of(site, true, name, err);
 	if (r == 0 && name[0])
-		return put_home(site, true, name, err);
-	if (r == 0)
-		r = await_home(site, name, err);
-	if (r == 0 && strcmp(name, site->record->device.rdma.name) != 0)
-		r = put_home(site, false, name, err);
+		return move_home(site, name, err);
+	return r < 0 ? r : await_home(site, name, err);
+}
+
+/*
+ * Devices that are made anew at the same time may get each other's names: each lets go of its own,
+ * so that the other can have it. What is still taken then stays so.
+ */
+static int swap_names(const struct site *site, const char *name, struct err *err)
+{
+	const char *wanted = site->record->device.rdma.name;
+	const int64_t deadline_ms = clock_boot_ms() + SWAP_MS;
+	char own[SYSFS_NAME_MAX];
+	int r;
+
+	(void)snprintf(own, sizeof(own), "spur-%s", site->record->device.key + strlen("pci:"));
+	for (char *c = own; *c; c++) {
+		if (*c == ':')
+			*c = '-';
+	}
+	r = rename_at_home(site, name, own, err);
+	while (r == 0) {
+		r = rename_at_home(site, own, wanted, err);
+		if (r != -EEXIST)
+			return r;
+		if (clock_left_ms(deadline_ms) == 0) {
+			log_warn("RDMA device %s: its name is taken by now, it stays %s", wanted,
+				 own);
+			return 0;
+		}
+		(void)poll(NULL, 0, LOOK_AGAIN_MS);
+		r = 0;
+	}
+	return r;
+}
+
+int rdma_restore_name(struct site *site, struct err *err)
+{
+	const char *wanted = site->record->device.rdma.name;
+	char name[SYSFS_NAME_MAX];
+	bool movable;
+	int r = rdma_is_movable(site, &movable, err);
+
+	if (r == 0 && movable)
+		r = rdma_name_of(site, false, name, err);
+	if (r < 0 || !movable || !name[0] || strcmp(name, wanted) == 0)
+		return r;
+	r = rename_at_home(site, name, wanted, err);
+	if (r == -EEXIST)
+		r = swap_names(site, name, err);
+	if (r < 0)
+		err_prefix(err, "rename RDMA device %s to %s", name, wanted);
 	return r;
 }
 
@@ -321,22 +392,22 @@ static int is_ready(int sysfs, const char *name, const struct ip *ip, int *gid_i
 	return r;
 }
 
-int rdma_await_ready(struct site *site, const char *name, const struct ip *ip, int64_t wait_ms,
-		     struct err *err)
+int rdma_await_ready(struct site *site, const struct ip *ip, int64_t wait_ms, struct err *err)
 {
+	const struct rdma_baseline *was = &site->record->device.rdma;
 	int64_t deadline_ms = clock_boot_ms() + wait_ms;
 	bool ready;
 	int sysfs;
 	int r = site_sysfs(site, true, &sysfs, err);
 
-	(void)snprintf(site->rdma.name, sizeof(site->rdma.name), "%s", name);
-	if (!site->rdma.moved)
-		(void)snprintf(site->rdma.uverbs, sizeof(site->rdma.uverbs), "%s",
-			       site->record->device.rdma.uverbs);
+	if (!site->rdma.moved) {
+		(void)snprintf(site->rdma.name, sizeof(site->rdma.name), "%s", was->name);
+		(void)snprintf(site->rdma.uverbs, sizeof(site->rdma.uverbs), "%s", was->uverbs);
+	}
 	if (deadline_ms > site->deadline_ms)
 		deadline_ms = site->deadline_ms;
 	while (r == 0) {
-		r = is_ready(sysfs, name, ip, &site->rdma.gid_index, &ready, err);
+		r = is_ready(sysfs, site->rdma.name, ip, &site->rdma.gid_index, &ready, err);
 		if (r < 0 || ready)
 			return r;
 		if (clock_left_ms(deadline_ms) == 0)

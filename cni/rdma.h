@@ -21,21 +21,23 @@ enum { RDMA_MOVE_MS = 10 * 1000 };
 /* Exclusive mode, and the record has one device that the configuration does not leave alone? */
 int rdma_is_movable(struct site *site, bool *ret_movable, struct err *err);
 
-/* From the host into the pod, under the name @name. Sets site->rdma. */
+/* From the host into the pod, as @name (NULL: under the name it has). Sets site->rdma. */
 int rdma_take(struct site *site, const char *name, struct err *err);
 
 /*
- * Home, under its old name, wherever it is. Nothing to do, or gone with its function: success.
- * Waits for a dead namespace to give it back.
+ * Home, wherever it is and whatever it is called. Nothing to do: success. Waits for a dead
+ * namespace to give it back.
  */
 int rdma_return(struct site *site, struct err *err);
+/* Its old name again. Taken by another device by now: it stays without, which is logged. */
+int rdma_restore_name(struct site *site, struct err *err);
 
 /*
  * Until port 1 is active and, if @ip has a family, there is a RoCE v2 GID for it: sets
- * site->rdma.gid_index, and the name from the start. @wait_ms over: -ETIMEDOUT with ERR_AGAIN.
+ * site->rdma.gid_index, and name and uverbs of a device that all namespaces share. @wait_ms over:
+ * -ETIMEDOUT with ERR_AGAIN.
  */
-int rdma_await_ready(struct site *site, const char *name, const struct ip *ip, int64_t wait_ms,
-		     struct err *err);
+int rdma_await_ready(struct site *site, const struct ip *ip, int64_t wait_ms, struct err *err);
 
 /* Its name in that namespace; "" if it is not there. No such function any more: -ENODEV. */
 int rdma_name_of(struct site *site, bool in_pod, char ret_name[SYSFS_NAME_MAX], struct err *err);

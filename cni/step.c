@@ -188,26 +188,29 @@ static void move_describe(const struct step *step, const struct site *site, char
 
 static int rdma_apply(const struct step *step, struct site *site, struct err *err)
 {
-	return rdma_take(site, step->rdma.name, err);
+	return rdma_take(site, step->rdma_name, err);
 }
 
 static int rdma_check(const struct step *step, struct site *site, struct err *err)
 {
+	const char *was = site->record->facts.rdma.name;
 	char name[SYSFS_NAME_MAX];
 	int r;
 
+	(void)step;
 	if (!site->record->facts.rdma.moved)
 		return 0;
 	r = rdma_name_of(site, true, name, err);
-	if (r < 0 || strcmp(name, step->rdma.name) == 0)
+	if (r < 0 || strcmp(name, was) == 0)
 		return r;
-	return drift(err, "RDMA device %s: is not in the pod", step->rdma.name);
+	return drift(err, "RDMA device %s: is not in the pod", was);
 }
 
 static void rdma_describe(const struct step *step, const struct site *site, char *buf, size_t size)
 {
-	(void)snprintf(buf, size, "move RDMA device %s into the pod as %s",
-		       site->record->device.rdma.name, step->rdma.name);
+	(void)snprintf(buf, size, "move RDMA device %s into the pod%s%s",
+		       site->record->device.rdma.name, step->rdma_name ? " as " : "",
+		       step->rdma_name ? step->rdma_name : "");
 }
 
 /* In the pod. */
@@ -477,18 +480,18 @@ static void dad_describe(const struct step *step, const struct site *site, char 
 /* By default a device that is not ready is no reason to fail; the record then has no GID index. */
 static int ready_apply(const struct step *step, struct site *site, struct err *err)
 {
-	int r = rdma_await_ready(site, step->rdma.name, &step->rdma.ip, step->rdma.wait_ms, err);
+	int r = rdma_await_ready(site, &step->ready.ip, step->ready.wait_ms, err);
 
-	if (r != -ETIMEDOUT || step->rdma.required)
+	if (r != -ETIMEDOUT || step->ready.required)
 		return r;
-	log_warn("RDMA device %s: %s", step->rdma.name, err->msg);
+	log_warn("RDMA device %s: %s", site->rdma.name, err->msg);
 	return 0;
 }
 
 static void ready_describe(const struct step *step, const struct site *site, char *buf, size_t size)
 {
-	(void)site;
-	(void)snprintf(buf, size, "wait for RDMA device %s", step->rdma.name);
+	(void)step;
+	(void)snprintf(buf, size, "wait for RDMA device %s", site->record->device.rdma.name);
 }
 
 static int devinfo_apply(const struct step *step, struct site *site, struct err *err)

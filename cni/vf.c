@@ -42,10 +42,14 @@ static int set_patiently(struct wire *host, int pf_ifindex, int vf, enum vf_attr
 	return r;
 }
 
-static int name_key(int r, enum vf_attr attr, const struct vf_baseline *vf, struct err *err)
+/* Both rates are one attribute: if there is a minimum, it is what drivers refuse. */
+static int name_key(int r, enum vf_attr attr, const struct vf_state *state,
+		    const struct vf_baseline *vf, struct err *err)
 {
+	const bool minimum = attr == VF_RATE && state->min_rate;
+
 	if (r < 0) {
-		err_prefix(err, "key \"%s\"", vf_attr_name(attr));
+		err_prefix(err, "key \"%s\"", minimum ? "min_tx_rate" : vf_attr_name(attr));
 		if (r == -EOPNOTSUPP)
 			err_details(err, "the driver of PF %s cannot set it", vf->pf_netdev);
 	}
@@ -58,7 +62,7 @@ int vf_apply(const struct site *site, enum vf_attr attr, const struct vf_state *
 	const struct vf_baseline *vf = &site->record->device.vf;
 	int r = set_patiently(site->host, vf->pf_ifindex, vf->index, attr, state, err);
 
-	return name_key(r, attr, vf, err);
+	return name_key(r, attr, state, vf, err);
 }
 
 /* The netdev's own: 0 if it is as wished by now. */
@@ -76,6 +80,18 @@ static int set_netdev_mac(const struct site *site, const struct mac *mac, struct
 	return link_set(site->host, &change, err);
 }
 
+/*
+ * With an administrative address some drivers let the netdev have no other, nor that one (igb). All
+ * zeros take it away.
+ */
+static void unlock_mac(struct wire *host, int pf_ifindex, int vf)
+{
+	const struct vf_state none = { .mac = { .len = 6 } };
+	struct err ignored; /* then it is locked, and the next one says so */
+
+	(void)vf_set(host, pf_ifindex, vf, VF_MAC, &none, &ignored);
+}
+
 int vf_apply_mac(const struct site *site, const struct mac *mac, struct err *err)
 {
 	const struct vf_baseline *vf = &site->record->device.vf;
@@ -86,13 +102,17 @@ int vf_apply_mac(const struct site *site, const struct mac *mac, struct err *err
 
 	do {
 		own = set_netdev_mac(site, mac, &before);
+		if (own < 0) {
+			unlock_mac(site->host, vf->pf_ifindex, vf->index);
+			own = set_netdev_mac(site, mac, &before);
+		}
 		r = vf_set(site->host, vf->pf_ifindex, vf->index, VF_MAC, &state, err);
 		if (r == 0 && own < 0) /* now the PF has allowed it */
 			r = set_netdev_mac(site, mac, err);
 		else if (r < 0 && !is_not_yet(r))
 			break;
 	} while (r < 0 && wait_a_bit(deadline_ms));
-	return name_key(r, VF_MAC, vf, err);
+	return name_key(r, VF_MAC, &state, vf, err);
 }
 
 bool vf_is_asked(const struct site *site, enum vf_attr attr)
@@ -149,19 +169,28 @@ static bool anything_asked(const struct site *site)
 		if (vf_is_asked(site, (enum vf_attr)attr))
 			return true;
 	}
-	return guid_was_asked(site);
+	return false;
 }
 
-/* Its own again; that a fresh VF has none is kept as well. */
-static int give_back_guid(struct site *site, const struct pci_addr *addr, struct err *err)
+int vf_release(struct site *site, struct err *err)
 {
+	const struct baseline *was = &site->record->device;
+	struct pci_function function;
+	struct link_info pf;
 	int sysfs;
-	int r = site_sysfs(site, false, &sysfs, err);
+	int r;
 
+	if (!vf_is_asked(site, VF_MAC) && !guid_was_asked(site))
+		return 0;
+	r = find_pf(site, &function, &pf, err);
+	if (r == 0 && vf_is_asked(site, VF_MAC))
+		unlock_mac(site->host, pf.ifindex, function.vf_index);
 	if (r < 0 || !guid_was_asked(site))
 		return r;
-	return guid_bind(site->host, sysfs, addr, site->record->device.vf.state.port_guid,
-			 clock_boot_ms() + GUID_BACK_MS, err);
+	r = site_sysfs(site, false, &sysfs, err);
+	return r < 0 ? r
+		     : guid_bind(site->host, sysfs, &function.addr, was->vf.state.port_guid,
+				 clock_boot_ms() + GUID_BACK_MS, err);
 }
 
 int vf_give_back(struct site *site, struct err *err)
@@ -169,7 +198,8 @@ int vf_give_back(struct site *site, struct err *err)
 	/* The address before trust: without it some drivers refuse to let it go. */
 	static const enum vf_attr order[] = { VF_VLAN,  VF_SPOOFCHK, VF_MAC,
 					      VF_TRUST, VF_RATE,     VF_LINK_STATE };
-	const struct vf_state state = baseline_of(&site->record->device.vf);
+	const struct vf_baseline *vf = &site->record->device.vf;
+	const struct vf_state state = baseline_of(vf);
 	struct pci_function function;
 	struct link_info pf;
 	struct err later;
@@ -187,7 +217,7 @@ int vf_give_back(struct site *site, struct err *err)
 				  failed ? &later : err);
 		/* What it cannot set it has not set in ADD either. */
 		if (r < 0 && r != -EOPNOTSUPP && !failed)
-			failed = name_key(r, order[i], &site->record->device.vf, err);
+			failed = name_key(r, order[i], &state, vf, err);
 	}
-	return failed ? failed : give_back_guid(site, &function.addr, err);
+	return failed;
 }

@@ -24,8 +24,17 @@ int vf_apply(const struct site *site, enum vf_attr attr, const struct vf_state *
  */
 int vf_apply_mac(const struct site *site, const struct mac *mac, struct err *err);
 
-/* What the configuration names goes back to the baseline; where that says nothing, to what a fresh
- * VF has. A VF that is no more: success. */
+/*
+ * The VF is out of the pod: its netdev may have its own address again, and its own GUID is bound
+ * (that a fresh VF has none is kept as well). Before the netdev is restored, which either makes new
+ * or allows.
+ */
+int vf_release(struct site *site, struct err *err);
+
+/*
+ * What the configuration names goes back to the baseline; where that says nothing, to what a fresh
+ * VF has.
+ */
 int vf_give_back(struct site *site, struct err *err);
 
 /* Does the configuration name this attribute of the record's VF? */
