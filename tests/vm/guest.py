@@ -92,14 +92,19 @@ class Function:
     def __repr__(self):
         return f"{type(self).__name__}({self.pci})"
 
+    def _devices(self, kind, ns):
+        if not ns:
+            return entries(self.dir, kind)
+        return within(ns, "ls", f"{self.dir}/{kind}", check=False).split()
+
     def netdevs(self, ns=None):
-        return within(ns, "ls", f"{self.dir}/net", check=False).split()
+        return self._devices("net", ns)
 
     def rdma_devs(self, ns=None):
-        return within(ns, "ls", f"{self.dir}/infiniband", check=False).split()
+        return self._devices("infiniband", ns)
 
     def uverbs(self, ns=None):
-        return within(ns, "ls", f"{self.dir}/infiniband_verbs", check=False).split()
+        return self._devices("infiniband_verbs", ns)
 
     def netdev(self, ns=None):
         """The name of its net_device, waited for."""
