@@ -2,6 +2,7 @@
 """One CNI call and what its daemon did meanwhile, as strace saw both."""
 
 import collections
+import contextlib
 import os
 import re
 import struct
@@ -71,10 +72,11 @@ def synchronous_fds(pid):
     """Descriptors opened with O_DSYNC: LMDB writes its meta page, once a commit, through one."""
     fds = set()
     for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8") as f:
-            flags = next(l for l in f if l.startswith("flags:")).split()[1]
-        if int(flags, 8) & os.O_DSYNC:
-            fds.add(int(fd))
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            with open(f"/proc/{pid}/fdinfo/{fd}", encoding="utf-8") as f:
+                flags = next(l for l in f if l.startswith("flags:")).split()[1]
+            if int(flags, 8) & os.O_DSYNC:
+                fds.add(int(fd))
     return fds
 
 

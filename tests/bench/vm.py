@@ -108,12 +108,11 @@ def timed(node):
 
 
 def netlink_of(calls):
-    """(protocol, type, body) of each message that was sent."""
+    """(protocol, type, body) of each message that was sent. Those of RDMA have a client's number on top."""
     for call in calls:
         if call.sends("NETLINK"):
-            protocol = "rdma" if "RDMA" in call.on else "route"
             for kind, body in strace.netlink_messages(call.data):
-                yield protocol, kind, body
+                yield "rdma" if kind >> 10 else "route", kind, body
 
 
 def vf_lists(calls):

@@ -56,7 +56,7 @@ class Node(guest.Node):
     def conf(self, rail, number):
         """Of the first PF the daemon chooses a VF."""
         keys = {"deviceID": self.vfs[rail][number].pci} if rail else {}
-        conf = lab.netconf(f"net{rail}", pool="train", rdma="auto", ready={"timeout_ms": 0}, **keys)
+        conf = lab.netconf(f"net{rail}", pool="train", rdma="required", trust="on", ready={"timeout_ms": 0}, **keys)
         return {**conf, "rail": f"rail{rail}"}
 
 
