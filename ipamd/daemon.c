@@ -322,11 +322,11 @@ static int open_parts(struct daemon *d, struct err *err)
 		r = inventory_open(d, &d->inventory, err);
 	if (r < 0)
 		return r;
-	spool_load(d->spool); /* before reconcile: a DEL that came beats a CHECK */
 	r = reconcile_start(d->reconcile, err);
-	if (r == 0)
-		r = inventory_start(d->inventory, err); /* who owns the VFs is clear by now */
-	return r;
+	if (r < 0)
+		return r;
+	spool_load(d->spool);
+	return inventory_start(d->inventory, err); /* who owns the VFs is clear by now */
 }
 
 static int open_doors(struct daemon *d, struct err *err)

@@ -61,8 +61,11 @@ void undo_ask(struct daemon *d, const char *seat_key, const char *reason, bool c
 		log_error("out of memory: %s is not undone now", seat_key);
 		return;
 	}
-	if (seat->work == SEAT_RUNNING || (seat->work == SEAT_QUEUED && (check || !seat->check)))
-		return; /* what a CHECK under way is to be followed by, check_ended() sees */
+	/* A CHECK while its ADD may still be at it is all that can be done; then comes the DEL. */
+	if (seat->work == SEAT_RUNNING ||
+	    (seat->work == SEAT_QUEUED &&
+	     (check || !seat->check || seat->rest_until_ms > clock_boot_ms())))
+		return;
 	seat->work = SEAT_QUEUED;
 	seat->check = check;
 	seat->reason = reason;

@@ -223,6 +223,52 @@ def test_spooled_del_and_a_new_add():
 # -- the dead
 
 
+def unfinished_and_spooled(node, mode, rest_ms):
+    """The daemon went in the middle of an ADD, and its DEL found none; returns the path of the spool."""
+    node.daemon()
+    with node.client() as client:
+        client.call("attachment.reserve", **node.request())
+        node.stop(signal.SIGKILL)
+    path = spool(node, "1.json", boot_time=boot_ms() + 1)
+    node.mode(mode)
+    node.start({"SPUR_REST_MS": str(rest_ms)})
+    return path
+
+
+def test_hooked_spooled_del_of_an_unfinished_add():
+    """A CHECK that ends well does not make its DEL forgotten."""
+    with Node() as node:
+        path = unfinished_and_spooled(node, "", 60000)
+        node.gone()
+        lab.wait_for(lambda: not os.listdir(path), what="the entry goes")
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "DEL"], node.calls()
+
+
+def test_hooked_spooled_del_waits_for_an_add():
+    """One that is not good yet may be under work: its DEL has patience, and then comes."""
+    with Node() as node:
+        unfinished_and_spooled(node, "drift", 2500)
+        lab.wait_for(node.calls, what="a CHECK")
+        time.sleep(1)
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"], node.calls()
+        node.gone()
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()][-1] == "DEL", node.calls()
+
+
+def test_spool_of_what_is_no_entry():
+    """Too large, and a link: set aside, beside one that is served."""
+    with Node() as node:
+        node.daemon()
+        node.attach()
+        node.stop()
+        spool(node, "0.json", text="x" * (1024 * 1024 + 1))
+        path = spool(node, "1.json")
+        os.symlink("0.json.bad", os.path.join(path, "2.json"))
+        node.start()
+        node.gone()
+        lab.wait_for(lambda: sorted(os.listdir(path)) == ["0.json.bad", "2.json.bad"], what="two are set aside")
+
+
 def test_hooked_a_namespace_that_dies():
     with Node() as node:
         node.daemon(env=ALWAYS)

@@ -253,6 +253,28 @@ def test_done_alone_is_durable_within_a_second():
         assert node.states() == {"c1": "attached"}
 
 
+def test_a_record_larger_than_an_answer():
+    """It is listed without what the network said, and does not end the list."""
+    with Node() as node:
+        node.daemon()
+        for name in "abc":
+            request = node.request(container=name)
+            request["request"]["netconf"]["x-long"] = "\\" * 22000  # 44 KB
+            with node.client() as client:
+                a = client.call("attachment.reserve", **request)
+                routes = [{"dst": f"fd00:{i}::/64", "gw": "fd00::" + "1" * 4} for i in range(32)]
+                ips = [{"address": f"fd00::{i}/64", "gateway": "fd00::1"} for i in range(16)]
+                client.send("attachment.done", notify=True, facts={"ips": ips, "routes": routes}, **generation_of(a))
+        found, after = [], 0
+        for _ in range(10):
+            page = node.rpc("attachment.list", after=after)
+            found += [a["containerID"] for a in page["attachments"]]
+            after = page["next"]
+            if not after:
+                break
+        assert found == ["a", "b", "c"], found
+
+
 def test_devices_that_must_stay():
     with Node() as node:
         node.rail("eth1")

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""VFs at the daemon: what it says of them, what it refuses, which one it chooses. sysfs is a fake tree;
+the netdevs in it are veths, so that their PFs have no list of VFs to tell: tests/vm has real ones."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import lab
+from daemon_serve import Node as Plain, generation_of, refused
+
+
+def vf_of(pf, vf):
+    return f"0000:{pf + 1:02x}:10.{vf}"
+
+
+class Node(Plain):
+    """Two PFs (0000:01:00.0, 0000:02:00.0), each on a rail of its own, without VFs yet."""
+
+    def __init__(self, pfs=2):
+        super().__init__()
+        self.sys = f"{self.dir}/sys"
+        self.pci = f"{self.sys}/bus/pci/devices"
+        os.makedirs(self.pci)
+        os.makedirs(f"{self.sys}/class/infiniband_verbs")
+        for pf in range(pfs):
+            self.rail(f"pf{pf}", mtu=9000)
+            self.function(self.pf(pf), f"pf{pf}", "mlx5_core", sriov_numvfs=0)
+
+    @staticmethod
+    def pf(pf):
+        return f"0000:{pf + 1:02x}:00.0"
+
+    def function(self, address, netdev, driver, **files):
+        where = f"{self.pci}/{address}"
+        os.makedirs(f"{where}/net/{netdev}" if netdev else where)
+        if driver:
+            os.makedirs(f"{self.sys}/drivers/{driver}", exist_ok=True)
+            os.symlink(f"{self.sys}/drivers/{driver}", f"{where}/driver")
+        for name, text in files.items():
+            with open(f"{where}/{name}", "w", encoding="ascii") as f:
+                f.write(f"{text}\n")
+        return where
+
+    def vf(self, pf, vf, netdev=True, driver="mlx5_core", rdma=True):
+        """Makes the next VF of a PF; its netdev is a veth "vPFnVF"."""
+        name = f"v{pf}n{vf}"
+        if netdev:
+            self.rail(name, mtu=9000)
+        where = self.function(vf_of(pf, vf), name if netdev else None, driver, numa_node=pf)
+        os.symlink(f"../{self.pf(pf)}", f"{where}/physfn")
+        os.symlink(f"../{vf_of(pf, vf)}", f"{self.pci}/{self.pf(pf)}/virtfn{vf}")
+        with open(f"{self.pci}/{self.pf(pf)}/sriov_numvfs", "w", encoding="ascii") as f:
+            f.write(f"{vf + 1}\n")
+        if rdma:
+            os.makedirs(f"{where}/infiniband/mlx5_{pf}{vf}")
+            verbs = f"{self.sys}/class/infiniband_verbs/uverbs{pf}{vf}"
+            os.makedirs(verbs)
+            with open(f"{verbs}/ibdev", "w", encoding="ascii") as f:
+                f.write(f"mlx5_{pf}{vf}\n")
+        return f"pci:{vf_of(pf, vf)}"
+
+    def serve(self, **settings):
+        pool = lab.pool("train", rails=2)
+        for i, rail in enumerate(pool["rails"]):
+            rail["match"] = {"pf": [f"pf{i}"]}
+        self.daemon([pool], env={"SPUR_SYSFS": self.sys}, **settings)
+
+    def devices(self):
+        return {d["device"]: d for d in self.rpc("device.list")["devices"]}
+
+    def ctl(self, *argv):
+        done = subprocess.run([lab.program("spurctl"), "--socket", self.socket, *argv], capture_output=True,
+                              text=True, check=True)
+        return done.stdout
+
+    def choose(self, client, container, rail="rail0", **more):
+        request = self.request(container=container, chooseDevice=True, rail=rail, **more)
+        return client.send("attachment.reserve", **request)
+
+
+def test_hooked_what_is_told_of_vfs():
+    with Node() as node:
+        free = node.vf(0, 0)
+        bare = node.vf(0, 1, driver=None, netdev=False, rdma=False)
+        guest = node.vf(0, 2, driver="vfio-pci", netdev=False, rdma=False)
+        away = node.vf(0, 3, netdev=False)
+        held = node.vf(1, 0)
+        node.serve(http="127.0.0.1:9471")
+        node.attach(device=held, rail="rail1")
+        devices = node.devices()
+        assert {k: d["state"] for k, d in devices.items()} == {
+            free: "free", bare: "driverless", guest: "userspace", away: "away", held: "held"}, devices
+        assert {k: v for k, v in devices[free].items() if k != "why"} == {
+            "device": free, "pf": node.pf(0), "pfNetdev": "pf0", "vf": 0, "netdev": "v0n0", "rdma": "mlx5_00",
+            "driver": "mlx5_core", "numa": 0, "rail": "rail0", "state": "free"}, devices[free]
+        assert devices[held]["owner"]["pod"] == "pod-c1" and devices[held]["rail"] == "rail1", devices[held]
+        assert json.loads(node.ctl("--json", "vfs")) == node.rpc("device.list")["devices"]
+        rows = [line.split() for line in node.ctl("vfs").splitlines()]
+        assert rows[0] == ["PF", "VF", "PCI", "NETDEV", "RDMA", "RAIL", "STATE", "OWNER", "DRIFT/WHY"], rows
+        assert rows[1][:7] == ["pf0", "0", vf_of(0, 0), "v0n0", "mlx5_00", "rail0", "free"], rows
+        assert rows[5][6:9] == ["held", "ns/pod-c1", "net1"], rows
+        page = lab.run("nsenter", f"--net={node.net.path}", "curl", "-s", "http://127.0.0.1:9471/metrics")
+        assert 'spur_vfs{rail="rail0",state="free"} 1\n' in page and "spur_vf_drift 0\n" in page, page
+
+
+def test_hooked_pages():
+    with Node() as node:
+        for i in range(8):
+            node.vf(0, i, netdev=False)
+        node.serve()
+        first = node.rpc("device.list", limit=5)
+        rest = node.rpc("device.list", limit=5, after=first["next"])
+        assert len(first["devices"]) == 5 and len(rest["devices"]) == 3 and rest["next"] == 0
+        assert [d["vf"] for d in first["devices"] + rest["devices"]] == list(range(8))
+
+
+def test_hooked_a_vf_and_its_baseline():
+    with Node() as node:
+        key = node.vf(1, 0)
+        node.serve()
+        device = node.attach(device=key)["device"]
+        assert device["name"] == "v1n0" and device["type"] == 1 and device["driver"] == "mlx5_core", device
+        assert device["numa"] == 1, device
+        assert device["rdma"] == {"name": "mlx5_10", "uverbs": "uverbs10", "count": 1}, device
+        vf = device["vf"]
+        assert vf["pf"] == node.pf(1) and vf["index"] == 0 and vf["pfNetdev"] == "pf1", vf
+        assert vf["pfMTU"] == 9000 and vf["pfIfindex"] == node.net.link("pf1")["ifindex"], vf
+
+
+def test_hooked_a_vf_of_user_space():
+    with Node() as node:
+        key = node.vf(0, 0, driver="vfio-pci", netdev=False, rdma=False)
+        other = node.vf(0, 1, driver="vfio-pci", netdev=False, rdma=False)
+        node.serve()
+        with node.client() as first, node.client() as second:
+            a = first.call("attachment.reserve", **node.request(device=key))
+            b = second.call("attachment.reserve", **node.request(device=other, container="c2"))
+        assert a["device"]["driver"] == "vfio-pci" and not a["device"].get("name"), a
+        assert a["rail"]["name"] == "rail0" and a["ips"] and b["ips"], a
+
+
+def test_hooked_refusals():
+    with Node() as node:
+        bare = node.vf(0, 0, driver=None, netdev=False)
+        away = node.vf(0, 1, netdev=False)
+        node.vf(0, 2)
+        node.serve()
+        for device, words in (
+            (bare, "has no driver bound"), (away, "its network device is not here"),
+            (f"pci:{node.pf(0)}", "it is a PF with 3 VFs"),
+            ("pci:0000:ff:1f.7", "no such function"),
+        ):
+            refused(words, lambda d=device: node.rpc("attachment.reserve", **node.request(device=d)), 102)
+        assert node.attachments() == []
+        # A PF without VFs is a NIC that is used whole.
+        assert node.attach(device=f"pci:{node.pf(1)}", rail="rail1")["device"]["name"] == "pf1"
+
+
+def test_hooked_rdma_alone():
+    """In a chain the netdev is in the pod already."""
+    with Node() as node:
+        key = node.vf(0, 0, netdev=False)
+        none = node.vf(0, 1, netdev=False, rdma=False)
+        node.serve()
+        a = node.attach(device=key, rdmaOnly=True)
+        assert a["device"]["rdma"]["name"] == "mlx5_00" and not a["device"].get("name"), a
+        refused("has no RDMA device here",
+                lambda: node.rpc("attachment.reserve", **node.request(container="c2", device=none, rdmaOnly=True)), 102)
+
+
+def test_hooked_a_vf_that_has_just_come():
+    """Whoever asks for it waits until it is read, and no longer."""
+    with Node() as node:
+        node.serve()
+        assert node.devices() == {}
+        key = node.vf(0, 0)
+        a = node.attach(device=key)
+        assert a["device"]["vf"]["pf"] == node.pf(0) and key in node.devices(), a
+        late = node.vf(0, 1)
+        os.unlink(f"{node.pci}/{node.pf(0)}/virtfn0")
+        refused("find VF index", lambda: node.rpc("attachment.reserve", **node.request(container="c2", device=late)), 102)
+
+
+# -- which VF
+
+
+def test_hooked_a_vf_is_chosen():
+    with Node() as node:
+        keys = [node.vf(0, i) for i in range(3)]
+        node.vf(1, 0)
+        node.net.ip("addr", "add", "192.0.2.1/24", "dev", "v0n0")  # in use by the node itself
+        node.serve()
+        clients = [node.client() for _ in range(4)]
+        for i, client in enumerate(clients[:3]):  # at once: one batch
+            node.choose(client, f"c{i}")
+        answers = [client.read() for client in clients[:3]]
+        chosen = sorted(a["result"]["device"]["key"] for a in answers if "result" in a)
+        assert chosen == keys[1:], answers
+        [error] = [a["error"] for a in answers if "error" in a]
+        assert error["data"]["cni"] == 11 and "rail rail0: none of its 3 VFs is free" in error["message"], error
+        [winner] = [a["result"] for a in answers if a.get("result", {}).get("device", {}).get("key") == keys[1]]
+        client = clients[[a.get("result") for a in answers].index(winner)]
+        client.call("attachment.release", **generation_of(winner), left=True, restored=True)
+        node.choose(clients[3], "c9")
+        assert clients[3].read()["result"]["device"]["key"] == keys[1], "free at once"
+        for client in clients:
+            client.close()
+
+
+def test_hooked_the_least_used_pf_is_chosen():
+    with Node() as node:
+        for pf in range(2):
+            for i in range(2):
+                node.vf(pf, i)
+        pool = lab.pool("train")
+        pool["rails"][0]["match"] = {"pf": ["pf0", "pf1"]}
+        node.daemon([pool], env={"SPUR_SYSFS": node.sys})
+        got = []
+        with node.client() as client:
+            for i in range(4):
+                node.choose(client, f"c{i}")
+                got.append(client.read()["result"]["device"]["key"])
+        assert got == [f"pci:{vf_of(pf, i)}" for i in range(2) for pf in range(2)], got
+
+
+def test_hooked_a_chosen_vf_is_served_again():
+    with Node() as node:
+        node.vf(0, 0)
+        node.vf(0, 1)
+        node.serve()
+        first = node.attach(chooseDevice=True, rail="rail0")
+        again = node.rpc("attachment.reserve", **node.request(chooseDevice=True, rail="rail0"))
+        assert again["id"] == first["id"] and again["device"]["key"] == first["device"]["key"], again
+
+
+def test_hooked_owners_after_a_restart():
+    with Node() as node:
+        key = node.vf(0, 0)
+        node.serve()
+        a = node.attach(device=key)
+        node.stop()
+        shutil.rmtree(f"{node.pci}/{vf_of(0, 0)}/net/v0n0")  # it is in the pod
+        node.start({"SPUR_SYSFS": node.sys})
+        assert node.devices()[key]["state"] == "held" and node.devices()[key]["owner"]["id"] == a["id"]
+        with node.client() as client:
+            client.call("attachment.release", **generation_of(a), left=True, restored=True)
+        lab.wait_for(lambda: node.devices()[key]["state"] == "away", 5, "it is read after the release")
+
+
+def test_hooked_no_vfs_cost_nothing():
+    """Without VFs no thread is started, and no PF is watched."""
+    with Node(pfs=0) as node:
+        node.rail("eth1")
+        node.daemon(env={"SPUR_SYSFS": node.sys})
+        a = node.attach(device="net:eth1")
+        with node.client() as client:
+            client.call("attachment.release", **generation_of(a), left=True, restored=True)
+        assert node.rpc("device.list") == {"devices": [], "next": 0}
+        threads = os.listdir(f"/proc/{node.ipamd.pid}/task")
+        assert len(threads) == 1, threads
+
+
+if __name__ == "__main__":
+    lab.need()
+    lab.main(globals())
