@@ -57,15 +57,19 @@ static int get_addresses(struct add *add, struct err *err)
 
 static int configure_device(struct add *add, struct err *err)
 {
+	const struct request *request = add->request;
+	struct ip_config net = add->facts.net;
 	struct view view;
 	int r;
 
-	if (add->request->ipam_only)
+	if (request->ipam_only)
 		return 0;
+	if (request->conf.rdma_only) /* whose GIDs are waited for; they are not ours to record */
+		result_addresses(request->conf.prev_result, request->env.ifname, request->env.netns,
+				 &net);
 	r = view_read(&add->site, &view, err);
 	if (r == 0)
-		r = plan_make(&add->request->conf, &add->record, &add->facts.net, &view, &add->plan,
-			      err);
+		r = plan_make(&request->conf, &add->record, &net, &view, &add->plan, err);
 	if (r == 0)
 		r = plan_apply(&add->plan, &add->site, &add->done, err);
 	if (r < 0)

@@ -131,8 +131,10 @@ static void plan_ready(const struct draft *draft)
 	if (draft->net->ip_count && !is_infiniband(draft))
 		step->ready.ip = draft->net->ips[0].cidr.ip;
 	step->ready.required = draft->conf->ready_required;
-	step->ready.wait_ms =
-		draft->conf->ready_required ? draft->conf->ready_ms : READY_RDMA_DEFAULT_MS;
+	/* 0 was asked for too: it does not wait. */
+	step->ready.wait_ms = draft->conf->ready_required || draft->conf->ready_ms == 0
+				      ? draft->conf->ready_ms
+				      : READY_RDMA_DEFAULT_MS;
 }
 
 static void plan_move(const struct draft *draft)

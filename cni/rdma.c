@@ -185,6 +185,11 @@ static int64_t move_deadline(const struct site *site)
 	return deadline_ms < site->deadline_ms ? deadline_ms : site->deadline_ms;
 }
 
+static const char *bus_of(const char *key)
+{
+	return strncmp(key, "aux:", 4) == 0 ? "auxiliary" : "pci";
+}
+
 int rdma_name_of(struct site *site, bool in_pod, char ret_name[SYSFS_NAME_MAX], struct err *err)
 {
 	const char *key = site->record->device.key;
@@ -193,8 +198,7 @@ int rdma_name_of(struct site *site, bool in_pod, char ret_name[SYSFS_NAME_MAX], 
 
 	if (r < 0)
 		return r;
-	return sysfs_rdma_of(sysfs, strncmp(key, "aux:", 4) == 0 ? "auxiliary" : "pci", key + 4,
-			     ret_name, &count, err);
+	return sysfs_rdma_of(sysfs, bus_of(key), key + strlen("pci:"), ret_name, &count, err);
 }
 
 int rdma_is_movable(struct site *site, bool *ret_movable, struct err *err)
@@ -255,6 +259,8 @@ int rdma_take(struct site *site, const char *name, struct err *err)
 	if (r == -EOPNOTSUPP)
 		err_details(err, "its driver cannot take it from its users; \"rdma\": \"none\" "
 				 "leaves it in the host");
+	if (r == -EEXIST) /* of all names of the node, in whatever namespace */
+		err->code = ERR_NAME;
 	if (r < 0)
 		return r;
 	site->rdma.moved = true;
@@ -296,10 +302,26 @@ static int rename_at_home(const struct site *site, const char *name, const char 
 	return run_task(site, &task, &answer, err);
 }
 
-/* In the host, under whatever name. A namespace that dies gives it back when it gets to it. */
+/* Character devices are shown in every namespace: without one there is no RDMA device anywhere. */
+static int is_anywhere(struct site *site, bool *ret_anywhere, struct err *err)
+{
+	const char *key = site->record->device.key;
+	int sysfs;
+	int r = site_sysfs(site, false, &sysfs, err);
+
+	if (r == 0)
+		*ret_anywhere = sysfs_has_uverbs(sysfs, bus_of(key), key + strlen("pci:"));
+	return r;
+}
+
+/*
+ * In the host, under whatever name; "": it is no more. A namespace that dies gives it back when it
+ * gets to it.
+ */
 static int await_home(struct site *site, char ret_name[SYSFS_NAME_MAX], struct err *err)
 {
 	const int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
+	bool anywhere = true;
 	int r;
 
 	for (;;) {
@@ -307,11 +329,15 @@ static int await_home(struct site *site, char ret_name[SYSFS_NAME_MAX], struct e
 		if (r < 0 || ret_name[0])
 			return r;
 		if (!site->pod_dead || clock_left_ms(deadline_ms) == 0)
-			return err_set(err, ENODEV, ERR_DEVICE,
-				       "find RDMA device %s: neither in the pod nor in the host",
-				       site->record->device.rdma.name);
+			break;
 		(void)poll(NULL, 0, LOOK_AGAIN_MS);
 	}
+	r = is_anywhere(site, &anywhere, err);
+	if (r < 0 || !anywhere)
+		return r;
+	return err_set(err, ENODEV, ERR_DEVICE,
+		       "find RDMA device %s: neither in the pod nor in the host",
+		       site->record->device.rdma.name);
 }
 
 int rdma_return(struct site *site, struct err *err)

@@ -189,6 +189,27 @@ json_t *result_interface(json_t *result, const char *ifname, const char *sandbox
 	return NULL;
 }
 
+void result_addresses(json_t *result, const char *ifname, const char *sandbox,
+		      struct ip_config *ret_net)
+{
+	struct ip_config *net = ret_net;
+	size_t index, i;
+	json_t *ip;
+
+	*net = (struct ip_config) { 0 };
+	if (!result_interface(result, ifname, sandbox, &index))
+		return;
+	json_array_foreach (json_object_get(result, "ips"), i, ip) {
+		const char *text = json_string_value(json_object_get(ip, "address"));
+		json_t *of = json_object_get(ip, "interface");
+
+		if (text && json_is_integer(of) && (size_t)json_integer_value(of) == index &&
+		    net->ip_count < PROTO_IPS_MAX &&
+		    cidr_parse(text, &net->ips[net->ip_count].cidr) == 0)
+			net->ip_count++;
+	}
+}
+
 int result_print(json_t *json, struct err *err)
 {
 	CLEANUP_FREE char *line = json_line(json);

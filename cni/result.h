@@ -23,5 +23,8 @@ int result_build(const struct request *request, const struct attachment *record,
 json_t *result_interface(json_t *result, const char *ifname, const char *sandbox,
 			 size_t *ret_index);
 
+/* The addresses of that interface in @result, as far as they are well formed. */
+void result_addresses(json_t *result, const char *ifname, const char *sandbox,
+		      struct ip_config *ret_net);
 /* Prints @json on stdout as one line. A reader that has gone is an error like any other. */
 int result_print(json_t *json, struct err *err);

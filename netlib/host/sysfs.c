@@ -230,6 +230,14 @@ int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[
 	return 0;
 }
 
+bool sysfs_has_uverbs(int root_fd, const char *bus, const char *name)
+{
+	char path[SYSFS_PATH], first[SYSFS_NAME_MAX];
+
+	(void)snprintf(path, sizeof(path), "bus/%s/devices/%s/infiniband_verbs", bus, name);
+	return class_entries(root_fd, path, first, sizeof(first)) > 0;
+}
+
 /* The PCI function that an auxiliary device hangs below: a component of its real path. */
 static int aux_parent(int root_fd, const char *path, struct pci_addr *ret_addr)
 {

@@ -52,6 +52,12 @@ int sysfs_aux_device(int root_fd, const char *name, struct aux_device *ret_devic
 int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[SYSFS_NAME_MAX],
 		  int *ret_count, struct err *err);
 
+/*
+ * Has this device (as above) an RDMA character device? Unlike RDMA devices, sysfs shows those in
+ * every namespace.
+ */
+bool sysfs_has_uverbs(int root_fd, const char *bus, const char *name);
+
 /* Opens the root: "/sys", or what the test hook says. The caller owns *@ret_fd. */
 int sysfs_open(int *ret_fd, struct err *err);
 
