@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include <linux/if_arp.h>
+
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "cni/site.h"
@@ -307,6 +309,147 @@ static void test_refusals(void **state)
 	}
 }
 
+struct vf_row {
+	const char *more;
+	uint16_t type;
+	bool netdev;
+	int rdma_count;
+	enum rdma_mode mode;
+	bool rdma_only;
+	const char *steps;
+};
+
+static void plan_row(const struct vf_row *row, struct plan *ret_plan, char *buf, size_t size)
+{
+	const struct view view = { .rdma_mode = row->mode };
+	const struct ip_config none = { 0 };
+	struct attachment record = record_new(NULL);
+	struct args args = { 0 };
+	CLEANUP_JSON json_t *json = NULL;
+	struct netconf conf;
+	struct err err = { 0 };
+	char text[512];
+
+	record.device.type = row->type;
+	record.device.up = false;
+	record.device.mac.len = row->type == ARPHRD_INFINIBAND ? MAC_MAX : 6;
+	record.device.vf = (struct vf_baseline) { .is_vf = true, .index = 3, .pf_netdev = "pf" };
+	record.device.vf.state.min_rate = 11;
+	record.device.vf.state.max_rate = 22;
+	record.device.vf.state.port_guid = 0x0200000000000001;
+	record.device.rdma.count = row->rdma_count;
+	if (row->rdma_count)
+		(void)snprintf(record.device.rdma.name, sizeof(record.device.rdma.name), "mlx5_3");
+	if (!row->netdev)
+		record.device.name[0] = '\0';
+	(void)snprintf(text, sizeof(text),
+		       "{\"cniVersion\":\"1.0.0\",\"name\":\"a\",\"deviceID\":\"0000:1a:00.1\"%s}",
+		       row->more);
+	assert_int_equal(json_parse(text, strlen(text), &json, &err), 0);
+	if (netconf_read(json, &args, false, &conf, &err) < 0)
+		fail_msg("%s: %s", text, err.msg);
+	conf.rdma_only = row->rdma_only;
+	if (plan_make(&conf, &record, &none, &view, ret_plan, &err) < 0)
+		fail_msg("%s: refused: %s", row->more, err.msg);
+	plan_text(ret_plan, &record, buf, size);
+}
+
+#define MOVE "move eth5 into the pod as net1\n"
+#define UP                                   \
+	"set ipv6 accept_dad of net1 to 0\n" \
+	"bring up net1\nwait for the carrier of net1\n"
+#define RDMA    "move RDMA device mlx5_3 into the pod\n"
+#define READY   "wait for RDMA device mlx5_3\n"
+#define GUID(n) ",\"guid\":\"02:00:00:00:00:00:00:0" #n "\""
+
+static void test_vf_and_rdma(void **state)
+{
+	static const struct vf_row rows[] = {
+		{ ",\"vlan\":5,\"max_tx_rate\":9,\"spoofchk\":\"on\",\"trust\":\"on\","
+		  "\"link_state\":\"auto\"",
+		  ARPHRD_ETHER, true, 0, RDMA_ABSENT, false,
+		  "set vlan of VF 3 of pf\nset max_tx_rate of VF 3 of pf\n"
+		  "set spoofchk of VF 3 of pf\nset trust of VF 3 of pf\n"
+		  "set link_state of VF 3 of pf\n" MOVE UP },
+		{ ",\"mac\":\"02:00:00:00:00:01\"", ARPHRD_ETHER, true, 0, RDMA_ABSENT, false,
+		  "set address 02:00:00:00:00:01 of VF 3 of pf\n" MOVE UP },
+		{ ",\"vlan\":5", ARPHRD_ETHER, false, 0, RDMA_ABSENT, false,
+		  "set vlan of VF 3 of pf\n" },
+		{ "", ARPHRD_ETHER, true, 1, RDMA_EXCLUSIVE, false, MOVE RDMA UP READY },
+		{ "", ARPHRD_ETHER, true, 1, RDMA_SHARED, false, MOVE UP READY },
+		{ ",\"rdma\":\"none\"", ARPHRD_ETHER, true, 2, RDMA_EXCLUSIVE, false, MOVE UP },
+		{ "", ARPHRD_INFINIBAND, true, 1, RDMA_EXCLUSIVE, false,
+		  RDMA "find the network device of pci:0000:1a:00.1 again\n" MOVE UP READY },
+		{ GUID(1), ARPHRD_INFINIBAND, true, 0, RDMA_ABSENT, false, MOVE UP },
+		{ GUID(2), ARPHRD_INFINIBAND, true, 0, RDMA_ABSENT, false,
+		  "bind GUID 02:00:00:00:00:00:00:02 to pci:0000:1a:00.1\nfind the network device "
+		  "of pci:0000:1a:00.1 again\n" MOVE UP },
+		{ "", ARPHRD_ETHER, false, 1, RDMA_EXCLUSIVE, true, RDMA READY },
+	};
+	char text[4096];
+	struct plan plan;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		plan_row(&rows[i], &plan, text, sizeof(text));
+		assert_string_equal(text, rows[i].steps);
+	}
+}
+
+/* The kernel takes both rates at once: the one that nobody asked for is the baseline's. */
+static void test_rates(void **state)
+{
+	static const struct {
+		const char *more;
+		uint32_t min, max;
+	} rows[] = {
+		{ ",\"min_tx_rate\":5", 5, 22 },
+		{ ",\"max_tx_rate\":50", 11, 50 },
+		{ ",\"min_tx_rate\":5,\"max_tx_rate\":50", 5, 50 },
+	};
+	char text[4096];
+	struct plan plan;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct vf_row row = { .more = rows[i].more, .type = ARPHRD_ETHER };
+
+		plan_row(&row, &plan, text, sizeof(text));
+		assert_int_equal(plan.steps[0].vf.attr, VF_RATE);
+		assert_int_equal(plan.steps[0].vf.state.min_rate, rows[i].min);
+		assert_int_equal(plan.steps[0].vf.state.max_rate, rows[i].max);
+	}
+}
+
+/* ready.timeout_ms: absent, given, and 0, which does not wait. */
+static void test_ready(void **state)
+{
+	static const struct {
+		const char *more;
+		int64_t wait_ms;
+		bool required;
+	} rows[] = {
+		{ "", READY_RDMA_DEFAULT_MS, false },
+		{ ",\"ready\":{\"timeout_ms\":700}", 700, true },
+		{ ",\"ready\":{\"timeout_ms\":0}", 0, false },
+	};
+	char text[4096];
+	struct plan plan;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct vf_row row = { rows[i].more, ARPHRD_ETHER, true, 1,
+					    RDMA_SHARED,  false,        "" };
+		const struct step *last;
+
+		plan_row(&row, &plan, text, sizeof(text));
+		last = &plan.steps[plan.count - 1];
+		assert_int_equal(last->kind, STEP_READY);
+		assert_int_equal(last->ready.wait_ms, rows[i].wait_ms);
+		assert_int_equal(last->ready.required, rows[i].required);
+	}
+}
+
 /* The fullest plan there can be fits. */
 static void test_fullest(void **state)
 {
@@ -362,7 +505,8 @@ int main(void)
 		cmocka_unit_test(test_routing),        cmocka_unit_test(test_routing_once),
 		cmocka_unit_test(test_devinfo),        cmocka_unit_test(test_move),
 		cmocka_unit_test(test_refusals),       cmocka_unit_test(test_fullest),
-		cmocka_unit_test(test_table_of_steps),
+		cmocka_unit_test(test_table_of_steps), cmocka_unit_test(test_vf_and_rdma),
+		cmocka_unit_test(test_rates),          cmocka_unit_test(test_ready),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
