@@ -291,14 +291,15 @@ def test_drift():
         node.daemon(pools=node.pools, http="127.0.0.1:9469")
         node.settled()
         pod, conf, _ = node.attach("a", vf, **PLAIN, vlan=7)
-        vf.pf.knob("vlan", late_ms=60000)  # it will say yes, and do nothing
+        vf.pf.knob("vlan", late_ms=4000)  # it says yes, and does nothing for long
         node.delete(pod, conf)
         vf.pf.knobs_off()
         wait_for(lambda: node.device(vf).get("drift"), 10, "drift is seen")
         assert "vlan" in node.device(vf)["drift"], node.device(vf)
         assert "vlan is 7" in node.ctl("vfs"), node.ctl("vfs")
         wait_for(lambda: "spur_vf_drift 1\n" in metrics(), 20, "the metrics page is made anew")
-        run("ip", "link", "set", vf.pf.netdev(), "vf", str(vf.index), "vlan", "0")
+        wait_for(lambda: scene.vf_facts(node.info(vf))["vlan"] == 0, 10, "the PF has done it")
+        run("ip", "link", "set", vf.pf.netdev(), "vf", str(vf.index), "vlan", "0")  # an event
         node.settles()
         assert "vlan is" not in node.ctl("vfs") and scene.ctl_vfs(node), node.ctl("vfs")
 
