@@ -445,10 +445,14 @@ static bool is_gone(struct site *site)
 /* Out of the pod; then itself again; then what its PF was told of it. */
 static int return_netdev(struct site *site, struct err *err)
 {
+	struct link_info link;
 	int r = leave_pod(site, err);
 
+	if (r == 0 && site->pod_dead) /* a driver is bound again only to what is here */
+		r = await_in_host(site, &link, err);
 	if (r < 0)
 		return r;
+	r = 0;
 	if (site->pod || site->pod_dead)
 		r = vf_release(site, err);
 	if (r == 0)
@@ -459,11 +463,11 @@ static int return_netdev(struct site *site, struct err *err)
 }
 
 /* User space had it, or it was not ours to move. */
-static int return_function(struct site *site, struct err *err)
+static int return_function(struct site *site, bool rdma_left, struct err *err)
 {
 	int r;
 
-	site->outcome.left = true;
+	site->outcome.left = rdma_left;
 	r = vf_release(site, err);
 	return r < 0 ? r : vf_give_back(site, err);
 }
@@ -487,7 +491,7 @@ int device_return(struct site *site, struct err *err)
 	rdma = rdma_return(site, err);
 	/* Whatever became of that, the netdev is to leave the pod. */
 	r = was->name[0] ? return_netdev(site, rdma < 0 ? &later : err)
-			 : return_function(site, rdma < 0 ? &later : err);
+			 : return_function(site, rdma == 0, rdma < 0 ? &later : err);
 	if (rdma < 0)
 		r = rdma;
 	else if (r == 0) /* by now: binding a GUID makes it anew */

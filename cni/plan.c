@@ -101,6 +101,10 @@ static void plan_host(const struct draft *draft)
 {
 	const struct baseline *was = &draft->record->device;
 
+	for (size_t i = 0; i < was->altname_count; i++) {
+		if (strcmp(was->altnames[i], draft->record->ifname) == 0)
+			add(draft, STEP_ALTNAME)->altname = was->altnames[i];
+	}
 	if (binds_guid(draft))
 		add(draft, STEP_GUID)->guid = draft->conf->guid;
 	add_vf(draft, VF_VLAN);
@@ -109,10 +113,6 @@ static void plan_host(const struct draft *draft)
 	add_vf(draft, VF_SPOOFCHK);
 	add_vf(draft, VF_TRUST);
 	add_vf(draft, VF_LINK_STATE);
-	for (size_t i = 0; i < was->altname_count; i++) {
-		if (strcmp(was->altnames[i], draft->record->ifname) == 0)
-			add(draft, STEP_ALTNAME)->altname = was->altnames[i];
-	}
 }
 
 static void plan_rdma(const struct draft *draft)

@@ -229,14 +229,19 @@ static int compare_uverbs(const struct site *site, struct err *err)
 	return -EAGAIN;
 }
 
-static int run_task(const struct site *site, struct task *task, struct answer *ret_answer,
+static int run_task(struct site *site, struct task *task, struct answer *ret_answer,
 		    struct err *err)
 {
 	char dir[256];
+	int r;
 
+	if (site->rdma.hangs)
+		return err_set(err, ETIMEDOUT, ERR_AGAIN, "an earlier move still hangs");
 	lock_dir_of(site, dir, sizeof(dir));
 	task->lock_dir = dir;
-	return run(task, ret_answer, err);
+	r = run(task, ret_answer, err);
+	site->rdma.hangs = r == -ETIMEDOUT;
+	return r;
 }
 
 int rdma_take(struct site *site, const char *name, struct err *err)
@@ -269,7 +274,7 @@ int rdma_take(struct site *site, const char *name, struct err *err)
 	return compare_uverbs(site, err);
 }
 
-static int move_home(const struct site *site, const char *name, struct err *err)
+static int move_home(struct site *site, const char *name, struct err *err)
 {
 	struct task task = {
 		.from_fd = site->pod_fd,
@@ -287,7 +292,7 @@ static int move_home(const struct site *site, const char *name, struct err *err)
 	return r;
 }
 
-static int rename_at_home(const struct site *site, const char *name, const char *new_name,
+static int rename_at_home(struct site *site, const char *name, const char *new_name,
 			  struct err *err)
 {
 	struct task task = {
@@ -335,9 +340,10 @@ static int await_home(struct site *site, char ret_name[SYSFS_NAME_MAX], struct e
 	r = is_anywhere(site, &anywhere, err);
 	if (r < 0 || !anywhere)
 		return r;
-	return err_set(err, ENODEV, ERR_DEVICE,
-		       "find RDMA device %s: neither in the pod nor in the host",
-		       site->record->device.rdma.name);
+	return err_set(
+		err, ENODEV, ERR_DEVICE, "find RDMA device %s: %s", site->record->device.rdma.name,
+		site->pod || site->pod_dead ? "neither in the pod nor in the host"
+					    : "the pod's namespace lives, but no path leads to it");
 }
 
 int rdma_return(struct site *site, struct err *err)
@@ -352,14 +358,18 @@ int rdma_return(struct site *site, struct err *err)
 		r = rdma_name_of(site, true, name, err);
 	if (r == 0 && name[0])
 		return move_home(site, name, err);
-	return r < 0 ? r : await_home(site, name, err);
+	if (r == 0)
+		r = await_home(site, name, err);
+	/* A move that was given up may still be under way: behind it, the device is here, or not.
+	 */
+	return r < 0 || !name[0] ? r : rename_at_home(site, name, name, err);
 }
 
 /*
  * Devices that are made anew at the same time may get each other's names: each lets go of its own,
  * so that the other can have it. What is still taken then stays so.
  */
-static int swap_names(const struct site *site, const char *name, struct err *err)
+static int swap_names(struct site *site, const char *name, struct err *err)
 {
 	const char *wanted = site->record->device.rdma.name;
 	const int64_t deadline_ms = clock_boot_ms() + SWAP_MS;

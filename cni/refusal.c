@@ -80,10 +80,18 @@ static int refuse_vf(const struct wishes *w, struct err *err)
 	const bool user_space = !device->name[0] && !w->conf->rdma_only;
 
 	for (int attr = 0; attr < VF_ATTRS && !device->vf.is_vf; attr++) {
+		const bool minimum = attr == VF_RATE && !w->conf->max_rate_asked;
+
 		if (w->conf->vf.known & VF_BIT(attr))
 			return err_set(err, EINVAL, ERR_VALUE, "key \"%s\": %s is no VF",
-				       vf_attr_name((enum vf_attr)attr), device_name(w->record));
+				       minimum ? "min_tx_rate" : vf_attr_name((enum vf_attr)attr),
+				       device_name(w->record));
 	}
+	if (user_space && (w->conf->mtu || w->conf->routing.asked))
+		return err_set(err, EINVAL, ERR_VALUE,
+			       "key \"%s\": %s has no network device, user space drives it (%s)",
+			       w->conf->mtu ? "mtu" : "routing", device_name(w->record),
+			       device->driver);
 	if (w->conf->vfio && !user_space)
 		return err_set(err, EINVAL, ERR_VALUE,
 			       "key \"vfioPciMode\": true: %s has the driver %s, which is not one "

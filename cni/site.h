@@ -42,6 +42,7 @@ struct site {
 	struct {
 		char name[SYSFS_NAME_MAX]; /* "": none that the pod may use */
 		bool moved;
+		bool hangs; /* a move was given up: no other is tried in this call */
 		char uverbs[SYSFS_NAME_MAX]; /* after the move */
 		int gid_index;               /* -1: none */
 	} rdma;

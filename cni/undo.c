@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cni/apply.h"
 #include "cni/delegate.h"
+#include "cni/device.h"
 
 int ipam_delegate(const struct netconf *conf, const struct request_env *env, const char *command,
 		  json_t *prev_result, int host_fd, int64_t deadline_ms, json_t **ret_answer,
@@ -70,6 +71,9 @@ int undo_add(const struct undo *how, const struct recorded *recorded, struct sit
 		site->outcome = (struct outcome) { true, true };
 	else
 		r = plan_revert(plan, count, site, &trouble);
+	/* Had none of the steps to do with the device, it is where it was: that is to be told. */
+	if (count > 0 && r == 0)
+		r = device_return(site, &trouble);
 	if (r < 0) {
 		/* Something is left in the pod, or the device is: the record has to stay whole. */
 		if (site->outcome.restored)

@@ -138,8 +138,8 @@ static void test_host_steps(void **state)
 	(void)state;
 	add_ip(&net, "10.0.0.5/24", NULL);
 	expect_plan(",\"mac\":\"02:00:00:00:00:01\"", "net1", &net,
-		    "take down eth5\nset address 02:00:00:00:00:01 of eth5\n"
-		    "delete altname net1 of eth5\n" V4_BEGIN);
+		    "delete altname net1 of eth5\n"
+		    "take down eth5\nset address 02:00:00:00:00:01 of eth5\n" V4_BEGIN);
 	/* it has this address already; its altname is another */
 	expect_plan(",\"mac\":\"02:00:00:00:00:05\"", "enp5", &net, V4_BEGIN);
 }
