@@ -97,7 +97,7 @@ static int read_vf(int index, const struct pci_addr *addr, void *arg)
 static void read_pf_link(struct scanner *scanner, struct scan_pf *pf)
 {
 	struct pci_function function;
-	struct link_info link;
+	struct link_info link = { 0 };
 	struct err err;
 	int r;
 

@@ -209,14 +209,12 @@ static void print_line(const char *head, const char *text)
 		printf("%-12s %s\n", head, text);
 }
 
-static void print_device(const struct attachment *a)
+static void print_netdev(const struct baseline *device)
 {
-	const struct baseline *device = &a->device;
 	char mac[MAC_TEXT];
 
-	if (!device->key[0])
+	if (!device->name[0])
 		return;
-	printf("%-12s %s\n", "device", device->key);
 	printf("%-12s %s, %s%smtu %lld, %s", "  as it was", device->name, device->kind,
 	       device->kind[0] ? ", " : "", (long long)device->mtu, device->up ? "up" : "down");
 	if (device->mac.len)
@@ -224,7 +222,48 @@ static void print_device(const struct attachment *a)
 	for (size_t i = 0; i < device->altname_count; i++)
 		printf(", altname %s", device->altnames[i]);
 	printf("\n");
+}
+
+static void print_device(const struct attachment *a)
+{
+	const struct baseline *device = &a->device;
+	const struct vf_baseline *vf = &device->vf;
+	char pf[PCI_TEXT + 4];
+
+	if (!device->key[0])
+		return;
+	printf("%-12s %s\n", "device", device->key);
+	print_netdev(device);
 	print_line("  parent", device->parent);
+	print_line("  driver", device->driver);
+	if (vf->is_vf)
+		printf("%-12s %d of %s%s%s\n", "  VF", vf->index, pci_format(&vf->pf, pf),
+		       vf->pf_netdev[0] ? ", " : "", vf->pf_netdev);
+}
+
+/* As it is in the pod; before `done` has told, as it was in the host. */
+static void print_rdma(const struct attachment *a)
+{
+	bool told = a->facts.rdma.name[0];
+	const char *name = told ? a->facts.rdma.name : a->device.rdma.name;
+	const char *uverbs = told ? a->facts.rdma.uverbs : a->device.rdma.uverbs;
+
+	if (!name[0])
+		return;
+	printf("%-12s %s%s%s", "RDMA device", name, uverbs[0] ? ", " : "", uverbs);
+	if (told && a->facts.rdma.gid_index >= 0)
+		printf(", GID index %d", a->facts.rdma.gid_index);
+	printf("%s\n", told && a->facts.rdma.moved ? ", in the pod alone" : "");
+}
+
+static void print_infiniband(const struct attachment *a)
+{
+	char guid[GUID_TEXT], pkey[PKEY_TEXT];
+
+	if (a->guid)
+		print_line("GUID", guid_format(a->guid, guid));
+	if (a->pkey)
+		print_line("P_Key", pkey_format(a->pkey, pkey));
 }
 
 static void print_undo(json_t *record)
@@ -276,6 +315,8 @@ int record_print(json_t *record, json_t *events, struct err *err)
 	(void)snprintf(text, sizeof(text), "%s%s%s", a.pool, a.pool[0] ? "/" : "", a.rail.name);
 	print_line("pool/rail", text);
 	print_device(&a);
+	print_rdma(&a);
+	print_infiniband(&a);
 	print_line("netns", a.netns.path);
 	printf("%-12s cookie %llu, nsid %d\n", "", (unsigned long long)a.netns.cookie,
 	       (int)a.netns.nsid);

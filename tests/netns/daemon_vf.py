@@ -141,6 +141,20 @@ def test_hooked_a_vf_of_user_space():
         assert a["rail"]["name"] == "rail0" and a["ips"] and b["ips"], a
 
 
+def test_hooked_what_is_shown_of_an_attachment():
+    with Node() as node:
+        key = node.vf(0, 0)
+        node.serve()
+        with node.client() as client:
+            a = client.call("attachment.reserve", **node.request(device=key, pkey="0x8001"))
+            rdma = {"name": "mlx5_0", "uverbs": "uverbs00", "moved": True, "gidIndex": 3}
+            client.send("attachment.done", notify=True, facts={"rdma": rdma}, **generation_of(a))
+        shown = node.ctl("show", key).splitlines()
+        for line in ("  driver     mlx5_core", f"  VF         0 of {node.pf(0)}, pf0", "P_Key        0x8001",
+                     "RDMA device  mlx5_0, uverbs00, GID index 3, in the pod alone"):
+            assert line in shown, (line, shown)
+
+
 def test_hooked_refusals():
     with Node() as node:
         bare = node.vf(0, 0, driver=None, netdev=False)
