@@ -204,6 +204,9 @@ def test_hooked_both_killed_at_each_step_of_add():
             call.kill()
             case.finish(call)
             case.start(env={"SPUR_REST_MS": "0", "SPUR_YOUNG_MS": "0"})
+            wait_for(lambda: all(a["state"] == "attached" for a in case.attachments()),
+                     scene.SETTLE_SECONDS, "the record goes, or is found to be whole")
+            case.delete(case.ctr, case.request)
             case.cleans_up()
         case.finish(call)
         case.delete(case.ctr, case.request)
