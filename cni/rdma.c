@@ -229,17 +229,18 @@ static int compare_uverbs(const struct site *site, struct err *err)
 	return -EAGAIN;
 }
 
-static int run_task(struct site *site, struct task *task, struct answer *ret_answer,
+static int run_task(struct site *site, const struct task *asked, struct answer *ret_answer,
 		    struct err *err)
 {
 	char dir[256];
+	struct task task = *asked;
 	int r;
 
 	if (site->rdma.hangs)
 		return err_set(err, ETIMEDOUT, ERR_AGAIN, "an earlier move still hangs");
 	lock_dir_of(site, dir, sizeof(dir));
-	task->lock_dir = dir;
-	r = run(task, ret_answer, err);
+	task.lock_dir = dir;
+	r = run(&task, ret_answer, err);
 	site->rdma.hangs = r == -ETIMEDOUT;
 	return r;
 }
@@ -247,7 +248,7 @@ static int run_task(struct site *site, struct task *task, struct answer *ret_ans
 int rdma_take(struct site *site, const char *name, struct err *err)
 {
 	char now[SYSFS_NAME_MAX];
-	struct task task = {
+	const struct task task = {
 		.from_fd = site->host_fd,
 		.to_fd = site->pod_fd,
 		.name = now,
@@ -276,7 +277,7 @@ int rdma_take(struct site *site, const char *name, struct err *err)
 
 static int move_home(struct site *site, const char *name, struct err *err)
 {
-	struct task task = {
+	const struct task task = {
 		.from_fd = site->pod_fd,
 		.to_fd = site->host_fd,
 		.name = name,
@@ -295,7 +296,7 @@ static int move_home(struct site *site, const char *name, struct err *err)
 static int rename_at_home(struct site *site, const char *name, const char *new_name,
 			  struct err *err)
 {
-	struct task task = {
+	const struct task task = {
 		.from_fd = site->host_fd,
 		.to_fd = -1,
 		.name = name,
@@ -400,7 +401,7 @@ static int swap_names(struct site *site, const char *name, struct err *err)
 int rdma_restore_name(struct site *site, struct err *err)
 {
 	const char *wanted = site->record->device.rdma.name;
-	char name[SYSFS_NAME_MAX];
+	char name[SYSFS_NAME_MAX] = "";
 	bool movable;
 	int r = rdma_is_movable(site, &movable, err);
 

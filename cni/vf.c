@@ -175,8 +175,8 @@ static bool anything_asked(const struct site *site)
 int vf_release(struct site *site, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
-	struct pci_function function;
-	struct link_info pf;
+	struct pci_function function = { 0 };
+	struct link_info pf = { 0 };
 	int sysfs;
 	int r;
 
@@ -200,8 +200,8 @@ int vf_give_back(struct site *site, struct err *err)
 					      VF_TRUST, VF_RATE,     VF_LINK_STATE };
 	const struct vf_baseline *vf = &site->record->device.vf;
 	const struct vf_state state = baseline_of(vf);
-	struct pci_function function;
-	struct link_info pf;
+	struct pci_function function = { 0 };
+	struct link_info pf = { 0 };
 	struct err later;
 	int r, failed = 0;
 

@@ -48,7 +48,8 @@ static inline void request_begin(struct request *req, uint16_t type, uint16_t fl
 	req->header.nlmsg_type = type;
 	req->header.nlmsg_flags = NLM_F_REQUEST | flags;
 	req->header.nlmsg_len = NLMSG_LENGTH(len);
-	memcpy(req->body, family, len);
+	if (len)
+		memcpy(req->body, family, len);
 }
 
 static inline struct rtattr *request_put(struct request *req, uint16_t type, const void *data,
