@@ -188,6 +188,40 @@ static int wait_for_reading(struct daemon *d, struct request *q, const char *dev
 	return err_set(err, ENODEV, ERR_AGAIN, "reserve %s: the VF could not be read", device_key);
 }
 
+/* A VF has two names: its PCI address and its netdev's. One of them is in @device->key. */
+static const char *other_key(const struct baseline *device, char buf[PROTO_DEVICE_MAX])
+{
+	const char *address = strchr(device->parent, '/');
+
+	if (strncmp(device->key, "pci:", 4) == 0 && device->name[0])
+		(void)snprintf(buf, PROTO_DEVICE_MAX, "net:%s", device->name);
+	else if (strncmp(device->key, "net:", 4) == 0 && strncmp(device->parent, "pci/", 4) == 0)
+		(void)snprintf(buf, PROTO_DEVICE_MAX, "pci:%s", address + 1);
+	else
+		return NULL;
+	return buf;
+}
+
+/* No two records may have one device under two names. */
+static int refuse_by_other_key(struct daemon *d, const struct baseline *device, struct err *err)
+{
+	char key[PROTO_DEVICE_MAX], name[TURN_NAME_MAX];
+	struct attachment owner;
+	int r;
+
+	if (!other_key(device, key))
+		return 0;
+	r = ledger_find_device(d->ledger, key, &owner, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (strcmp(owner.device.parent, device->parent) == 0) /* else it had the name before */
+		r = err_set(err, EBUSY, ERR_AGAIN,
+			    "reserve %s: the device belongs to %s, which has it as %s", device->key,
+			    turn_name(&owner, name), key);
+	attachment_free(&owner);
+	return r;
+}
+
 /* The device as it is now; METHOD_WAITS for whoever is at it. */
 static int observe(struct daemon *d, struct request *q, const struct reserve_request *request,
 		   const char *device_key, struct baseline *ret_device, struct err *err)
@@ -206,10 +240,10 @@ static int observe(struct daemon *d, struct request *q, const struct reserve_req
 	if (r < 0)
 		return r;
 	holder = holder_of_link(d, q, ret_device->ifindex);
-	if (!holder)
-		return 0;
-	baseline_free(ret_device);
-	return wait_for(q, holder->key);
+	r = holder ? wait_for(q, holder->key) : refuse_by_other_key(d, ret_device, err);
+	if (r != 0)
+		baseline_free(ret_device);
+	return r;
 }
 
 /* A search for a VF that nobody has. */

@@ -16,6 +16,8 @@ import lab
 import scene
 from guest import run, wait_for
 
+import daemon_serve
+
 LONG = "--long" in sys.argv
 sys.argv[1:] = [word for word in sys.argv[1:] if word != "--long"]
 ROUNDS = 200 if LONG else 20
@@ -286,6 +288,32 @@ def test_no_vf_list_is_asked_for():
             node.settles()
         assert vf.pf.calls()["get_config"] > 0, "the daemon looks afterwards"
     assert set(least.values()) == {0}, least
+
+
+def asks(node, container, device):
+    env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": container, "CNI_IFNAME": "net1", "CNI_NETNS": "/nowhere"}
+    conf = {"cniVersion": "1.0.0", "name": "net", "type": "spur", "socket": node.socket}
+    return {"network": "net", "containerID": container, "ifname": "net1",
+            "pod": {"namespace": "ns", "name": container, "uid": ""},
+            "netns": {"path": "/nowhere", "cookie": 7, "nsid": -1},
+            "request": {"program": "spur", "env": env, "netconf": conf},
+            "pool": "train", "device": device, "deadline": daemon_serve.boot_ms() + 10000}
+
+
+def test_one_owner_under_two_names():
+    """A VF by its address and by its netdev is one device: a record that came home dirty keeps it."""
+    with scene.Scene(scene.igb(1, roce=False)) as node:
+        vf, client = node.vfs[0], daemon_serve.Client(node)
+        name = vf.netdev()
+        first = client.call("attachment.reserve", **asks(node, "c1", f"pci:{vf.pci}"))
+        client.send("attachment.done", notify=True, facts={}, **daemon_serve.generation_of(first))
+        client.call("attachment.release", left=True, restored=False, **daemon_serve.generation_of(first))
+        client.send("attachment.reserve", **asks(node, "c2", f"net:{name}"))
+        answer = client.read()
+        assert answer.get("error", {}).get("data", {}).get("cni") == 11, answer
+        assert vf.pci in answer["error"]["message"], answer
+        client.close()
+        node.settles()
 
 
 def test_drift():
