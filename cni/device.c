@@ -442,60 +442,79 @@ static bool is_gone(struct site *site)
 	       rdma_name_of(site, false, name, &ignored) == -ENODEV;
 }
 
-/* Out of the pod; then itself again; then what its PF was told of it. */
-static int return_netdev(struct site *site, struct err *err)
+/*
+ * Out of the pod; then itself again; then what its PF was told of it, but not while the pod still
+ * has the RDMA device.
+ */
+static int return_netdev(struct site *site, bool rdma_home, struct err *err)
 {
 	struct link_info link;
-	int r = leave_pod(site, err);
+	struct err later;
+	int released = 0, r = leave_pod(site, err);
 
-	if (r == 0 && site->pod_dead) /* a driver is bound again only to what is here */
-		r = await_in_host(site, &link, err);
 	if (r < 0)
 		return r;
-	r = 0;
-	if (site->pod || site->pod_dead)
-		r = vf_release(site, err);
-	if (r == 0)
-		r = settle_in_host(site, err);
+	site->outcome.left = site->pod || site->pod_dead;
+	if (site->pod_dead) /* a driver is bound again only to what is here */
+		(void)await_in_host(site, &link, &later);
+	if (site->outcome.left && rdma_home)
+		released = vf_release(site, err);
+	r = settle_in_host(site, released < 0 ? &later : err);
+	if (released < 0)
+		return released;
 	if (r == 0)
 		return judge_absence(site, err);
-	return r < 0 ? r : vf_give_back(site, err);
+	return r < 0 || !rdma_home ? r : vf_give_back(site, err);
 }
 
 /* User space had it, or it was not ours to move. */
-static int return_function(struct site *site, bool rdma_left, struct err *err)
+static int return_function(struct site *site, bool rdma_home, struct err *err)
 {
-	int r;
+	int r = rdma_home ? vf_release(site, err) : 0;
 
-	site->outcome.left = rdma_left;
-	r = vf_release(site, err);
-	return r < 0 ? r : vf_give_back(site, err);
+	site->outcome.left = rdma_home;
+	return r < 0 || !rdma_home ? r : vf_give_back(site, err);
 }
 
-int device_return(struct site *site, struct err *err)
+static int return_all(struct site *site, struct err *err)
 {
-	const struct baseline *was = &site->record->device;
+	const bool has_netdev = site->record->device.name[0];
 	struct err later;
-	int rdma, r;
+	int rdma, r = 0;
 
-	if (site->outcome.restored)
-		return 0;
-	site->outcome = (struct outcome) { false, false };
-	if (!was->key[0] || is_gone(site)) {
-		site->outcome = (struct outcome) { true, true };
-		return 0;
-	}
-	r = was->name[0] ? look_behind_nsid(site, err) : 0;
+	if (has_netdev)
+		r = look_behind_nsid(site, err);
 	if (r < 0)
 		return r;
 	rdma = rdma_return(site, err);
 	/* Whatever became of that, the netdev is to leave the pod. */
-	r = was->name[0] ? return_netdev(site, rdma < 0 ? &later : err)
-			 : return_function(site, rdma == 0, rdma < 0 ? &later : err);
+	r = has_netdev ? return_netdev(site, rdma == 0, rdma < 0 ? &later : err)
+		       : return_function(site, rdma == 0, rdma < 0 ? &later : err);
 	if (rdma < 0)
-		r = rdma;
-	else if (r == 0) /* by now: binding a GUID makes it anew */
-		r = rdma_restore_name(site, err);
-	site->outcome.restored = r == 0;
-	return r;
+		return rdma;
+	/* By now: binding a GUID makes it anew. */
+	return r < 0 ? r : rdma_restore_name(site, err);
+}
+
+int device_return(struct site *site, struct err *err)
+{
+	int r;
+
+	if (site->outcome.restored)
+		return 0;
+	if (site->return_tried) { /* by another step: each waits as long as it has a right to */
+		*err = site->why_not_returned;
+		return -err->errnum;
+	}
+	site->return_tried = true;
+	site->outcome = (struct outcome) { false, false };
+	if (!site->record->device.key[0] || is_gone(site)) {
+		site->outcome = (struct outcome) { true, true };
+		return 0;
+	}
+	r = return_all(site, err);
+	site->outcome.restored = r >= 0;
+	if (r < 0)
+		site->why_not_returned = *err;
+	return r < 0 ? r : 0;
 }

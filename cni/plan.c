@@ -46,7 +46,8 @@ static bool has_netdev(const struct draft *draft)
 
 static bool is_infiniband(const struct draft *draft)
 {
-	return draft->record->device.type == ARPHRD_INFINIBAND;
+	return draft->record->device.type == ARPHRD_INFINIBAND ||
+	       (draft->view && draft->view->infiniband);
 }
 
 static bool has_rdma(const struct draft *draft)

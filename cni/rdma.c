@@ -234,14 +234,16 @@ static int run_task(struct site *site, const struct task *asked, struct answer *
 {
 	char dir[256];
 	struct task task = *asked;
+	bool patient; /* else it may only have waited for its turn */
 	int r;
 
 	if (site->rdma.hangs)
 		return err_set(err, ETIMEDOUT, ERR_AGAIN, "an earlier move still hangs");
 	lock_dir_of(site, dir, sizeof(dir));
 	task.lock_dir = dir;
+	patient = clock_left_ms(task.deadline_ms) >= RDMA_MOVE_MS / 2;
 	r = run(&task, ret_answer, err);
-	site->rdma.hangs = r == -ETIMEDOUT;
+	site->rdma.hangs = r == -ETIMEDOUT && patient;
 	return r;
 }
 
@@ -315,7 +317,8 @@ static int is_anywhere(struct site *site, bool *ret_anywhere, struct err *err)
 	int sysfs;
 	int r = site_sysfs(site, false, &sysfs, err);
 
-	if (r == 0)
+	*ret_anywhere = true;
+	if (r == 0 && site->record->device.rdma.uverbs[0]) /* else it never had one */
 		*ret_anywhere = sysfs_has_uverbs(sysfs, bus_of(key), key + strlen("pci:"));
 	return r;
 }
@@ -388,6 +391,8 @@ static int swap_names(struct site *site, const char *name, struct err *err)
 		if (r != -EEXIST)
 			return r;
 		if (clock_left_ms(deadline_ms) == 0) {
+			if (!site->conf->guid) /* it is free again when a pod gives it back */
+				return r;
 			log_warn("RDMA device %s: its name is taken by now, it stays %s", wanted,
 				 own);
 			return 0;

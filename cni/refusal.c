@@ -142,6 +142,14 @@ static int refuse_rdma(const struct wishes *w, struct err *err)
 		return 0;
 	if (w->view->rdma_mode != RDMA_EXCLUSIVE)
 		return w->conf->rdma_isolation || w->conf->rdma_name ? refuse_shared(w, err) : 0;
+	if (w->conf->rdma_only && w->view->infiniband) {
+		err_set(err, EINVAL, ERR_VALUE,
+			"key \"prevResult\": %s is InfiniBand: it would be made anew, without its "
+			"addresses, when its RDMA device moves",
+			w->record->ifname);
+		err_details(err, "put spur first in the chain");
+		return -EINVAL;
+	}
 	if (rdma->count == 1)
 		return 0;
 	err_set(err, ENOTUNIQ, ERR_DEVICE, "move RDMA device of %s: it has %d, %s among them",

@@ -47,6 +47,8 @@ struct site {
 		int gid_index;               /* -1: none */
 	} rdma;
 	struct outcome outcome;
+	bool return_tried; /* device_return() has been through; if in vain, why */
+	struct err why_not_returned;
 
 	/* Opened when they are asked for: few devices need them. */
 	int host_sysfs, pod_sysfs; /* -1: not yet */

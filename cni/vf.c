@@ -31,9 +31,8 @@ static bool wait_a_bit(int64_t deadline_ms)
 }
 
 static int set_patiently(struct wire *host, int pf_ifindex, int vf, enum vf_attr attr,
-			 const struct vf_state *state, struct err *err)
+			 const struct vf_state *state, int64_t deadline_ms, struct err *err)
 {
-	const int64_t deadline_ms = clock_boot_ms() + VF_PATIENCE_MS;
 	int r;
 
 	do {
@@ -42,16 +41,17 @@ static int set_patiently(struct wire *host, int pf_ifindex, int vf, enum vf_attr
 	return r;
 }
 
-/* Both rates are one attribute: if there is a minimum, it is what drivers refuse. */
-static int name_key(int r, enum vf_attr attr, const struct vf_state *state,
-		    const struct vf_baseline *vf, struct err *err)
+/* Both rates are one attribute: if a minimum was asked for, it is what drivers refuse. */
+static int name_key(int r, enum vf_attr attr, const struct site *site, struct err *err)
 {
-	const bool minimum = attr == VF_RATE && state->min_rate;
+	const bool minimum =
+		attr == VF_RATE && site->conf->min_rate_asked && site->conf->vf.min_rate;
 
 	if (r < 0) {
 		err_prefix(err, "key \"%s\"", minimum ? "min_tx_rate" : vf_attr_name(attr));
 		if (r == -EOPNOTSUPP)
-			err_details(err, "the driver of PF %s cannot set it", vf->pf_netdev);
+			err_details(err, "the driver of PF %s cannot set it",
+				    site->record->device.vf.pf_netdev);
 	}
 	return r;
 }
@@ -60,9 +60,10 @@ int vf_apply(const struct site *site, enum vf_attr attr, const struct vf_state *
 	     struct err *err)
 {
 	const struct vf_baseline *vf = &site->record->device.vf;
-	int r = set_patiently(site->host, vf->pf_ifindex, vf->index, attr, state, err);
+	int r = set_patiently(site->host, vf->pf_ifindex, vf->index, attr, state,
+			      clock_boot_ms() + VF_PATIENCE_MS, err);
 
-	return name_key(r, attr, state, vf, err);
+	return name_key(r, attr, site, err);
 }
 
 /* The netdev's own: 0 if it is as wished by now. */
@@ -112,7 +113,7 @@ int vf_apply_mac(const struct site *site, const struct mac *mac, struct err *err
 		else if (r < 0 && !is_not_yet(r))
 			break;
 	} while (r < 0 && wait_a_bit(deadline_ms));
-	return name_key(r, VF_MAC, &state, vf, err);
+	return name_key(r, VF_MAC, site, err);
 }
 
 bool vf_is_asked(const struct site *site, enum vf_attr attr)
@@ -188,9 +189,13 @@ int vf_release(struct site *site, struct err *err)
 	if (r < 0 || !guid_was_asked(site))
 		return r;
 	r = site_sysfs(site, false, &sysfs, err);
-	return r < 0 ? r
-		     : guid_bind(site->host, sysfs, &function.addr, was->vf.state.port_guid,
-				 clock_boot_ms() + GUID_BACK_MS, err);
+	if (r == 0)
+		r = guid_bind(site->host, sysfs, &function.addr, was->vf.state.port_guid,
+			      clock_boot_ms() + GUID_BACK_MS, err);
+	if (r == 0 && was->vf.state.node_guid != was->vf.state.port_guid)
+		r = vf_set(site->host, pf.ifindex, function.vf_index, VF_NODE_GUID, &was->vf.state,
+			   err);
+	return r;
 }
 
 int vf_give_back(struct site *site, struct err *err)
@@ -200,6 +205,7 @@ int vf_give_back(struct site *site, struct err *err)
 					      VF_TRUST, VF_RATE,     VF_LINK_STATE };
 	const struct vf_baseline *vf = &site->record->device.vf;
 	const struct vf_state state = baseline_of(vf);
+	const int64_t deadline_ms = clock_boot_ms() + VF_PATIENCE_MS; /* of all together */
 	struct pci_function function = { 0 };
 	struct link_info pf = { 0 };
 	struct err later;
@@ -214,10 +220,10 @@ int vf_give_back(struct site *site, struct err *err)
 		if (!vf_is_asked(site, order[i]))
 			continue;
 		r = set_patiently(site->host, pf.ifindex, function.vf_index, order[i], &state,
-				  failed ? &later : err);
+				  deadline_ms, failed ? &later : err);
 		/* What it cannot set it has not set in ADD either. */
 		if (r < 0 && r != -EOPNOTSUPP && !failed)
-			failed = name_key(r, order[i], &state, vf, err);
+			failed = name_key(r, order[i], site, err);
 	}
 	return failed;
 }

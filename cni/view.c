@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <linux/if_arp.h>
+
 #include "cni/site.h"
 
 static int name_is_taken(const struct site *site, const char *name, bool *ret_taken,
@@ -35,6 +37,18 @@ static int read_names(const struct site *site, struct view *view, struct err *er
 	return r;
 }
 
+/* In a chain it is not in the record. */
+static int read_type(const struct site *site, struct view *view, struct err *err)
+{
+	struct link_info link;
+	int r = link_get(site->pod, site->record->ifname, &link, err);
+
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+	view->infiniband = link.type == ARPHRD_INFINIBAND;
+	return 0;
+}
+
 int view_read(struct site *site, struct view *ret_view, struct err *err)
 {
 	const struct baseline *device = &site->record->device;
@@ -43,6 +57,8 @@ int view_read(struct site *site, struct view *ret_view, struct err *err)
 
 	if (device->name[0])
 		r = read_names(site, &view, err);
+	else if (site->conf->rdma_only)
+		r = read_type(site, &view, err);
 	if (r == 0 && device->rdma.name[0] && site->conf->rdma_wish != RDMA_WISH_NONE)
 		r = site_rdma_mode(site, &view.rdma_mode, err);
 	if (r == 0)

@@ -16,6 +16,7 @@ struct site;
 struct view {
 	bool ifname_taken;         /* CNI_IFNAME is a name or altname there */
 	const char *altname_taken; /* the first of the device's altnames that is; NULL: none */
+	bool infiniband;           /* in a chain: the netdev that is in the pod is IPoIB */
 	enum rdma_mode rdma_mode;  /* RDMA_ABSENT if the plan has no use for it */
 };
 

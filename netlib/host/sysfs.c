@@ -186,9 +186,11 @@ static int open_function(int root_fd, const struct pci_addr *addr, int *ret_fd, 
 
 	(void)snprintf(path, sizeof(path), "bus/pci/devices/%s", pci_format(addr, text));
 	*ret_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*ret_fd < 0)
+	if (*ret_fd < 0 && errno == ENOENT)
 		return err_set(err, ENODEV, ERR_DEVICE, "find PCI function %s: no such function",
 			       text);
+	if (*ret_fd < 0)
+		return err_sys(err, errno, ERR_IO, "find PCI function %s", text);
 	return 0;
 }
 
@@ -223,9 +225,11 @@ int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[
 
 	(void)snprintf(path, sizeof(path), "bus/%s/devices/%s", bus, name);
 	dev_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dev_fd < 0)
+	if (dev_fd < 0 && errno == ENOENT)
 		return err_set(err, ENODEV, ERR_DEVICE, "find RDMA device of %s: no such function",
 			       name);
+	if (dev_fd < 0)
+		return err_sys(err, errno, ERR_IO, "find RDMA device of %s", name);
 	*ret_count = class_entries(dev_fd, "infiniband", ret_rdma, SYSFS_NAME_MAX);
 	return 0;
 }
