@@ -324,9 +324,9 @@ static void on_uevents(uv_poll_t *poll, int status, int events)
 	struct err err;
 
 	(void)events;
-	after_events(inventory,
-		     status < 0 ? status
-				: uevent_read(inventory->uevent_fd, on_uevent, inventory, &err));
+	after_events(inventory, uevent_read(inventory->uevent_fd, on_uevent, inventory, &err));
+	if (status < 0) /* an overrun, which libuv stops at */
+		(void)uv_poll_start(poll, UV_READABLE, on_uevents);
 }
 
 static void on_link(int ifindex, bool deleted, void *arg)
@@ -348,9 +348,9 @@ static void on_links(uv_poll_t *poll, int status, int events)
 	struct err err;
 
 	(void)events;
-	after_events(inventory,
-		     status < 0 ? status
-				: link_watch_read(inventory->link_fd, on_link, inventory, &err));
+	after_events(inventory, link_watch_read(inventory->link_fd, on_link, inventory, &err));
+	if (status < 0) /* as above */
+		(void)uv_poll_start(poll, UV_READABLE, on_links);
 }
 
 /* Only a node with PFs has to listen; what happened before is looked up. */

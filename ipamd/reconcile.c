@@ -483,7 +483,9 @@ static void on_watch(uv_poll_t *poll, int status, int events)
 	int r;
 
 	(void)events;
-	r = status < 0 ? status : nsid_watch_read(rc->watch_fd, on_lost, rc, &err);
+	r = nsid_watch_read(rc->watch_fd, on_lost, rc, &err);
+	if (status < 0) /* an overrun, which libuv stops at */
+		(void)uv_poll_start(poll, UV_READABLE, on_watch);
 	if (r < 0 && r != -ENOBUFS)
 		log_warn("watch namespaces: %s", strerror(-r));
 	if (!uv_is_active((uv_handle_t *)&rc->soon))

@@ -10,9 +10,10 @@
 #include "base/cleanup.h"
 
 enum {
-	UEVENT_KERNEL = 1,    /* the multicast group of the kernel's own; udev's is 2 */
-	UEVENT_BUFFER = 8192, /* the kernel's is 2048, and the header */
-	UEVENT_PART_MAX = 32, /* longer than any PCI address */
+	UEVENT_KERNEL = 1,     /* the multicast group of the kernel's own; udev's is 2 */
+	UEVENT_BUFFER = 8192,  /* the kernel's is 2048, and the header */
+	UEVENT_PART_MAX = 32,  /* longer than any PCI address */
+	UEVENT_ROOM = 1 << 20, /* for a burst: a PF that gets its VFs */
 };
 
 /* The last component of @devpath that is a PCI address. */
@@ -73,9 +74,12 @@ int uevent_open(int *ret_fd, struct err *err)
 	CLEANUP_CLOSE int fd =
 		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
 	struct sockaddr_nl self = { .nl_family = AF_NETLINK, .nl_groups = UEVENT_KERNEL };
+	const int room = UEVENT_ROOM;
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0)
 		return err_sys(err, errno, ERR_KERNEL, "watch device events");
+	/* Without CAP_NET_ADMIN the room is what it was. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -84,6 +88,7 @@ int uevent_read(int fd, void (*each)(const struct uevent *event, void *arg), voi
 		struct err *err)
 {
 	char buf[UEVENT_BUFFER];
+	bool lost = false;
 
 	for (;;) {
 		struct sockaddr_nl from = { 0 };
@@ -91,10 +96,15 @@ int uevent_read(int fd, void (*each)(const struct uevent *event, void *arg), voi
 		struct uevent event;
 		ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &from_len);
 
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == ENOBUFS) {
+			lost = true;
+			continue;
+		}
+		if (n < 0 && errno == EAGAIN && !lost)
 			return 0;
 		if (n < 0)
-			return err_sys(err, errno, ERR_KERNEL, "read device events");
+			return err_sys(err, lost ? ENOBUFS : errno, ERR_KERNEL,
+				       "read device events");
 		if (from.nl_pid == 0 && uevent_parse(buf, (size_t)n, &event))
 			each(&event, arg);
 	}

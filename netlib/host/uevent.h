@@ -30,6 +30,9 @@ bool uevent_parse(const char *buf, size_t len, struct uevent *ret_event);
 /* A non-blocking socket that hears the kernel only; the caller owns *@ret_fd. */
 int uevent_open(int *ret_fd, struct err *err);
 
-/* Calls @each for every event there is. -ENOBUFS: events were lost, look at all. */
+/*
+ * Calls @each for every event there is; to be called on an error of the socket too (POLLERR: an
+ * overrun). -ENOBUFS: it did, and events were lost: look at all.
+ */
 int uevent_read(int fd, void (*each)(const struct uevent *event, void *arg), void *arg,
 		struct err *err);

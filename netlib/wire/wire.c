@@ -21,10 +21,11 @@
 #include "base/cleanup.h"
 
 enum {
-	WIRE_BUFFER = 32 * 1024, /* the kernel never makes a dump page longer (af_netlink.c) */
-	WIRE_TIMEOUT_S = 10,     /* the RTNL lock can be held for long */
-	WIRE_DUMP_TRIES = 10,    /* a table that changes faster than it can be read */
-	WIRE_WHAT_MAX = 224,     /* longer than any operation and object of ours */
+	WIRE_BUFFER = 32 * 1024,   /* the kernel never makes a dump page longer (af_netlink.c) */
+	WIRE_TIMEOUT_S = 10,       /* the RTNL lock can be held for long */
+	WIRE_DUMP_TRIES = 10,      /* a table that changes faster than it can be read */
+	WIRE_WHAT_MAX = 224,       /* longer than any operation and object of ours */
+	WIRE_WATCH_ROOM = 1 << 20, /* for a burst of events */
 };
 
 struct wire {
@@ -268,10 +269,13 @@ int wire_watch(int group, int *ret_fd, struct err *err, const char *what)
 	CLEANUP_CLOSE int fd =
 		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
+	const int room = WIRE_WATCH_ROOM;
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&self, sizeof(self)) < 0 ||
 	    setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0)
 		return err_sys(err, errno, ERR_KERNEL, "watch %s", what);
+	/* Without CAP_NET_ADMIN the room is what it was. */
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -283,15 +287,18 @@ int wire_watch_read(int fd, void (*each)(struct nlmsghdr *header, void *arg), vo
 		struct nlmsghdr header;
 		char bytes[WIRE_BUFFER]; /* an event is one message */
 	} buf;
+	bool lost = false;
 	ssize_t n;
 
-	while ((n = recv(fd, &buf, sizeof(buf), 0)) > 0) {
+	/* After an overrun the kernel adds nothing until all that it had queued is read. */
+	while ((n = recv(fd, &buf, sizeof(buf), 0)) > 0 || (n < 0 && errno == ENOBUFS)) {
 		struct nlmsghdr *header = &buf.header;
 
+		lost = lost || n < 0;
 		for (int left = (int)n; nlmsg_ok(header, left); header = nlmsg_next(header, &left))
 			each(header, arg);
 	}
 	if (n < 0 && errno != EAGAIN)
 		return err_sys(err, errno, ERR_KERNEL, "watch %s", what);
-	return 0;
+	return lost ? err_sys(err, ENOBUFS, ERR_KERNEL, "watch %s", what) : 0;
 }

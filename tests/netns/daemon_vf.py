@@ -5,7 +5,9 @@ the netdevs in it are veths, so that their PFs have no list of VFs to tell: test
 import json
 import os
 import shutil
+import signal
 import subprocess
+import time
 
 import lab
 from daemon_serve import Node as Plain, generation_of, refused
@@ -78,6 +80,38 @@ class Node(Plain):
     def choose(self, client, container, rail="rail0", **more):
         request = self.request(container=container, chooseDevice=True, rail=rail, **more)
         return client.send("attachment.reserve", **request)
+
+
+class Ib(Node):
+    """One PF whose netdev says that it is InfiniBand, and a plugin that ends as the test wants."""
+
+    TAP = """
+import fcntl, struct
+tap = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tap, 0x400454ca, struct.pack("16sH", b"pf0", 0x1002))  # TUNSETIFF: a tap
+fcntl.ioctl(tap, 0x400454cd, 32)  # TUNSETLINK: ARPHRD_INFINIBAND
+fcntl.ioctl(tap, 0x400454cb, 1)  # TUNSETPERSIST
+"""
+
+    def __init__(self, vfs, code, seconds=0):
+        super().__init__(pfs=0)
+        self.net.sh("python3", "-c", self.TAP)
+        self.function(self.pf(0), "pf0", "mlx5_core", sriov_numvfs=0)
+        self.keys = [self.vf(0, i, driver="vfio-pci", netdev=False, rdma=False) for i in range(vfs)]
+        with open(self.plugin, "w", encoding="ascii") as f:
+            f.write(f'#!/bin/sh\necho "$2" >>{self.dir}/binds\nsleep {seconds}\nexit {code}\n')
+
+    def serve(self, **settings):
+        pool = lab.pool("train")
+        pool["rails"][0].update(match={"pf": ["pf0"]}, guidBase="02:00:00:00:01:00:00:00")
+        self.daemon([pool], env={"SPUR_SYSFS": self.sys}, **settings)
+
+    def binds(self):
+        with open(f"{self.dir}/binds", encoding="ascii") as f:
+            return [f"pci:{line.strip()}" for line in f]
+
+    def are_all(self, state):
+        return all(d["state"] == state for d in self.devices().values())
 
 
 def test_hooked_what_is_told_of_vfs():
@@ -195,6 +229,56 @@ def test_hooked_a_vf_that_has_just_come():
         late = node.vf(0, 1)
         os.unlink(f"{node.pci}/{node.pf(0)}/virtfn0")
         refused("find VF index", lambda: node.rpc("attachment.reserve", **node.request(container="c2", device=late)), 102)
+
+
+def test_hooked_a_burst_of_events_that_is_lost():
+    """The daemon looks at everything then, and goes on to hear."""
+    with Node() as node:
+        key = node.vf(0, 0)
+        driver = f"{node.pci}/{vf_of(0, 0)}/driver"
+        node.serve()
+        time.sleep(1)  # the readings of its start are over: an event alone makes it look again
+        node.ipamd.send_signal(signal.SIGSTOP)
+        node.net.sh("ip", "-batch", "-", input="".join(f"link set pf1 mtu {1500 + i % 2}\n" for i in range(3000)))
+        os.unlink(driver)
+        node.net.ip("link", "set", "pf0", "mtu", "8000")
+        node.ipamd.send_signal(signal.SIGCONT)
+        lab.wait_for(lambda: node.devices()[key]["state"] == "driverless", 5, "what was lost is looked up")
+        time.sleep(2)
+        os.symlink(f"{node.sys}/drivers/mlx5_core", driver)
+        node.net.ip("link", "set", "pf0", "mtu", "7000")
+        lab.wait_for(lambda: node.devices()[key]["state"] == "free", 5, "it hears of the next one")
+
+
+# -- GUIDs
+
+
+def test_hooked_guids_that_fail():
+    """Each VF has its turn before one is tried again, and then there is a pause."""
+    with Ib(5, code=1) as node:
+        node.serve()
+        lab.wait_for(lambda: node.are_all("broken"), 10, "each was tried")
+        assert node.binds() == node.keys, node.binds()
+        time.sleep(11)  # more than what an event has to wait
+        assert node.binds() == node.keys, node.binds()
+
+
+def test_hooked_guids_outlive_the_stop():
+    with Ib(1, code=0, seconds="0.5; echo end >>$0.end") as node:
+        node.serve()
+        lab.wait_for(lambda: os.path.exists(f"{node.dir}/binds"), 5, "the plugin runs")
+        node.stop()
+        lab.wait_for(lambda: os.path.exists(f"{node.plugin}.end"), 5, "it was not killed")
+
+
+def test_hooked_guids_of_a_pf_no_more():
+    """It loses its netdev while one of its VFs is given a GUID."""
+    with Ib(3, code=0, seconds=2) as node:
+        node.serve()
+        lab.wait_for(lambda: node.are_all("preparing"), 5, "they are prepared")
+        os.rmdir(f"{node.pci}/{node.pf(0)}/net/pf0")
+        node.net.ip("link", "set", "pf0", "mtu", "1400")
+        lab.wait_for(lambda: node.are_all("userspace"), 10, "nothing is to be done")
 
 
 # -- which VF
