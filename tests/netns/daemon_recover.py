@@ -154,6 +154,7 @@ def spool(node, name, container="c1", boot_id=None, boot_time=None, text=None):
         boot_id = boot_id or f.read().strip()
     request = node.request(container=container)["request"]
     request["env"]["CNI_NETNS"] = "/spooled"
+    time.sleep(0.002)  # an entry is of what is older, by the millisecond
     entry = {"key": key_of(container), "bootID": boot_id, "request": request,
              "bootTime": boot_ms() if boot_time is None else boot_time,
              "netns": {"path": "", "cookie": 0, "nsid": -1}}
