@@ -25,7 +25,10 @@ struct prepare {
 	struct daemon *daemon;
 	struct picture *picture;
 	struct binding bindings[PREPARE_AT_ONCE];
-	bool wanted; /* there is something to be tried again */
+	bool wanted;         /* there is something to be tried again */
+	bool unassigned;     /* the ledger could not be asked, or told: no VF's guid counts */
+	int64_t assigned_ms; /* when that was tried last, BOOTTIME */
+	int64_t failed_ms;   /* when a binding failed last */
 };
 
 int prepare_open(struct daemon *d, struct picture *picture, struct prepare **ret_prepare,
@@ -159,7 +162,7 @@ static bool any_infiniband(const struct picture *picture)
 	return false;
 }
 
-static int assign(struct prepare *prepare, struct err *err)
+static int assign_now(struct prepare *prepare, struct err *err)
 {
 	int r;
 
@@ -173,7 +176,32 @@ static int assign(struct prepare *prepare, struct err *err)
 	return r;
 }
 
+static bool assign(struct prepare *prepare)
+{
+	struct err err;
+
+	prepare->assigned_ms = clock_boot_ms();
+	prepare->unassigned = any_infiniband(prepare->picture) && assign_now(prepare, &err) < 0;
+	if (prepare->unassigned)
+		log_error("give the VFs their GUIDs: %s", err.msg);
+	return !prepare->unassigned;
+}
+
 /* --- binding --- */
+
+static void start_due(struct prepare *prepare, int64_t retry_ms);
+
+static void bind_failed(struct prepare *prepare, struct vf_entry *vf, const char *why)
+{
+	fail(prepare, vf, why);
+	prepare->failed_ms = vf->failed_ms;
+}
+
+static void is_well(struct vf_entry *vf)
+{
+	vf->broken = false;
+	vf->failed_ms = 0;
+}
 
 static void vf_ended(struct prepare *prepare, struct vf_entry *vf, uint64_t guid, int code,
 		     const char *why)
@@ -183,10 +211,10 @@ static void vf_ended(struct prepare *prepare, struct vf_entry *vf, uint64_t guid
 	vf->bound = code ? 0 : guid;
 	picture_release(vf, uv_hrtime());
 	if (code) {
-		fail(prepare, vf, why);
+		bind_failed(prepare, vf, why);
 		return;
 	}
-	vf->broken = false;
+	is_well(vf);
 	vf->unconfirmed = true;
 	vf->baseline.node_guid = vf->baseline.port_guid = guid;
 	log_info("VF %s: has the GUID %s", pci_format(&vf->addr, addr), guid_format(guid, text));
@@ -207,7 +235,8 @@ static void on_ended(struct child *child)
 	if (vf)
 		vf_ended(prepare, vf, binding->guid, code, why);
 	(void)inventory_note(d->inventory, &binding->vf);
-	prepare_go(prepare);
+	if (!d->failed && assign(prepare))
+		start_due(prepare, PREPARE_RETRY_MS);
 }
 
 static void bind_start(struct prepare *prepare, struct binding *binding, const struct pf_entry *pf,
@@ -248,32 +277,46 @@ static void confirm(struct prepare *prepare, struct vf_entry *vf)
 	if (!may_prepare(prepare, vf))
 		return;
 	if (vf->unconfirmed && picture_needs_guid(vf))
-		fail(prepare, vf, "it was bound, and the VF shows another one");
+		bind_failed(prepare, vf, "it was bound, and the VF shows another one");
 	if (vf->guid && !picture_needs_guid(vf))
-		vf->broken = false;
+		is_well(vf);
 	vf->unconfirmed = false;
 }
 
-/* Marks what is to be given its GUID; returns the first that is not under way. */
-static struct vf_entry *mark(struct prepare *prepare, struct pf_entry *pf, int64_t retry_ms)
+/* Is it due, and what is shown of it brought up to date? */
+static bool mark(struct prepare *prepare, bool has_rail, struct vf_entry *vf, int64_t retry_ms)
+{
+	bool due;
+
+	if (has_rail)
+		confirm(prepare, vf);
+	else
+		is_well(vf);
+	due = has_rail && is_due(prepare, vf, retry_ms);
+	vf->preparing = due || is_running(prepare, vf);
+	prepare->wanted = prepare->wanted || vf->broken;
+	picture_judge(vf);
+	return due;
+}
+
+/*
+ * Marks what is to be given its GUID; returns the one whose turn it is: what fails waits until the
+ * others have been tried.
+ */
+static struct vf_entry *mark_all(struct prepare *prepare, struct pf_entry *pf, int64_t retry_ms,
+				 bool *changed)
 {
 	bool has_rail = guid_rail(prepare, pf);
 	struct vf_entry *next = NULL;
 
 	for (size_t i = 0; i < pf->vf_count; i++) {
 		struct vf_entry *vf = &pf->vfs[i];
-		bool due;
+		enum vf_use was = vf->use;
 
-		if (has_rail)
-			confirm(prepare, vf);
-		else
-			vf->broken = false;
-		due = has_rail && is_due(prepare, vf, retry_ms);
-		vf->preparing = due || is_running(prepare, vf);
-		prepare->wanted = prepare->wanted || vf->broken;
-		picture_judge(vf);
-		if (due && !next)
+		if (mark(prepare, has_rail, vf, retry_ms) &&
+		    (!next || vf->failed_ms < next->failed_ms))
 			next = vf;
+		*changed = *changed || vf->use != was;
 	}
 	return next;
 }
@@ -291,34 +334,39 @@ static bool is_busy(const struct prepare *prepare, const struct pf_entry *pf)
 
 static void start_due(struct prepare *prepare, int64_t retry_ms)
 {
+	bool changed = false;
+
 	prepare->wanted = false;
 	for (size_t i = 0; i < prepare->picture->pf_count; i++) {
 		struct pf_entry *pf = &prepare->picture->pfs[i];
-		struct vf_entry *vf = mark(prepare, pf, retry_ms);
+		struct vf_entry *vf = mark_all(prepare, pf, retry_ms, &changed);
 
 		for (size_t j = 0; vf && !is_busy(prepare, pf) && j < PREPARE_AT_ONCE; j++) {
 			if (!prepare->bindings[j].prepare)
 				bind_start(prepare, &prepare->bindings[j], pf, vf);
 		}
 	}
-	batch_wake(prepare->daemon->batch, INVENTORY_SEAT);
+	if (changed)
+		batch_wake(prepare->daemon->batch, INVENTORY_SEAT);
 }
 
 void prepare_go(struct prepare *prepare)
 {
-	struct err err;
-
-	if (prepare->daemon->stopping || prepare->daemon->failed ||
-	    !any_infiniband(prepare->picture))
+	if (prepare->daemon->stopping || prepare->daemon->failed || !assign(prepare))
 		return;
-	if (assign(prepare, &err) < 0)
-		log_error("give the VFs their GUIDs: %s", err.msg);
+	/* What fails makes events of its own. */
+	if (clock_boot_ms() - prepare->failed_ms < PREPARE_EVENT_MS)
+		start_due(prepare, PREPARE_RETRY_MS);
 	else
 		start_due(prepare, PREPARE_EVENT_MS);
 }
 
 void prepare_tick(struct prepare *prepare)
 {
-	if (prepare->wanted && !prepare->daemon->stopping && !prepare->daemon->failed)
+	if (prepare->daemon->stopping || prepare->daemon->failed)
+		return;
+	if (prepare->unassigned && clock_boot_ms() - prepare->assigned_ms >= PREPARE_RETRY_MS)
+		prepare_go(prepare);
+	else if (prepare->wanted && !prepare->unassigned)
 		start_due(prepare, PREPARE_RETRY_MS);
 }

@@ -2,7 +2,8 @@
 /*
  * Gives each InfiniBand VF its GUID while it is free, so that no ADD has to: finds the rail of its
  * PF, has the ledger assign one, and starts `spur bind-guid PCI GUID` where the VF shows another.
- * One VF of each PF at a time, at most PREPARE_AT_ONCE. What fails is tried again.
+ * One VF of each PF at a time, at most PREPARE_AT_ONCE. What fails is tried again, after the
+ * others.
  */
 #pragma once
 
@@ -13,7 +14,8 @@ enum {
 	PREPARE_AT_ONCE = 4,
 	PREPARE_TIMEOUT_MS = 30000,
 	PREPARE_RETRY_MS = 60000, /* without an event */
-	PREPARE_EVENT_MS = 10000, /* with one: what fails makes events of its own */
+	PREPARE_EVENT_MS =
+		10000, /* with one, if none has failed for as long: failures make events */
 };
 
 struct daemon;

@@ -263,14 +263,6 @@ def test_hooked_guids_that_fail():
         assert node.binds() == node.keys, node.binds()
 
 
-def test_hooked_guids_outlive_the_stop():
-    with Ib(1, code=0, seconds="0.5; echo end >>$0.end") as node:
-        node.serve()
-        lab.wait_for(lambda: os.path.exists(f"{node.dir}/binds"), 5, "the plugin runs")
-        node.stop()
-        lab.wait_for(lambda: os.path.exists(f"{node.plugin}.end"), 5, "it was not killed")
-
-
 def test_hooked_guids_of_a_pf_no_more():
     """It loses its netdev while one of its VFs is given a GUID."""
     with Ib(3, code=0, seconds=2) as node:
