@@ -664,7 +664,7 @@ static void test_link_watch_overrun(void **state)
 	struct link_event event = { 0 };
 	CLEANUP_CLOSE int fd = -1;
 	struct link_info link;
-	int small = 1;
+	int small = 1, large = 1 << 16;
 
 	(void)state;
 	assert_ok(link_get(here, "a0", &link, &err));
@@ -674,6 +674,7 @@ static void test_link_watch_overrun(void **state)
 	for (int i = 0; i < 20; i++)
 		run("ip link set a0 up && ip link set a0 down");
 	assert_int_equal(link_watch_read(fd, note_link, &event, &err), -ENOBUFS);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof(large)), 0);
 	event.there = false;
 	run("ip link set a0 up");
 	assert_ok(link_watch_read(fd, note_link, &event, &err));
