@@ -482,7 +482,7 @@ static int ready_apply(const struct step *step, struct site *site, struct err *e
 {
 	int r = rdma_await_ready(site, &step->ready.ip, step->ready.wait_ms, err);
 
-	if (r != -ETIMEDOUT || step->ready.required)
+	if (r == 0 || step->ready.required)
 		return r;
 	log_warn("RDMA device %s: %s", site->rdma.name, err->msg);
 	return 0;
