@@ -278,10 +278,11 @@ static uint64_t note(struct inventory *inventory, const struct pci_addr *addr, b
 
 	if (!addr)
 		inventory->all = true;
-	else if (picture_vf(&inventory->picture, addr, &pf))
-		add_want(inventory, &pf->addr, list);
+	else if (picture_vf(&inventory->picture, addr, &pf) ||
+		 (pf = picture_pf(&inventory->picture, addr)))
+		add_want(inventory, &pf->addr, list || pf->why[0]);
 	else
-		add_want(inventory, addr, list || !picture_pf(&inventory->picture, addr));
+		add_want(inventory, addr, true);
 	if (!inventory->noted_ms)
 		inventory->noted_ms = clock_boot_ms();
 	quiet_arm(inventory);
@@ -303,6 +304,8 @@ static void on_uevent(const struct uevent *event, void *arg)
 	if (!event->has_pci || (!pci && strcmp(event->subsystem, "net") != 0 &&
 				strcmp(event->subsystem, "infiniband") != 0))
 		return;
+	if (!pci && inventory->picture.pf_count == 0)
+		return; /* a NIC without VFs; those that get some are told of on "pci" */
 	(void)note(inventory, &event->pci, pci);
 	if (pci && strcmp(event->action, "remove") == 0)
 		picture_forget(&inventory->picture, &event->pci);

@@ -4,7 +4,7 @@
  * `attachment.reserve` takes a VF's baseline from, and `device.list` shows. Read in the thread
  * pool, never on the path of an ADD or DEL: at start before anything is served, after uevents and
  * link events (inventory_note), after each release of a VF; a burst of events is one reading. A
- * node without VFs has no reading at all.
+ * node without VFs looks for PFs at start, and at a PCI function when an event tells of it.
  *
  * After a reading the GUIDs of free InfiniBand VFs are seen to (prepare.h).
  */

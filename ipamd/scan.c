@@ -60,13 +60,18 @@ static void *array_more(void *array, size_t count, size_t element)
 
 /* --- one PF --- */
 
+static void say_why(char why[PICTURE_WHY_MAX], const struct err *err)
+{
+	(void)snprintf(why, PICTURE_WHY_MAX, "%.*s", PICTURE_WHY_MAX - 1, err->msg);
+}
+
 struct pf_reading {
 	struct scanner *scanner;
 	struct scan_pf *pf;
 	struct err *err;
 };
 
-/* A VF that goes while it is looked at is left out: an event tells of it. */
+/* A VF that goes while it is looked at is left out: an event tells of it. 0 or -ENOMEM. */
 static int read_vf(int index, const struct pci_addr *addr, void *arg)
 {
 	struct pf_reading *reading = arg;
@@ -74,13 +79,20 @@ static int read_vf(int index, const struct pci_addr *addr, void *arg)
 	struct scan_vf *vfs = array_more(pf->vfs, pf->vf_count, sizeof(*vfs)), *vf;
 	struct pci_function function;
 	struct err err;
+	int r;
 
 	if (!vfs)
 		return err_nomem(reading->err);
 	pf->vfs = vfs;
-	if (sysfs_pci_function(reading->scanner->sysfs_fd, addr, &function, &err) < 0)
+	r = sysfs_pci_function(reading->scanner->sysfs_fd, addr, &function, &err);
+	if (r == -ENODEV)
 		return 0;
 	vf = &pf->vfs[pf->vf_count++];
+	if (r < 0) {
+		*vf = (struct scan_vf) { .addr = *addr, .index = index, .numa_node = -1 };
+		say_why(vf->why, &err);
+		return 0;
+	}
 	*vf = (struct scan_vf) {
 		.addr = *addr,
 		.index = index,
@@ -135,7 +147,7 @@ static void read_list(struct scanner *scanner, struct scan_pf *pf)
 
 	pf->listed = true;
 	if (pf->ifindex && vf_list(scanner->rt, pf->ifindex, take_state, pf, &err) < 0)
-		(void)snprintf(pf->why, sizeof(pf->why), "%.*s", PICTURE_WHY_MAX - 1, err.msg);
+		say_why(pf->why, &err);
 }
 
 /* Where the PF does not tell the GUID, the VF's own address does. */
@@ -152,16 +164,22 @@ static void read_addresses(struct scanner *scanner, struct scan_pf *pf)
 	}
 }
 
+/* One PF that cannot be read is no reason not to read the others: only -ENOMEM is returned. */
 static int read_pf(struct scanner *scanner, struct scan_pf *pf, bool list, struct err *err)
 {
 	struct pf_reading reading = { scanner, pf, err };
 	int r;
 
 	r = sysfs_list_vfs(scanner->sysfs_fd, &pf->addr, read_vf, &reading, err);
-	if (r == -ENODEV)
-		return 0; /* it has gone */
-	if (r < 0 || pf->vf_count == 0)
+	if (r == -ENOMEM)
 		return r;
+	if (r < 0 && r != -ENODEV) {
+		pf->listed = pf->unread = true;
+		say_why(pf->why, err);
+		return 0;
+	}
+	if (r < 0 || pf->vf_count == 0)
+		return 0; /* it has gone */
 	read_pf_link(scanner, pf);
 	if (list)
 		read_list(scanner, pf);

@@ -25,7 +25,8 @@ void scanner_close(struct scanner *scanner); /* NULL is fine */
 
 /*
  * Reads all PFs (@wants NULL), or those of @wants. A PF that has no VFs (any more) is in it,
- * without any. The caller fills in begun_ns, and frees *@ret_scan with scan_free().
+ * without any; one that cannot be read says why. The caller fills in begun_ns, and frees *@ret_scan
+ * with scan_free(). -ENOMEM is the only error.
  */
 int scan_read(struct scanner *scanner, const struct scan_want *wants, size_t want_count,
 	      struct scan *ret_scan, struct err *err);

@@ -188,7 +188,9 @@ static json_t *guid_json(uint64_t guid)
 
 static json_t *vf_json(struct daemon *d, const struct pf_entry *pf, const struct vf_entry *vf)
 {
-	const char *trouble = vf->use == VF_BROKEN ? vf->trouble : pf->why;
+	const char *trouble = vf->use == VF_BROKEN ? vf->trouble
+			      : vf->unread[0]      ? vf->unread
+						   : pf->why;
 	char addr[PCI_TEXT + 4], pf_addr[PCI_TEXT + 4];
 
 	return json_pack(
