@@ -268,6 +268,7 @@ def test_dad_finds_another():
         node.daemon(pools=[lab.pool(v4=False, v6=True)])
         pod = node.pod("a")
         node.net.ip("addr", "add", "fd00::50/64", "dev", "eth1p", "nodad")
+        lab.wait_for(lambda: "fd00::50" in node.net.ip("-6", "route", "show", "table", "local"), what="it is in force")
         before = node.snapshot(pod)
         conf = lab.netconf(device="eth1", pool="train", dad=True, runtimeConfig={"ips": ["fd00::50"]})
         node.refuse("ADD", 101, "another node answers", pod, conf)
