@@ -5,8 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <linux/rtnetlink.h>
+
 #include "base/clock.h"
 #include "host/sysfs.h"
+#include "rt/addr.h"
 #include "rt/link.h"
 #include "rt/vf.h"
 
@@ -17,6 +20,7 @@ struct binding {
 	int sysfs_fd;
 	const struct pci_addr *vf;
 	uint64_t guid;
+	bool is_free;                 /* no record owns it */
 	struct pci_function function; /* as last seen */
 	struct link_info link;        /* of its netdev; ifindex 0: it has none here */
 };
@@ -75,6 +79,25 @@ static int check_function(const struct binding *b, struct err *err)
 	return 0;
 }
 
+/* What the host uses itself. */
+static int refuse_used(const struct binding *b, struct err *err)
+{
+	struct addr_list list;
+	char text[CIDR_TEXT];
+	int r;
+
+	if (b->link.master)
+		return err_set(err, EBUSY, ERR_DEVICE, "%s has a master (ifindex %d)", b->link.name,
+			       b->link.master);
+	r = addr_dump(b->host, b->link.ifindex, &list, err);
+	for (int i = 0; r == 0 && i < list.count; i++) {
+		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
+			r = err_set(err, EBUSY, ERR_DEVICE, "%s has the address %s", b->link.name,
+				    cidr_format(&list.addrs[i].cidr, text));
+	}
+	return r;
+}
+
 /*
  * Does a driver have to read the GUID anew? A guest does that itself. A netdev that is not here may
  * be in a pod, and a VF in use must not lose its driver.
@@ -82,15 +105,21 @@ static int check_function(const struct binding *b, struct err *err)
 static int needs_rebind(const struct binding *b, struct err *err)
 {
 	const struct pci_function *function = &b->function;
+	int r;
 
-	if (!function->driver[0] || sysfs_driver_is_userspace(function->driver))
+	if (!function->driver[0])
+		return b->is_free && sysfs_may_probe(b->sysfs_fd, b->vf);
+	if (sysfs_driver_is_userspace(function->driver))
 		return 0;
 	if (!b->link.ifindex)
 		return err_set(err, EBUSY, ERR_DEVICE,
 			       "it has the driver %s, but no network device here: that is in "
 			       "another namespace, or ib_ipoib is not loaded",
 			       function->driver);
-	return !carries_guid(&b->link.mac, b->guid);
+	if (carries_guid(&b->link.mac, b->guid))
+		return 0;
+	r = b->is_free ? refuse_used(b, err) : 0;
+	return r < 0 ? r : 1;
 }
 
 static bool is_back(const struct binding *b, bool had_rdma)
@@ -116,9 +145,11 @@ static int say_what_is_missing(const struct binding *b, struct err *err)
 
 static int rebind(struct binding *b, int64_t deadline_ms, struct err *err)
 {
-	const bool had_rdma = b->function.rdma[0];
+	const bool had_rdma = b->function.rdma[0], had_driver = b->function.driver[0];
 	int r = sysfs_rebind(b->sysfs_fd, b->vf, err);
 
+	if (r == -ENODEV && !had_driver)
+		return 0;
 	while (r == 0) {
 		r = look(b, err);
 		if (r < 0 || is_back(b, had_rdma))
@@ -130,26 +161,42 @@ static int rebind(struct binding *b, int64_t deadline_ms, struct err *err)
 	return r;
 }
 
+static int bind_guid(struct binding *b, int64_t deadline_ms, struct err *err)
+{
+	char text[GUID_TEXT], addr[PCI_TEXT + 4];
+	int r = look(b, err);
+
+	if (r == 0)
+		r = check_function(b, err);
+	if (r == 0)
+		r = needs_rebind(b, err);
+	if (r >= 0) {
+		const bool again = r > 0;
+
+		r = set_guids(b, err);
+		if (r == 0 && again)
+			r = rebind(b, deadline_ms, err);
+	}
+	if (r < 0)
+		err_prefix(err, "give VF %s the GUID %s", pci_format(b->vf, addr),
+			   guid_format(b->guid, text));
+	return r;
+}
+
 int guid_bind(struct wire *host, int sysfs_fd, const struct pci_addr *vf, uint64_t guid,
 	      int64_t deadline_ms, struct err *err)
 {
 	struct binding b = { .host = host, .sysfs_fd = sysfs_fd, .vf = vf, .guid = guid };
-	char text[GUID_TEXT], addr[PCI_TEXT + 4];
-	int r = look(&b, err);
 
-	if (r == 0)
-		r = check_function(&b, err);
-	if (r == 0)
-		r = needs_rebind(&b, err);
-	if (r >= 0) {
-		const bool again = r > 0;
+	return bind_guid(&b, deadline_ms, err);
+}
 
-		r = set_guids(&b, err);
-		if (r == 0 && again)
-			r = rebind(&b, deadline_ms, err);
-	}
-	if (r < 0)
-		err_prefix(err, "give VF %s the GUID %s", pci_format(vf, addr),
-			   guid_format(guid, text));
-	return r;
+int guid_bind_free(struct wire *host, int sysfs_fd, const struct pci_addr *vf, uint64_t guid,
+		   int64_t deadline_ms, struct err *err)
+{
+	struct binding b = {
+		.host = host, .sysfs_fd = sysfs_fd, .vf = vf, .guid = guid, .is_free = true
+	};
+
+	return bind_guid(&b, deadline_ms, err);
 }

@@ -20,3 +20,10 @@
  */
 int guid_bind(struct wire *host, int sysfs_fd, const struct pci_addr *vf, uint64_t guid,
 	      int64_t deadline_ms, struct err *err);
+/*
+ * The same for a VF that no record owns. What the host uses itself (a master, a global address)
+ * keeps its driver: -EBUSY. One without a driver is probed for it, unless the host is set up to
+ * leave it so (sysfs_may_probe()); that none takes it is no failure.
+ */
+int guid_bind_free(struct wire *host, int sysfs_fd, const struct pci_addr *vf, uint64_t guid,
+		   int64_t deadline_ms, struct err *err);

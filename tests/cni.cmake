@@ -4,7 +4,7 @@ foreach(test cni_request_test cni_plan_test cni_refusal_test cni_result_test cni
 endforeach()
 # The kernel of cni_guid_test is of its own making.
 spur_unit_test(cni_guid_test cni_core)
-foreach(function sysfs_pci_function sysfs_rebind link_get vf_set)
+foreach(function sysfs_pci_function sysfs_rebind sysfs_may_probe link_get addr_dump vf_set)
   target_link_options(cni_guid_test PRIVATE -Wl,--wrap=${function})
 endforeach()
 foreach(file cni_attach cni_sweep cni_trouble)

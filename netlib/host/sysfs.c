@@ -429,6 +429,21 @@ int sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *err)
 	return 0;
 }
 
+bool sysfs_may_probe(int root_fd, const struct pci_addr *vf)
+{
+	CLEANUP_CLOSE int dev_fd = -1;
+	char text[SYSFS_NAME_MAX];
+	struct err err;
+
+	if (open_function(root_fd, vf, &dev_fd, &err) < 0)
+		return false;
+	if (fs_read_small(dev_fd, "physfn/sriov_drivers_autoprobe", text, sizeof(text)) > 0 &&
+	    strcmp(text, "0") == 0)
+		return false;
+	return fs_read_small(dev_fd, "driver_override", text, sizeof(text)) < 0 ||
+	       !sysfs_driver_is_userspace(text);
+}
+
 /* Opens the directory of port 1. */
 static int open_port(int root_fd, const char *rdma, int *ret_fd, struct err *err)
 {

@@ -93,6 +93,12 @@ int sysfs_list_vfs(int root_fd, const struct pci_addr *pf,
 int sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *err);
 
 /*
+ * Is a VF to be probed without being told which driver to take? Not if its PF's
+ * sriov_drivers_autoprobe is 0, or its driver_override names a driver of user space.
+ */
+bool sysfs_may_probe(int root_fd, const struct pci_addr *vf);
+
+/*
  * Is port 1 of the RDMA device up (/class/infiniband/<name>/ports/1/state)? The device must be
  * visible in the namespace of @root_fd: -ENODEV with ERR_DEVICE.
  */

@@ -13,10 +13,12 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <linux/rtnetlink.h>
 
 #include "base/clock.h"
 #include "cni/cmd.h"
 #include "host/sysfs.h"
+#include "rt/addr.h"
 #include "rt/link.h"
 #include "rt/vf.h"
 
@@ -34,12 +36,17 @@ static struct {
 	bool stubborn;              /* the driver does not take the GUID */
 	int renaming;               /* so many link gets miss the netdev */
 	int set_fails;
+	int master;
+	bool has_address;
+	bool probe_is_off, no_driver_takes_it;
 } node;
 
 int __wrap_sysfs_pci_function(int root_fd, const struct pci_addr *addr,
 			      struct pci_function *ret_function, struct err *err);
 int __wrap_sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *err);
+bool __wrap_sysfs_may_probe(int root_fd, const struct pci_addr *vf);
 int __wrap_link_get(struct wire *rt, const char *name, struct link_info *ret_link, struct err *err);
+int __wrap_addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err);
 int __wrap_vf_set(struct wire *rt, int pf_ifindex, int vf, enum vf_attr attr,
 		  const struct vf_state *state, struct err *err);
 
@@ -61,8 +68,13 @@ int __wrap_sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *er
 {
 	(void)root_fd;
 	(void)addr;
-	(void)err;
 	node.rebound++;
+	if (node.no_driver_takes_it)
+		return err_set(err, ENODEV, ERR_DEVICE, "none took it");
+	if (!node.function.driver[0]) {
+		(void)snprintf(node.function.driver, SYSFS_NAME_MAX, "mlx5_core");
+		(void)snprintf(node.function.netdev, sizeof(node.function.netdev), "ib1");
+	}
 	if (!node.stubborn)
 		node.address = node.port_guid;
 	return 0;
@@ -77,9 +89,27 @@ int __wrap_link_get(struct wire *rt, const char *name, struct link_info *ret_lin
 	if (node.rebound && node.renaming-- > 0)
 		return err_set(err, ENODEV, ERR_DEVICE, "find device %s", name);
 	(void)snprintf(ret_link->name, sizeof(ret_link->name), "%s", name);
+	ret_link->master = node.master;
 	ret_link->ifindex = 8;
 	for (int i = 0; i < 8; i++)
 		ret_link->mac.bytes[MAC_MAX - 8 + i] = (uint8_t)(node.address >> (56 - 8 * i));
+	return 0;
+}
+
+bool __wrap_sysfs_may_probe(int root_fd, const struct pci_addr *vf)
+{
+	(void)root_fd;
+	(void)vf;
+	return !node.probe_is_off;
+}
+
+int __wrap_addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err)
+{
+	(void)rt;
+	(void)err;
+	assert_int_equal(ifindex, 8);
+	*ret_list = (struct addr_list) { .count = 1 };
+	ret_list->addrs[0].scope = node.has_address ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
 	return 0;
 }
 
@@ -236,6 +266,48 @@ static void test_deadline(void **state)
 	expect_refused(0x0200000000000001, 20, ERR_KERNEL, "is of another GUID");
 }
 
+static int give_free(struct err *err)
+{
+	const int64_t deadline = clock_boot_ms() + 5000;
+
+	return guid_bind_free(NULL, -1, &vf_addr, 0x0200000000000001, deadline, err);
+}
+
+/* A record's VF is the record's, whatever the host thinks; a free one may be the host's. */
+static void test_host_uses_it(void **state)
+{
+	struct err err = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		(void)fresh(NULL);
+		node.master = i;
+		node.has_address = !i;
+		assert_int_equal(give_free(&err), -EBUSY);
+		assert_int_equal(node.set + node.rebound, 0);
+		expect_bound(0x0200000000000001, 1);
+	}
+	(void)fresh(NULL);
+	assert_int_equal(give_free(&err), 0);
+	assert_int_equal(node.rebound, 1);
+}
+
+static void test_lost_driver(void **state)
+{
+	struct err err = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		(void)fresh(NULL);
+		node.function.driver[0] = node.function.netdev[0] = node.function.rdma[0] = '\0';
+		node.probe_is_off = i == 1;
+		node.no_driver_takes_it = i == 2;
+		assert_int_equal(give_free(&err), 0);
+		assert_int_equal(node.set, 2);
+		assert_int_equal(node.rebound, i != 1);
+	}
+}
+
 static void test_words(void **state)
 {
 	static const struct {
@@ -270,6 +342,8 @@ int main(void)
 		cmocka_unit_test_setup(test_no_vf, fresh),
 		cmocka_unit_test_setup(test_pf_refuses, fresh),
 		cmocka_unit_test_setup(test_deadline, fresh),
+		cmocka_unit_test_setup(test_host_uses_it, fresh),
+		cmocka_unit_test_setup(test_lost_driver, fresh),
 		cmocka_unit_test_setup(test_words, fresh),
 	};
 
