@@ -148,6 +148,11 @@ void child_kill(struct child *child)
 		(void)uv_process_kill(&child->process, SIGKILL);
 }
 
+void child_leave(struct child *child)
+{
+	close_all(child);
+}
+
 /* The code of the error that the plugin has printed, 0 if there is none. */
 static int printed_code(const struct child *child, char *why, size_t size)
 {

@@ -52,6 +52,8 @@ struct child_spec {
 void child_start(struct child *child, uv_loop_t *loop, const struct child_spec *spec);
 /* SIGKILL; the callback still comes. */
 void child_kill(struct child *child);
+/* It runs on by itself; the callback comes soon, and nothing is known of how it ended. */
+void child_leave(struct child *child);
 
 /*
  * How a run of the plugin ended: 0 if well, else the code of the error that it has printed

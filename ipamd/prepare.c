@@ -44,11 +44,12 @@ int prepare_open(struct daemon *d, struct picture *picture, struct prepare **ret
 	return 0;
 }
 
+/* Killed, it could leave a VF without its driver; it has a deadline of its own. */
 void prepare_close(struct prepare *prepare)
 {
 	for (size_t i = 0; i < PREPARE_AT_ONCE; i++) {
 		if (prepare->bindings[i].prepare)
-			child_kill(&prepare->bindings[i].child);
+			child_leave(&prepare->bindings[i].child);
 	}
 }
 
@@ -209,6 +210,7 @@ static void vf_ended(struct prepare *prepare, struct vf_entry *vf, uint64_t guid
 	char addr[PCI_TEXT + 4], text[GUID_TEXT];
 
 	vf->bound = code ? 0 : guid;
+	vf->settled = !code;
 	picture_release(vf, uv_hrtime());
 	if (code) {
 		bind_failed(prepare, vf, why);
@@ -281,6 +283,7 @@ static void confirm(struct prepare *prepare, struct vf_entry *vf)
 	if (vf->guid && !picture_needs_guid(vf))
 		is_well(vf);
 	vf->unconfirmed = false;
+	vf->settled = vf->settled || vf->driver[0];
 }
 
 /* Is it due, and what is shown of it brought up to date? */

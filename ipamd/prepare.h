@@ -24,7 +24,7 @@ struct prepare;
 /* @picture is the inventory's. */
 int prepare_open(struct daemon *d, struct picture *picture, struct prepare **ret_prepare,
 		 struct err *err);
-void prepare_close(struct prepare *prepare); /* ends what runs */
+void prepare_close(struct prepare *prepare); /* what runs goes on without us */
 void prepare_free(struct prepare *prepare);
 
 /* After a reading, or new pools: who needs a GUID? Never inside a batch. */

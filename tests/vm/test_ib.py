@@ -138,6 +138,56 @@ def test_guids_come_before_pods():
         assert check_own_guids(node) == guids, "a VF has its GUID for good"
 
 
+def test_a_lost_driver_comes_back():
+    """As when the node's power went between unbind and probe. What is lost later is somebody's wish."""
+    with Ib() as node:
+        guids = check_own_guids(node)
+        lost, kept = node.vfs[0], node.vfs[1]
+        node.stop()
+        lost.unbind()
+        kept.unbind()
+        guest.write("vfio-pci", kept.dir, "driver_override")
+        node.start()
+        wait_for(lost.netdevs, 30, "its driver")
+        node.vfs[2].unbind()
+
+        def states():
+            devices = {d["device"]: d["state"] for d in node.rpc("device.list")["devices"]}
+            return [devices["pci:" + vf.pci] for vf in node.vfs[:3]]
+        wait_for(lambda: states() == ["free", "driverless", "driverless"], 30, "the others stay as they are")
+        time.sleep(3)
+        assert states() == ["free", "driverless", "driverless"], states()
+        for vf in (kept, node.vfs[2]):
+            vf.bind("fakeib")
+        node.settled()
+        assert check_own_guids(node) == guids
+
+
+def test_stop_while_guids_are_bound():
+    with Ib(guids=False) as node:
+        node.stop()
+        node.daemon(pools=[pool(node.pf, guidBase=text(FIRST))])
+        end = time.monotonic() + 10
+        while all(vf.driver() for vf in node.vfs):
+            assert time.monotonic() < end, "no VF is being bound"
+        node.stop()
+        wait_for(lambda: all(vf.driver() and vf.netdevs() for vf in node.vfs), 10, "each has its driver")
+
+
+def test_what_the_host_uses_is_not_bound():
+    with Ib(guids=False) as node:
+        vf = node.vfs[0]
+        name, number_was = vf.netdev(), made()[vf.rdma_dev()]
+        run("ip", "addr", "add", "192.0.2.9/24", "dev", name)
+        node.stop()
+        node.daemon(pools=[pool(node.pf, guidBase=text(FIRST))], env={"SPUR_YOUNG_MS": "0"})
+
+        def state():
+            return {d["device"]: d for d in node.rpc("device.list")["devices"]}["pci:" + vf.pci]
+        wait_for(lambda: state()["state"] == "broken", 30, "its VF is refused")
+        assert "192.0.2.9" in state()["why"] and made()[vf.rdma_dev()] == number_was, state()
+
+
 def test_add_binds_nothing():
     with Ib() as node:
         vf, pod = node.vfs[0], node.pod("a")
