@@ -128,7 +128,7 @@ static void differences(const struct vf_state *was, const struct vf_state *is,
 
 bool picture_is_away(const struct vf_entry *vf)
 {
-	return vf->driver[0] && !vf->userspace && !vf->netdev[0] && !vf->unseen;
+	return vf->unread[0] || (vf->driver[0] && !vf->userspace && !vf->netdev[0] && !vf->unseen);
 }
 
 void picture_judge(struct vf_entry *vf)
@@ -139,12 +139,12 @@ void picture_judge(struct vf_entry *vf)
 		vf->use = VF_PREPARING;
 	else if (vf->broken)
 		vf->use = VF_BROKEN;
+	else if (picture_is_away(vf))
+		vf->use = VF_AWAY;
 	else if (!vf->driver[0])
 		vf->use = VF_DRIVERLESS;
-	else if (vf->userspace)
-		vf->use = VF_USERSPACE;
 	else
-		vf->use = picture_is_away(vf) ? VF_AWAY : VF_FREE;
+		vf->use = vf->userspace ? VF_USERSPACE : VF_FREE;
 }
 
 /* What was read of a VF that nobody owns, and that may have come back changed. */
@@ -178,6 +178,9 @@ static void compare(struct vf_entry *vf, const struct pf_entry *pf,
 static void take_facts(struct vf_entry *vf, const struct scan_vf *seen)
 {
 	vf->index = seen->index;
+	memcpy(vf->unread, seen->why, sizeof(vf->unread));
+	if (seen->why[0])
+		return;
 	memcpy(vf->netdev, seen->netdev, sizeof(vf->netdev));
 	memcpy(vf->rdma, seen->rdma, sizeof(vf->rdma));
 	memcpy(vf->driver, seen->driver, sizeof(vf->driver));
@@ -214,6 +217,15 @@ static void take_vf(struct vf_entry *vf, const struct pf_entry *pf, const struct
 	picture_judge(vf);
 }
 
+static void copy_why(struct pf_entry *pf, const struct scan_pf *seen,
+		     void (*tell)(const struct pf_entry *pf, const struct vf_entry *vf))
+{
+	if (!seen->listed || strcmp(pf->why, seen->why) == 0)
+		return;
+	memcpy(pf->why, seen->why, sizeof(pf->why));
+	tell(pf, NULL);
+}
+
 static void copy_pf(struct pf_entry *pf, const struct scan_pf *seen,
 		    void (*tell)(const struct pf_entry *pf, const struct vf_entry *vf))
 {
@@ -222,10 +234,7 @@ static void copy_pf(struct pf_entry *pf, const struct scan_pf *seen,
 	pf->ifindex = seen->ifindex;
 	pf->mtu = seen->mtu;
 	pf->infiniband = seen->infiniband;
-	if (!seen->listed || strcmp(pf->why, seen->why) == 0)
-		return;
-	memcpy(pf->why, seen->why, sizeof(pf->why));
-	tell(pf, NULL);
+	copy_why(pf, seen, tell);
 }
 
 /* The VFs of a PF as they are now, each with what was known of it. @vfs has room for all. */
@@ -270,6 +279,21 @@ static struct pf_entry *insert_pf(struct picture *picture, const struct pci_addr
 	return &picture->pfs[at];
 }
 
+/* True if the reading has no VFs of the PF to take: it has none, or they stay as they were. */
+static bool take_none(struct picture *picture, struct pf_entry *pf, const struct scan_pf *seen,
+		      void (*tell)(const struct pf_entry *pf, const struct vf_entry *vf))
+{
+	if (pf && seen->unread) {
+		copy_why(pf, seen, tell);
+		return true;
+	}
+	if (seen->vf_count || seen->unread)
+		return false;
+	if (pf)
+		remove_pf(picture, pf);
+	return true;
+}
+
 static void drop_unseen(struct picture *picture, const struct scan *scan)
 {
 	for (size_t i = picture->pf_count; i-- > 0;) {
@@ -308,12 +332,9 @@ int picture_take(struct picture *picture, struct scan *scan, bool *ret_fresh,
 		struct pf_entry *pf = picture_pf(picture, &seen->addr);
 		struct vf_entry *vfs;
 
-		if (seen->vf_count == 0) {
-			if (pf)
-				remove_pf(picture, pf);
+		if (take_none(picture, pf, seen, tell))
 			continue;
-		}
-		vfs = calloc(seen->vf_count, sizeof(*vfs));
+		vfs = calloc(seen->vf_count + 1, sizeof(*vfs));
 		if (!vfs) {
 			r = -ENOMEM;
 			break;

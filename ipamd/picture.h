@@ -23,7 +23,7 @@ enum vf_use {
 	VF_HELD,      /* a record owns it */
 	VF_USERSPACE, /* free, bound to vfio-pci or the like */
 	VF_DRIVERLESS,
-	VF_AWAY,      /* it has a driver, and its netdev is not here */
+	VF_AWAY,      /* it has a driver, and its netdev is not here; or it cannot be read */
 	VF_PREPARING, /* its GUID is being bound, or is about to be */
 	VF_BROKEN,    /* its GUID could not be bound: trouble says what happened */
 };
@@ -32,8 +32,9 @@ enum vf_use {
 
 struct scan_vf {
 	struct pci_addr addr;
-	int index; /* N of the PF's virtfnN */
-	bool said; /* the PF's list has it: state */
+	int index;                 /* N of the PF's virtfnN */
+	char why[PICTURE_WHY_MAX]; /* why nothing else is known of it, or "" */
+	bool said;                 /* the PF's list has it: state */
 	struct vf_state state;
 	char netdev[IFNAME_MAX + 1], rdma[PICTURE_NAME_MAX], driver[PICTURE_NAME_MAX];
 	bool userspace; /* the driver is one of user space */
@@ -49,6 +50,7 @@ struct scan_pf {
 	bool infiniband;
 	bool listed;               /* its VF list was asked for, and came if why is empty */
 	char why[PICTURE_WHY_MAX]; /* why not */
+	bool unread;               /* for that reason nothing is known of it, or not all VFs */
 	struct scan_vf *vfs;       /* in the order of their numbers; none: it has gone */
 	size_t vf_count;
 };
@@ -76,8 +78,9 @@ struct vf_entry {
 	bool touched;   /* owned since the baseline was taken, and not seen clean again */
 	bool unseen;    /* it has changed hands, or GUID, since the last reading */
 	bool drifted;
-	uint64_t changed_ns;       /* of that change */
-	char why[PICTURE_WHY_MAX]; /* of its drift */
+	uint64_t changed_ns;          /* of that change */
+	char why[PICTURE_WHY_MAX];    /* of its drift */
+	char unread[PICTURE_WHY_MAX]; /* why the rest is as it was read before, or "" */
 
 	/* prepare.c */
 	uint64_t guid;  /* that it is to carry, 0 = none of ours */
@@ -110,7 +113,8 @@ bool pci_same(const struct pci_addr *a, const struct pci_addr *b);
  * Makes the reading part of the picture; what it holds is taken, also on failure. *@ret_fresh:
  * there are VFs that were not there before, whose owners have to be looked up. @tell is called when
  * a VF begins to drift (or drifts otherwise), when it is again as it was (why ""), or when a PF's
- * list stops or starts being readable (@vf NULL). -ENOMEM: the picture is as it was.
+ * list stops or starts being readable (@vf NULL). A PF that was not read stays as it was. -ENOMEM:
+ * part of the reading is in the picture; read all again.
  */
 int picture_take(struct picture *picture, struct scan *scan, bool *ret_fresh,
 		 void (*tell)(const struct pf_entry *pf, const struct vf_entry *vf));
@@ -148,5 +152,5 @@ int picture_offer(const struct picture *picture,
  * without a driver that is not settled may have lost it when a GUID was bound: it needs it anew.
  */
 bool picture_needs_guid(const struct vf_entry *vf);
-/* It has a driver that makes a netdev, and none is here. */
+/* It has a driver that makes a netdev, and none is here; or it cannot be read. */
 bool picture_is_away(const struct vf_entry *vf);

@@ -231,6 +231,26 @@ def test_hooked_a_vf_that_has_just_come():
         refused("find VF index", lambda: node.rpc("attachment.reserve", **node.request(container="c2", device=late)), 102)
 
 
+def test_hooked_a_pf_that_cannot_be_read():
+    """It is told, and the VFs of the others are served as ever; also after a restart."""
+    with Node() as node:
+        key = node.vf(0, 0)
+        node.vf(1, 0)
+        os.symlink("../nonsense", f"{node.pci}/{node.pf(0)}/virtfn1")
+        node.serve()
+        lab.wait_for(lambda: "find VF 1 of" in node.devices()[key].get("why", ""), 5, "it is told")
+        other = node.vf(1, 1)
+        assert node.attach(device=other, rail="rail1")["device"]["key"] == other
+        os.makedirs(f"{node.pci}/{node.pf(1)}/net/second")
+        node.net.ip("link", "set", "pf1", "mtu", "8000")
+        lab.wait_for(lambda: "it has two" in node.devices()[other].get("why", ""), 5, "what is wrong with it")
+        assert node.devices()[other]["state"] == "held", "and it stays in the picture"
+        node.stop()
+        node.start({"SPUR_SYSFS": node.sys})
+        assert {k: d["state"] for k, d in node.devices().items()} == {
+            key: "free", f"pci:{vf_of(1, 0)}": "away", other: "held"}
+
+
 def test_hooked_a_burst_of_events_that_is_lost():
     """The daemon looks at everything then, and goes on to hear."""
     with Node() as node:

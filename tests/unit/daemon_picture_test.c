@@ -213,6 +213,41 @@ static void a_list_that_cannot_be_read(void **state)
 	assert_int_equal(vf_of(picture, 0, 0)->baseline.known, clean().known);
 }
 
+static void what_cannot_be_read_stays(void **state)
+{
+	struct picture *picture = *state;
+	struct scan scan = reading(0, VFS, 200);
+
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL);
+	for (int i = 0; i < 2; i++) {
+		struct scan_vf *vf = &scan.pfs[0].vfs[i];
+
+		*vf = (struct scan_vf) { .addr = vf->addr, .index = i, .why = "two netdevs" };
+	}
+	(void)take(picture, scan);
+	assert_int_equal(vf_of(picture, 0, 0)->use, VF_AWAY);
+	assert_string_equal(vf_of(picture, 0, 0)->unread, "two netdevs");
+	assert_string_equal(vf_of(picture, 0, 0)->netdev, "ens0v0");
+	assert_int_equal(vf_of(picture, 0, 1)->use, VF_HELD);
+	(void)take(picture, reading(0, VFS, 210));
+	assert_int_equal(vf_of(picture, 0, 0)->use, VF_FREE);
+
+	for (int i = 0; i < 2; i++) {
+		scan = reading(0, 1, 220);
+		scan.pfs[0].unread = true;
+		(void)snprintf(scan.pfs[0].why, sizeof(scan.pfs[0].why), "no link");
+		(void)take(picture, scan);
+	}
+	assert_int_equal(told.count, 1);
+	assert_string_equal(told.why, "no link");
+	assert_int_equal(picture->pfs[0].vf_count, VFS);
+	scan = reading(PFS, 0, 230); /* nor one that was never read */
+	scan.pfs[0].unread = true;
+	(void)take(picture, scan);
+	assert_int_equal(picture->pf_count, PFS + 1);
+	assert_int_equal(picture->pfs[PFS].vf_count, 0);
+}
+
 static void facts_alone_change_no_state(void **state)
 {
 	struct picture *picture = *state;
@@ -340,6 +375,7 @@ int main(void)
 		TEST(drift_is_told_once_and_ends),
 		TEST(a_reading_from_before_counts_not),
 		TEST(a_list_that_cannot_be_read),
+		TEST(what_cannot_be_read_stays),
 		TEST(facts_alone_change_no_state),
 		TEST(uses),
 		TEST(vfs_come_and_go),
