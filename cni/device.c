@@ -15,7 +15,6 @@
 #include "cni/vf.h"
 
 enum {
-	HOMECOMING_MS = 2000, /* how long the kernel may take to empty a dead namespace */
 	LOOK_AGAIN_MS = 50,
 	AWAIT_POLL_MS = 5,
 	SWAP_MS = 1000,
@@ -178,7 +177,7 @@ static bool may_still_come(const struct site *site)
 
 static int await_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
 {
-	int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
+	int64_t deadline_ms = clock_boot_ms() + SITE_HOMECOMING_MS;
 	int r;
 
 	for (;;) {
@@ -191,7 +190,7 @@ static int await_in_host(const struct site *site, struct link_info *ret_link, st
 
 int device_await(struct site *site, struct err *err)
 {
-	int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
+	int64_t deadline_ms = clock_boot_ms() + SITE_HOMECOMING_MS;
 	int r;
 
 	for (;;) {
@@ -204,7 +203,7 @@ int device_await(struct site *site, struct err *err)
 		if (clock_left_ms(deadline_ms) == 0)
 			return err_set(err, ETIMEDOUT, ERR_AGAIN,
 				       "neither in the pod nor in the host within %d ms",
-				       HOMECOMING_MS);
+				       SITE_HOMECOMING_MS);
 		(void)poll(NULL, 0, AWAIT_POLL_MS);
 	}
 }

@@ -25,16 +25,9 @@ struct binding {
 	struct link_info link;        /* of its netdev; ifindex 0: it has none here */
 };
 
-/* An IPoIB address ends with the port's GUID (RFC 4391, section 9.1.1). */
 static bool carries_guid(const struct mac *mac, uint64_t guid)
 {
-	uint64_t found = 0;
-
-	if (mac->len != MAC_MAX)
-		return false;
-	for (int i = MAC_MAX - 8; i < MAC_MAX; i++)
-		found = found << 8 | mac->bytes[i];
-	return found == guid;
+	return mac->len == MAC_MAX && mac_guid(mac) == guid;
 }
 
 static int look(struct binding *b, struct err *err)

@@ -62,9 +62,11 @@ static bool moves_rdma(const struct draft *draft)
 	       (!draft->view || draft->view->rdma_mode == RDMA_EXCLUSIVE);
 }
 
-static bool binds_guid(const struct draft *draft)
+bool plan_binds_guid(const struct netconf *conf, const struct attachment *record)
 {
-	return draft->conf->guid && draft->conf->guid != draft->record->device.vf.state.port_guid;
+	const struct vf_baseline *vf = &record->device.vf;
+
+	return conf->guid && vf->is_vf && conf->guid != vf->state.port_guid;
 }
 
 static void add_vf(const struct draft *draft, enum vf_attr attr)
@@ -106,7 +108,7 @@ static void plan_host(const struct draft *draft)
 		if (strcmp(was->altnames[i], draft->record->ifname) == 0)
 			add(draft, STEP_ALTNAME)->altname = was->altnames[i];
 	}
-	if (binds_guid(draft))
+	if (plan_binds_guid(draft->conf, draft->record))
 		add(draft, STEP_GUID)->guid = draft->conf->guid;
 	add_vf(draft, VF_VLAN);
 	plan_mac(draft);
@@ -161,7 +163,7 @@ static void plan_moves(const struct draft *draft)
 		return;
 	}
 	plan_rdma(draft);
-	if (moves_rdma(draft) || binds_guid(draft))
+	if (moves_rdma(draft) || plan_binds_guid(draft->conf, draft->record))
 		add(draft, STEP_NETDEV);
 	plan_move(draft);
 }

@@ -92,6 +92,9 @@ struct plan {
 	uint32_t table; /* of `routing`; 0: none */
 };
 
+/* Is another GUID asked for than the VF's own? Then its driver is bound again, there and back. */
+bool plan_binds_guid(const struct netconf *conf, const struct attachment *record);
+
 /*
  * @net: the addresses and routes, from the pool or from another IPAM. @view NULL: plan what has
  * been done, refuse nothing. Borrows from @conf and @record.

@@ -20,7 +20,6 @@
 #include "host/sysfs.h"
 
 enum {
-	HOMECOMING_MS = 2000, /* how long the kernel may take to empty a dead namespace */
 	LOOK_AGAIN_MS = 20,
 	READY_POLL_MS = 5,
 	SWAP_MS = 1000,
@@ -329,7 +328,7 @@ static int is_anywhere(struct site *site, bool *ret_anywhere, struct err *err)
  */
 static int await_home(struct site *site, char ret_name[SYSFS_NAME_MAX], struct err *err)
 {
-	const int64_t deadline_ms = clock_boot_ms() + HOMECOMING_MS;
+	const int64_t deadline_ms = clock_boot_ms() + SITE_HOMECOMING_MS;
 	bool anywhere = true;
 	int r;
 

@@ -20,6 +20,9 @@
 #include "rt/link.h"
 #include "wire/wire.h"
 
+/* How long the kernel may take to empty a dead namespace. */
+enum { SITE_HOMECOMING_MS = 2000 };
+
 /* What became of the device when something is undone: the words of attachment.release. */
 struct outcome {
 	bool left;     /* it is no more in the pod */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "cni/guid.h"
+#include "cni/plan.h"
 #include "host/sysfs.h"
 #include "rt/link.h"
 #include "rt/vf.h"
@@ -156,14 +157,6 @@ static int find_pf(struct site *site, struct pci_function *ret_function, struct 
 	return r < 0 ? r : link_get(site->host, ret_function->pf_netdev, ret_pf, err);
 }
 
-static bool guid_was_asked(const struct site *site)
-{
-	const struct netconf *conf = site->conf;
-
-	return conf->guid && site->record->device.vf.is_vf &&
-	       conf->guid != site->record->device.vf.state.port_guid;
-}
-
 static bool anything_asked(const struct site *site)
 {
 	for (int attr = 0; attr < VF_ATTRS; attr++) {
@@ -176,17 +169,18 @@ static bool anything_asked(const struct site *site)
 int vf_release(struct site *site, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
+	const bool binds_guid = plan_binds_guid(site->conf, site->record);
 	struct pci_function function = { 0 };
 	struct link_info pf = { 0 };
 	int sysfs;
 	int r;
 
-	if (!vf_is_asked(site, VF_MAC) && !guid_was_asked(site))
+	if (!vf_is_asked(site, VF_MAC) && !binds_guid)
 		return 0;
 	r = find_pf(site, &function, &pf, err);
 	if (r == 0 && vf_is_asked(site, VF_MAC))
 		unlock_mac(site->host, pf.ifindex, function.vf_index);
-	if (r < 0 || !guid_was_asked(site))
+	if (r < 0 || !binds_guid)
 		return r;
 	r = site_sysfs(site, false, &sysfs, err);
 	if (r == 0)

@@ -213,8 +213,6 @@ static int take_vf(const struct device_view *view, const char *key,
 
 	if (!vf)
 		return DEVICE_UNREAD;
-	if (vf->use == VF_PREPARING)
-		return DEVICE_PREPARING;
 	if (vf->use == VF_BROKEN && !has_guid)
 		return err_set(err, EAGAIN, ERR_AGAIN, "reserve %s: it has not got its GUID: %s",
 			       key, vf->trouble);

@@ -453,7 +453,6 @@ bool picture_needs_guid(const struct vf_entry *vf)
 		.node_guid = vf->guid,
 		.port_guid = vf->guid,
 	};
-	uint64_t tail = 0;
 
 	if (!vf->guid)
 		return false;
@@ -462,10 +461,7 @@ bool picture_needs_guid(const struct vf_entry *vf)
 	if (!vf_attr_equal(&want, &vf->now, VF_NODE_GUID) ||
 	    !vf_attr_equal(&want, &vf->now, VF_PORT_GUID))
 		return true;
-	/* An IPoIB address ends with the port's GUID (RFC 4391, section 9.1.1). */
-	for (int i = MAC_MAX - 8; i < MAC_MAX; i++)
-		tail = tail << 8 | vf->mac.bytes[i];
 	if (vf->mac.len == MAC_MAX)
-		return tail != vf->guid;
+		return mac_guid(&vf->mac) != vf->guid;
 	return !(vf->now.known & VF_BIT(VF_PORT_GUID)) && vf->bound != vf->guid;
 }

@@ -49,11 +49,10 @@ static void put_guid(json_t **obj, const char *key, uint64_t guid)
 
 static void put_pkey(json_t **obj, uint16_t pkey)
 {
-	char text[sizeof("0xffff")];
+	char text[PKEY_TEXT];
 
-	(void)snprintf(text, sizeof(text), "0x%04x", pkey);
 	if (pkey)
-		put(obj, "pkey", json_string(text));
+		put(obj, "pkey", json_string(pkey_format(pkey, text)));
 }
 
 static void put_mac(json_t **obj, const char *key, const struct mac *mac)

@@ -65,6 +65,15 @@ bool mac_equal(const struct mac *a, const struct mac *b)
 	return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
 }
 
+uint64_t mac_guid(const struct mac *mac)
+{
+	uint64_t guid = 0;
+
+	for (int i = MAC_MAX - 8; mac->len == MAC_MAX && i < MAC_MAX; i++)
+		guid = guid << 8 | mac->bytes[i];
+	return guid;
+}
+
 bool mac_is_usable(const struct mac *mac)
 {
 	static const uint8_t zero[6];

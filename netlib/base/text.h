@@ -30,6 +30,8 @@ int mac_parse(const char *text, struct mac *ret_mac);
 /* Lower case, colons; "" for none. Returns @buf. */
 const char *mac_format(const struct mac *mac, char buf[MAC_TEXT]);
 bool mac_equal(const struct mac *a, const struct mac *b);
+/* The port GUID that an IPoIB address ends with (RFC 4391, section 9.1.1); 0 for any other. */
+uint64_t mac_guid(const struct mac *mac);
 /* An Ethernet unicast address that is not all zero: what a device can be given. */
 bool mac_is_usable(const struct mac *mac);
 
