@@ -53,7 +53,13 @@ static void flatten(char *msg)
 	}
 }
 
-static char *line_as_json(enum log_level level, const char *msg)
+static bool is_told(const struct log_field *field)
+{
+	return field->text && field->text[0];
+}
+
+static char *line_as_json(enum log_level level, const char *msg, const struct log_field *fields,
+			  size_t count)
 {
 	CLEANUP_JSON json_t *line = NULL;
 	struct timespec now;
@@ -61,13 +67,48 @@ static char *line_as_json(enum log_level level, const char *msg)
 	(void)clock_gettime(CLOCK_REALTIME, &now);
 	line = json_pack("{s:f, s:s, s:s}", "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9,
 			 "level", level_names[level], "msg", msg);
+	for (size_t i = 0; line && i < count; i++) {
+		if (is_told(&fields[i])) /* what is no UTF-8 is in the message at most */
+			(void)json_object_set_new(line, fields[i].name,
+						  json_string(fields[i].text));
+	}
 	return line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(16)) : NULL;
 }
 
-void log_line(enum log_level level, const char *fmt, ...)
+/* Behind the message, cut where the line ends. */
+static void add_fields(char msg[LOG_LINE_MAX], const struct log_field *fields, size_t count)
+{
+	size_t len = strlen(msg);
+
+	for (size_t i = 0; i < count && len < LOG_LINE_MAX; i++) {
+		if (is_told(&fields[i]))
+			len += (size_t)snprintf(msg + len, LOG_LINE_MAX - len, " %s=%s",
+						fields[i].name, fields[i].text);
+	}
+	flatten(msg);
+}
+
+static void write_line(enum log_level level, char msg[LOG_LINE_MAX], const struct log_field *fields,
+		       size_t count)
+{
+	CLEANUP_FREE char *json = NULL;
+
+	flatten(msg);
+	if (sink.json)
+		json = line_as_json(level, msg, fields, count);
+	/* One write a line, so that lines of two processes do not mix. A lost line is lost. */
+	if (json) {
+		(void)dprintf(sink.fd, "%s\n", json);
+		return;
+	}
+	add_fields(msg, fields, count);
+	(void)dprintf(sink.fd, "spur: %s: %s\n", level_names[level], msg);
+}
+
+void log_fields(enum log_level level, const struct log_field *fields, size_t count, const char *fmt,
+		...)
 {
 	char msg[LOG_LINE_MAX];
-	CLEANUP_FREE char *json = NULL;
 	va_list ap;
 
 	if (level > sink.level)
@@ -75,12 +116,5 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(msg, sizeof(msg), fmt, ap);
 	va_end(ap);
-	flatten(msg);
-	if (sink.json)
-		json = line_as_json(level, msg);
-	/* One write a line, so that lines of two processes do not mix. A lost line is lost. */
-	if (json)
-		(void)dprintf(sink.fd, "%s\n", json);
-	else
-		(void)dprintf(sink.fd, "spur: %s: %s\n", level_names[level], msg);
+	write_line(level, msg, fields, count);
 }

@@ -370,6 +370,12 @@ static void test_clock(void **state)
 
 static void check_log_line(bool json, const char *want)
 {
+	static const struct log_field about[] = {
+		{ "pod", "ns/p" },
+		{ "device", "" },
+		{ "ifname", NULL },
+		{ "address", "10.0.0.2" },
+	};
 	char buf[256];
 	int ends[2];
 	ssize_t n;
@@ -377,7 +383,8 @@ static void check_log_line(bool json, const char *want)
 	assert_int_equal(pipe(ends), 0);
 	log_init(ends[1], LOG_LEVEL_INFO, json);
 	log_debug("not this one");
-	log_warn("device %s", "et\nh");
+	log_fields(LOG_LEVEL_DEBUG, about, ARRAY_SIZE(about), "nor this one");
+	log_fields(LOG_LEVEL_WARN, about, ARRAY_SIZE(about), "device %s", "et\nh");
 	n = read(ends[0], buf, sizeof(buf) - 1);
 	assert_true(n > 0);
 	buf[n] = '\0';
@@ -392,8 +399,10 @@ static void check_log_line(bool json, const char *want)
 static void test_log(void **state)
 {
 	(void)state;
-	check_log_line(false, "spur: warning: device et h\n");
-	check_log_line(true, "\"level\":\"warning\",\"msg\":\"device et h\"}\n");
+	check_log_line(false, "spur: warning: device et h pod=ns/p address=10.0.0.2\n");
+	check_log_line(true,
+		       "\"level\":\"warning\",\"msg\":\"device et h\",\"pod\":\"ns/p\",\"address\":"
+		       "\"10.0.0.2\"}\n");
 }
 
 static void test_pkey(void **state)
