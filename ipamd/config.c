@@ -94,7 +94,7 @@ static bool is_level(const char *text)
 	return log_level_parse(text, &unused) == 0;
 }
 
-static bool is_format(const char *text)
+bool config_is_log_format(const char *text)
 {
 	return strcmp(text, "text") == 0 || strcmp(text, "json") == 0;
 }
@@ -118,7 +118,8 @@ static const struct config_key {
 	{ "engine", "type", "local", is_engine, "\"local\"", offsetof(struct config, engine) },
 	{ "log", "level", "info", is_level, "error, warning, info or debug",
 	  offsetof(struct config, log_level) },
-	{ "log", "format", "text", is_format, "text or json", offsetof(struct config, log_format) },
+	{ "log", "format", "text", config_is_log_format, "text or json",
+	  offsetof(struct config, log_format) },
 };
 
 static const char **config_text(struct config *config, const struct config_key *key)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <jansson.h>
@@ -29,6 +30,8 @@ int config_parse(const char *text, size_t len, struct config *ret_config, struct
 /* As config_parse(), for the file at @path, which the error names. */
 int config_load(const char *path, struct config *ret_config, struct err *err);
 void config_free(struct config *config); /* NULL members are fine */
+
+bool config_is_log_format(const char *text); /* "text" or "json" */
 
 /*
  * "127.0.0.1:9469", "[::1]:9469": only loopback, a port from 1 on. The socket address it stands

@@ -42,12 +42,13 @@ void daemon_fail(struct daemon *d, int r, const struct err *why)
 
 /* --- configuration --- */
 
-static void set_log(const struct config *config)
+static void set_log(const struct daemon *d, const struct config *config)
 {
+	const char *format = d->log_format ? d->log_format : config->log_format;
 	enum log_level level = LOG_LEVEL_INFO;
 
 	(void)log_level_parse(config->log_level, &level); /* was checked */
-	log_init(STDERR_FILENO, level, strcmp(config->log_format, "json") == 0);
+	log_init(STDERR_FILENO, level, strcmp(format, "json") == 0);
 }
 
 static void set_plugin(struct daemon *d, const struct config *config)
@@ -164,7 +165,7 @@ static int reload(struct daemon *d, struct err *err)
 	r = take_pools(d, &config, err);
 	if (r == 0) {
 		inventory_repool(d->inventory);
-		set_log(&config);
+		set_log(d, &config);
 		set_plugin(d, &config);
 		warn_changed("socket", d->config.socket, config.socket);
 		warn_changed("state", d->config.state, config.state);
@@ -198,6 +199,7 @@ static void publish(struct daemon *d)
 	int64_t age_ms = clock_boot_ms() - d->page_ms;
 	bool changed = d->metrics.commits.count != d->page_commits ||
 		       inventory_last(d->inventory) != d->page_readings;
+	char unready[STATUS_WHY_MAX];
 	char *text = NULL;
 
 	if (!d->http)
@@ -208,7 +210,7 @@ static void publish(struct daemon *d)
 		d->page_commits = d->metrics.commits.count;
 		d->page_readings = inventory_last(d->inventory);
 	}
-	http_publish(d->http, text, !d->stopping);
+	http_publish(d->http, text, status_unready(d, unready));
 }
 
 static void on_tick(uv_timer_t *tick)
@@ -429,15 +431,15 @@ static void daemon_close(struct daemon *d)
 	config_free(&d->config);
 }
 
-int daemon_run(const char *config_path, struct err *err)
+int daemon_run(const char *config_path, const char *log_format, struct err *err)
 {
-	struct daemon d = { .config_path = config_path, .sysfs_fd = -1 };
+	struct daemon d = { .config_path = config_path, .log_format = log_format, .sysfs_fd = -1 };
 	int r;
 
 	r = config_load(config_path, &d.config, err);
 	if (r < 0)
 		return r;
-	set_log(&d.config);
+	set_log(&d, &d.config);
 	set_plugin(&d, &d.config);
 	d.started_ms = clock_boot_ms();
 	r = uv_loop_init(&d.loop);

@@ -30,6 +30,7 @@ struct daemon {
 	uv_loop_t loop;
 	struct config config;
 	const char *config_path;
+	const char *log_format; /* in place of the configuration's; NULL: that */
 	char node[256];
 	char plugin[4096]; /* may change with a reload, as the log and the pools may */
 	char boot_id[BOOT_ID_TEXT];
@@ -64,8 +65,11 @@ struct daemon {
 	struct err failure;
 };
 
-/* Runs until SIGTERM or SIGINT. On failure @err says why it ended. */
-int daemon_run(const char *config_path, struct err *err);
+/*
+ * Runs until SIGTERM or SIGINT. On failure @err says why it ended. @log_format: "json", "text", or
+ * NULL for what the configuration says.
+ */
+int daemon_run(const char *config_path, const char *log_format, struct err *err);
 
 /* Would the file at @config_path be taken? (But for what the store holds.) */
 int daemon_check_config(const char *config_path, struct err *err);

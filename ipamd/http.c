@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,13 +14,13 @@
 #include "base/clock.h"
 #include "ipamd/config.h"
 
-enum { HTTP_CONNS_MAX = 16, HTTP_TIMEOUT_S = 5 };
+enum { HTTP_CONNS_MAX = 16, HTTP_TIMEOUT_S = 5, HTTP_WHY_MAX = 512 };
 
 struct http {
 	struct MHD_Daemon *server;
 	pthread_mutex_t lock; /* of all below */
 	char *text;
-	bool ready;
+	char unready[HTTP_WHY_MAX];
 	int64_t published_ms;
 };
 
@@ -48,15 +50,28 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 	return body ? respond(connection, code, body) : MHD_NO;
 }
 
+static enum MHD_Result answer_ready(struct MHD_Connection *connection, bool alive,
+				    const char *unready)
+{
+	char body[HTTP_WHY_MAX + 16];
+
+	if (alive && !unready[0])
+		return respond_text(connection, MHD_HTTP_OK, "ok\n");
+	(void)snprintf(body, sizeof(body), "not ready: %s\n",
+		       alive ? unready : "the daemon is stuck");
+	return respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, body);
+}
+
 static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *connection,
 				   const char *url)
 {
-	bool alive, ready;
+	char unready[HTTP_WHY_MAX];
 	char *text;
+	bool alive;
 
 	(void)pthread_mutex_lock(&http->lock);
 	alive = clock_boot_ms() - http->published_ms < HTTP_STUCK_MS;
-	ready = http->ready;
+	memcpy(unready, http->unready, sizeof(unready));
 	text = http->text ? strdup(http->text) : NULL;
 	(void)pthread_mutex_unlock(&http->lock);
 
@@ -67,9 +82,7 @@ static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *con
 		return alive ? respond_text(connection, MHD_HTTP_OK, "ok\n")
 			     : respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "stuck\n");
 	if (strcmp(url, "/readyz") == 0)
-		return alive && ready ? respond_text(connection, MHD_HTTP_OK, "ok\n")
-				      : respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE,
-						     "not ready\n");
+		return answer_ready(connection, alive, unready);
 	return respond_text(connection, MHD_HTTP_NOT_FOUND, "/metrics /healthz /readyz\n");
 }
 
@@ -113,6 +126,7 @@ int http_open(const char *address, struct http **ret_http, struct err *err)
 		http_close(http);
 		return err_sys(err, errno ? errno : EIO, ERR_IO, "serve http at %s", address);
 	}
+	(void)snprintf(http->unready, sizeof(http->unready), "the daemon starts");
 	*ret_http = http;
 	return 0;
 }
@@ -128,7 +142,7 @@ void http_close(struct http *http)
 	free(http);
 }
 
-void http_publish(struct http *http, char *text, bool ready)
+void http_publish(struct http *http, char *text, const char *unready)
 {
 	char *old = NULL;
 
@@ -137,7 +151,7 @@ void http_publish(struct http *http, char *text, bool ready)
 		old = http->text;
 		http->text = text;
 	}
-	http->ready = ready;
+	(void)snprintf(http->unready, sizeof(http->unready), "%s", unready);
 	http->published_ms = clock_boot_ms();
 	(void)pthread_mutex_unlock(&http->lock);
 	free(old);

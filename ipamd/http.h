@@ -5,8 +5,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
-
 #include "base/err.h"
 
 enum { HTTP_STUCK_MS = 5000 /* a loop that has not published for so long is not alive */ };
@@ -16,5 +14,8 @@ struct http;
 /* @address as http_address_parse() takes it. */
 int http_open(const char *address, struct http **ret_http, struct err *err);
 void http_close(struct http *http); /* NULL is fine */
-/* Takes @text (NULL: the last one stays). To be called at least every second. */
-void http_publish(struct http *http, char *text, bool ready);
+/*
+ * Takes @text (NULL: the last one stays). @unready: why no ADD can be served, or "". To be called
+ * at least every second.
+ */
+void http_publish(struct http *http, char *text, const char *unready);

@@ -7,16 +7,18 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "ipamd/config.h"
 #include "ipamd/daemon.h"
 
 #define CONFIG_PATH "/etc/spur/ipamd.json"
 
 static const char usage[] =
-	"Usage: spur-ipamd [--config FILE] [--check-config]\n"
+	"Usage: spur-ipamd [--config FILE] [--check-config] [--log-format json|text]\n"
 	"The node daemon of Spur: addresses, devices and attachments of this node.\n"
 	"\n"
 	"  --config FILE    the configuration (default: " CONFIG_PATH ")\n"
 	"  --check-config   read it, say whether it is good, and end\n"
+	"  --log-format F   json or text, whatever the configuration says\n"
 	"  --version        print the version and end\n"
 	"  --help           print this and end\n"
 	"\n"
@@ -40,13 +42,13 @@ static int check_config(const char *path)
 	return 0;
 }
 
-static int run(const char *path)
+static int run(const char *path, const char *log_format)
 {
 	struct err err;
 
 	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
-	return daemon_run(path, &err) < 0 ? print_error(&err) : 0;
+	return daemon_run(path, log_format, &err) < 0 ? print_error(&err) : 0;
 }
 
 int main(int argc, char **argv)
@@ -54,11 +56,12 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", no_argument, NULL, 'k' },
+		{ "log-format", required_argument, NULL, 'f' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *path = CONFIG_PATH;
+	const char *path = CONFIG_PATH, *log_format = NULL;
 	bool check = false;
 	int option;
 
@@ -69,6 +72,9 @@ int main(int argc, char **argv)
 			break;
 		case 'k':
 			check = true;
+			break;
+		case 'f':
+			log_format = optarg;
 			break;
 		case 'v':
 			printf("spur-ipamd %s\n", SPUR_VERSION);
@@ -85,5 +91,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "spur-ipamd: unexpected argument \"%s\"\n%s", argv[optind], usage);
 		return 2;
 	}
-	return check ? check_config(path) : run(path);
+	if (log_format && !config_is_log_format(log_format)) {
+		fprintf(stderr, "spur-ipamd: --log-format %s: must be json or text\n", log_format);
+		return 2;
+	}
+	return check ? check_config(path) : run(path, log_format);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -36,6 +37,19 @@ int status_count(struct daemon *d, struct status_counts *ret_counts, struct err 
 bool status_mass_death(const struct daemon *d)
 {
 	return reconcile_last(d->reconcile)->alarm;
+}
+
+const char *status_unready(const struct daemon *d, char buf[STATUS_WHY_MAX])
+{
+	buf[0] = '\0';
+	if (d->stopping)
+		(void)snprintf(buf, STATUS_WHY_MAX, "the daemon stops");
+	else if (access(d->plugin, X_OK) < 0)
+		(void)snprintf(buf, STATUS_WHY_MAX, "the plugin %.200s: %s", d->plugin,
+			       strerror(errno));
+	else if (ledger_pools(d->ledger)->count == 0)
+		(void)snprintf(buf, STATUS_WHY_MAX, "no pool is configured");
+	return buf;
 }
 
 static json_t *alarms_of(const struct daemon *d)

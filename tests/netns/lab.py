@@ -288,7 +288,7 @@ class Node:
 
     # -- the daemon
 
-    def daemon(self, pools=(), env=None, **settings):
+    def daemon(self, pools=(), env=None, options=(), **settings):
         """Writes the configuration and starts spur-ipamd; returns when it serves."""
         config = {
             "socket": self.socket, "state": self.state, "plugin": program("spur"), "http": "",
@@ -297,13 +297,13 @@ class Node:
         config.update(settings)
         with open(self.config, "w", encoding="utf-8") as f:
             json.dump(config, f)
-        return self.start(env)
+        return self.start(env, options)
 
-    def start(self, env=None):
+    def start(self, env=None, options=()):
         """Starts spur-ipamd with the configuration that is there."""
         out = open(self.log, "ab")
         self.ipamd = subprocess.Popen(
-            ["nsenter", f"--net={self.net.path}", program("spur-ipamd"), "--config", self.config],
+            ["nsenter", f"--net={self.net.path}", program("spur-ipamd"), "--config", self.config, *options],
             stdout=out, stderr=out, env={**os.environ, **(env or {})},
         )
         out.close()
