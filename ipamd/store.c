@@ -22,6 +22,7 @@
 #include <lmdb.h>
 
 #include "base/cleanup.h"
+#include "base/hook.h"
 #include "ipamd/crc32c.h"
 
 enum {
@@ -429,6 +430,27 @@ static void store_close_cursors(struct store *store)
 	}
 }
 
+/* Each change, and either side of a commit, is a step that a test may fail, kill or stall. 0 or an
+ * errno, as LMDB has it. */
+static int store_step(void)
+{
+	static int number;
+
+	return -hook_step("store", ++number);
+}
+
+static int txn_commit(MDB_txn *txn, bool changed)
+{
+	int rc = changed ? store_step() : 0;
+
+	if (rc) {
+		mdb_txn_abort(txn);
+		return rc;
+	}
+	rc = mdb_txn_commit(txn);
+	return rc == 0 && changed ? store_step() : rc;
+}
+
 /* To LMDB a write that was cut short, as on a disk that has just filled up, is an EIO. */
 static bool disk_is_full(const char *path)
 {
@@ -448,7 +470,7 @@ int store_commit(struct store *store, struct err *err)
 	}
 	store_close_cursors(store);
 	store->txn = NULL; /* gone, whatever the commit says */
-	rc = mdb_txn_commit(txn);
+	rc = txn_commit(txn, store->changed);
 	if (rc == EIO && disk_is_full(store->path))
 		rc = ENOSPC;
 	return rc ? store_error(store, rc, "commit to", err) : 0;
@@ -592,7 +614,9 @@ static void store_write(struct store *store, enum store_table table, const struc
 
 	if (store->r < 0)
 		return;
-	rc = mdb_put(store->txn, store->dbis[table], &k, &value, MDB_RESERVE | flags);
+	rc = store_step();
+	if (rc == 0)
+		rc = mdb_put(store->txn, store->dbis[table], &k, &value, MDB_RESERVE | flags);
 	if (rc) {
 		store_stick(store, rc, "write to");
 		return;
@@ -622,7 +646,9 @@ void store_delete(struct store *store, enum store_table table, const struct stor
 
 	if (store->r < 0)
 		return;
-	rc = mdb_del(store->txn, store->dbis[table], &k, NULL);
+	rc = store_step();
+	if (rc == 0)
+		rc = mdb_del(store->txn, store->dbis[table], &k, NULL);
 	store->changed = true;
 	if (rc && rc != MDB_NOTFOUND)
 		store_stick(store, rc, "write to");
