@@ -17,6 +17,10 @@
 enum {
 	POOL_COOLDOWN_S = 120, /* longer than peers keep an ARP entry or a path record */
 	POOL_COOLDOWN_MAX_S = 86400,
+	POOL_STICKY_S = 3600, /* longer than a job takes to come back */
+	POOL_STICKY_MAX_S = 30 * 86400,
+	POOL_CLAIM_S = 120, /* longer than a runtime takes from a pod's first ADD to its last */
+	POOL_CLAIM_MAX_S = 3600,
 	POOL_RAILS_MAX = 32,
 	POOL_FIXED_EXCLUSIONS = 5, /* two networks, one broadcast, two gateways */
 	POOL_PFS_MAX = 64,         /* of one rail, by name or by address */
@@ -451,13 +455,17 @@ static void read_rails(struct json_reader *r, struct pool *pool)
 
 static int pool_read(json_t *json, const char *path, struct pool *pool, struct err *err)
 {
-	int64_t cooldown_s = POOL_COOLDOWN_S;
+	int64_t cooldown_s = POOL_COOLDOWN_S, sticky_s = POOL_STICKY_S, claim_s = POOL_CLAIM_S;
 	struct json_reader r;
 
 	json_read(&r, json, path, err);
 	read_name(&r, pool->name);
 	(void)json_int(&r, "cooldown_s", 0, POOL_COOLDOWN_MAX_S, &cooldown_s);
+	(void)json_int(&r, "sticky_s", 0, POOL_STICKY_MAX_S, &sticky_s);
+	(void)json_int(&r, "claim_s", 1, POOL_CLAIM_MAX_S, &claim_s);
 	pool->cooldown_ms = cooldown_s * 1000;
+	pool->sticky_ms = sticky_s * 1000;
+	pool->claim_ms = claim_s * 1000;
 	read_rails(&r, pool);
 	return json_finish(&r, READ_STRICT);
 }

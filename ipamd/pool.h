@@ -44,6 +44,9 @@ struct rail {
 struct pool {
 	char name[PROTO_POOL_MAX + 1];
 	int64_t cooldown_ms;
+	int64_t sticky_ms; /* how long an identity's index is remembered after its release; 0 = not
+			    */
+	int64_t claim_ms;  /* how long a rail that a pod has claimed waits to be bound */
 	struct rail *rails;
 	size_t rail_count;
 };
