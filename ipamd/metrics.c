@@ -71,6 +71,19 @@ void metrics_reclaimed(struct metrics *m, const char *reason)
 	}
 }
 
+void metrics_total(const struct metrics *m, struct metrics_totals *ret_totals)
+{
+	struct metrics_totals totals = { .commits = m->commits.count, .commit_s = m->commits.sum };
+
+	for (size_t i = 0; i < METHOD_COUNT; i++) {
+		totals.requests += m->durations[i].count;
+		totals.request_s += m->durations[i].sum;
+		for (size_t j = 0; j < METRICS_CODES; j++)
+			totals.refused += m->requests[i][j].code ? m->requests[i][j].count : 0;
+	}
+	*ret_totals = totals;
+}
+
 /* --- the page --- */
 
 static void head(FILE *f, const char *name, const char *type, const char *help)
@@ -220,8 +233,6 @@ static void print_vfs(FILE *f, struct daemon *d)
 	const struct picture *picture = inventory_picture(d->inventory);
 	int drifted = 0;
 
-	if (picture->pf_count == 0)
-		return;
 	head(f, "spur_vfs", "gauge", "VFs by rail (none: empty) and state.");
 	for (size_t i = 0; i < picture->pf_count; i++) {
 		if (is_first_of_rail(d, picture, i))

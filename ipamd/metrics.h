@@ -41,5 +41,12 @@ void metrics_undo(struct metrics *m, const char *reason);
 /* A record went because of @reason (a constant). */
 void metrics_reclaimed(struct metrics *m, const char *reason);
 
+/* Since the start of the daemon, over all methods: what rates are made of. */
+struct metrics_totals {
+	uint64_t requests, refused, commits;
+	double request_s, commit_s; /* their durations, added up */
+};
+void metrics_total(const struct metrics *m, struct metrics_totals *ret_totals);
+
 /* The page. The caller frees it; NULL: out of memory. */
 char *metrics_text(struct daemon *d);

@@ -10,76 +10,24 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "ipamd/ctl/answer.h"
 #include "ipamd/ctl/record.h"
 #include "ipamd/ctl/table.h"
-
-static int call(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
-		struct err *err)
-{
-	/* A pass or an undo takes longer than a verb waits for its turn. */
-	return client_call(&ctl->client, method, params,
-			   clock_boot_ms() + PROTO_ADD_MS + PROTO_CONNECT_MS, ret_result, err);
-}
-
-static int print_json(json_t *json, struct err *err)
-{
-	if (json_dumpf(json, stdout, JSON_INDENT(2)) < 0 || putchar('\n') < 0)
-		return err_set(err, EIO, ERR_IO, "print the answer: cannot write");
-	return 0;
-}
-
-static const char *text_of(json_t *obj, const char *key)
-{
-	const char *text = json_string_value(json_object_get(obj, key));
-
-	return text ? text : "";
-}
-
-static long long number_of(json_t *obj, const char *key)
-{
-	return json_integer_value(json_object_get(obj, key));
-}
+#include "ipamd/ctl/top.h"
 
 /* --- status --- */
-
-static void print_status(json_t *status)
-{
-	json_t *counts = json_object_get(status, "attachments");
-	json_t *config = json_object_get(status, "config");
-	json_t *undo = json_object_get(status, "undo");
-	json_t *alarms = json_object_get(status, "alarms"), *alarm;
-	bool colour = table_wants_colour();
-	char age[AGE_TEXT];
-	size_t i;
-
-	printf("node         %s\n", text_of(status, "node"));
-	printf("daemon       spur-ipamd %s, up %s\n", text_of(status, "version"),
-	       age_format(clock_wall_ms() - number_of(status, "uptime") * 1000, age));
-	printf("attachments  %lld attached, %lld unfinished, %lld dirty\n",
-	       number_of(counts, "attached"), number_of(counts, "unfinished"),
-	       number_of(counts, "dirty"));
-	printf("to be undone %lld (%lld running), %lld of them from the spool\n",
-	       number_of(undo, "queued") + number_of(undo, "running"), number_of(undo, "running"),
-	       number_of(status, "spooled"));
-	printf("pools        %lld, configuration %s %s ago\n", number_of(status, "pools"),
-	       json_is_true(json_object_get(config, "ok")) ? "taken" : "refused",
-	       age_format(number_of(config, "time"), age));
-	json_array_foreach (alarms, i, alarm)
-		printf("%sALARM%s        %s\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "",
-		       json_string_value(alarm));
-}
 
 static int run_status(struct ctl *ctl, struct err *err)
 {
 	CLEANUP_JSON json_t *status = NULL;
 	int r;
 
-	r = call(ctl, "node.status", json_object(), &status, err);
+	r = ctl_call(ctl, "node.status", json_object(), &status, err);
 	if (r < 0)
 		return r;
 	if (ctl->json)
 		return print_json(status, err);
-	print_status(status);
+	status_print(status);
 	return 0;
 }
 
@@ -96,7 +44,7 @@ static int fetch_vfs(struct ctl *ctl, json_t **ret_vfs, struct err *err)
 		CLEANUP_JSON json_t *page = NULL;
 		int r;
 
-		r = call(ctl, "device.list", json_pack("{s:I}", "after", after), &page, err);
+		r = ctl_call(ctl, "device.list", json_pack("{s:I}", "after", after), &page, err);
 		if (r < 0)
 			return r;
 		if (json_array_extend(vfs, json_object_get(page, "devices")) < 0)
@@ -190,7 +138,7 @@ static int run_pools(struct ctl *ctl, struct err *err)
 	size_t i;
 	int r;
 
-	r = call(ctl, "pool.list", json_object(), &result, err);
+	r = ctl_call(ctl, "pool.list", json_object(), &result, err);
 	if (r < 0)
 		return r;
 	if (ctl->json)
@@ -241,7 +189,7 @@ static int fetch_history(struct ctl *ctl, json_t **ret_events, struct err *err)
 		json_t *list;
 		int r;
 
-		r = call(ctl, "history.get", json_pack("{s:I}", "after", after), &page, err);
+		r = ctl_call(ctl, "history.get", json_pack("{s:I}", "after", after), &page, err);
 		if (r < 0)
 			return r;
 		list = json_object_get(page, "events");
@@ -349,10 +297,10 @@ static int run_reconcile(struct ctl *ctl, struct err *err)
 	if (ctl->force && !ctl->yes &&
 	    !confirm("All that looks dead is undone, however much it is."))
 		return COMMAND_DECLINED;
-	r = call(ctl, "node.reconcile",
-		 json_pack("{s:b, s:I}", "force", ctl->force, "deadline",
-			   (json_int_t)clock_boot_ms() + PROTO_ADD_MS),
-		 &report, err);
+	r = ctl_call(ctl, "node.reconcile",
+		     json_pack("{s:b, s:I}", "force", ctl->force, "deadline",
+			       (json_int_t)clock_boot_ms() + PROTO_ADD_MS),
+		     &report, err);
 	if (r < 0)
 		return r;
 	if (ctl->json)
@@ -394,7 +342,7 @@ static int give_up(struct ctl *ctl, const struct attachment_key *key, struct err
 	if (!params || json_object_set_new(params, "deadline",
 					   json_integer(clock_boot_ms() + PROTO_ADD_MS)) < 0)
 		return err_nomem(err);
-	r = call(ctl, "attachment.undo", json_incref(params), &result, &why);
+	r = ctl_call(ctl, "attachment.undo", json_incref(params), &result, &why);
 	if (r == 0) {
 		printf("undone\n");
 		return 0;
@@ -444,10 +392,15 @@ static int run_release(struct ctl *ctl, struct err *err)
 }
 
 static const struct command commands[] = {
-	{ "status", false, run_status },  { "pools", false, run_pools },
-	{ "vfs", false, run_vfs },        { "attachments", false, run_attachments },
-	{ "show", true, run_show },       { "history", false, run_history },
-	{ "release", true, run_release }, { "reconcile", false, run_reconcile },
+	{ "status", false, run_status },
+	{ "top", false, top_run },
+	{ "pools", false, run_pools },
+	{ "vfs", false, run_vfs },
+	{ "attachments", false, run_attachments },
+	{ "show", true, run_show },
+	{ "history", false, run_history },
+	{ "release", true, run_release },
+	{ "reconcile", false, run_reconcile },
 };
 
 const struct command *command_find(const char *name)

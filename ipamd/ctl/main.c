@@ -11,6 +11,7 @@ static const char usage[] =
 	"Asks the node daemon of Spur.\n"
 	"\n"
 	"  status                             how the node is\n"
+	"  top                                the same, with rates, again each second\n"
 	"  pools                              addresses held, resting and free\n"
 	"  vfs                                the VFs of the node, whose they are, and drift\n"
 	"  attachments [-o wide]              which pod has what\n"

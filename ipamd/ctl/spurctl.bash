@@ -35,7 +35,7 @@ _spurctl()
 		;;
 	esac
 	case $command in
-	"") word="status pools vfs attachments show history reconcile release --socket --json --help --version" ;;
+	"") word="status top pools vfs attachments show history reconcile release --socket --json --help --version" ;;
 	attachments) word="-o --json" ;;
 	show) word="$(_spurctl_names) --json" ;;
 	release) word="$(_spurctl_names) --force --yes" ;;

@@ -4,6 +4,10 @@
 
 import json
 import os
+import pty
+import re
+import subprocess
+import threading
 
 import lab
 from daemon_serve import Node, fetch
@@ -40,8 +44,71 @@ def test_log_format():
         node.stop()
         lines = [json.loads(line) for line in log_lines(node)]
         assert any("serves node" in line["msg"] and line["level"] == "info" for line in lines), lines
-    done = lab.subprocess.run([lab.program("spur-ipamd"), "--log-format", "xml"], capture_output=True, text=True)
+    done = subprocess.run([lab.program("spur-ipamd"), "--log-format", "xml"], capture_output=True, text=True)
     assert done.returncode == 2 and "must be json or text" in done.stderr, done
+
+
+class Traffic:
+    """A client that reserves and releases until it is told to stop."""
+
+    def __init__(self, node):
+        self.node, self.stop, self.count = node, threading.Event(), 0
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.stop.is_set():
+            with self.node.client() as client:
+                a = client.call("attachment.reserve", **self.node.request(container="busy"))
+                client.call("attachment.release", network="rail0", containerID="busy", ifname="net1",
+                            generation=a["generation"], left=True, restored=True)
+                self.count += 1
+
+    def __enter__(self):
+        self.thread.start()
+        lab.wait_for(lambda: self.count, what="the first round trip")
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+
+def top(node, *argv):
+    return [lab.program("spurctl"), "--socket", node.socket, *argv, "top"]
+
+
+def test_top_once():
+    with Node() as node:
+        node.daemon()
+        node.attach(container="c1")
+        with Traffic(node):
+            out = subprocess.run(top(node), capture_output=True, text=True, check=True, timeout=60).stdout
+        assert re.search(r"^attachments +1 attached", out, re.M), out
+        rate = re.search(r"^requests +(\d+)/s, 0/s refused, ([\d.]+) ms each$", out, re.M)
+        assert rate and int(rate[1]) > 1 and float(rate[2]) > 0, out
+        assert re.search(r"^train/rail0 +#\.{19} +[12] ", out, re.M), out
+        seen = json.loads(subprocess.run(top(node, "--json"), capture_output=True, check=True, timeout=60).stdout)
+        assert seen["pools"][0]["name"] == "train" and seen["totals"]["requests"] > 3, seen
+
+
+def test_top_on_a_terminal():
+    with Node() as node:
+        node.daemon()
+        ours, theirs = pty.openpty()
+        p = subprocess.Popen(top(node), stdin=theirs, stdout=theirs, stderr=theirs)
+        os.close(theirs)
+        out = b""
+        while out.count(b"q: leave") < 2:  # drawn again
+            out += os.read(ours, 4096)
+        os.write(ours, b"q")
+        try:
+            while chunk := os.read(ours, 4096):
+                out += chunk
+        except OSError:
+            pass  # its end
+        os.close(ours)
+        assert p.wait(30) == 0
+        assert out.startswith(b"\033[?1049h") and out.endswith(b"\033[?1049l"), "the old screen comes back"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ipamd/ctl/answer.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "ipamd/ctl/record.h"
+#include "ipamd/ctl/table.h"
+
+int ctl_call(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
+	     struct err *err)
+{
+	/* A pass or an undo takes longer than a verb waits for its turn. */
+	return client_call(&ctl->client, method, params,
+			   clock_boot_ms() + PROTO_ADD_MS + PROTO_CONNECT_MS, ret_result, err);
+}
+
+int print_json(json_t *json, struct err *err)
+{
+	if (json_dumpf(json, stdout, JSON_INDENT(2)) < 0 || putchar('\n') < 0)
+		return err_set(err, EIO, ERR_IO, "print the answer: cannot write");
+	return 0;
+}
+
+const char *text_of(json_t *obj, const char *key)
+{
+	const char *text = json_string_value(json_object_get(obj, key));
+
+	return text ? text : "";
+}
+
+long long number_of(json_t *obj, const char *key)
+{
+	return json_integer_value(json_object_get(obj, key));
+}
+
+void status_print(json_t *status)
+{
+	json_t *counts = json_object_get(status, "attachments");
+	json_t *config = json_object_get(status, "config");
+	json_t *undo = json_object_get(status, "undo");
+	json_t *alarms = json_object_get(status, "alarms"), *alarm;
+	bool colour = table_wants_colour();
+	char age[AGE_TEXT];
+	size_t i;
+
+	printf("node         %s\n", text_of(status, "node"));
+	printf("daemon       spur-ipamd %s, up %s\n", text_of(status, "version"),
+	       age_format(clock_wall_ms() - number_of(status, "uptime") * 1000, age));
+	printf("attachments  %lld attached, %lld unfinished, %lld dirty\n",
+	       number_of(counts, "attached"), number_of(counts, "unfinished"),
+	       number_of(counts, "dirty"));
+	printf("to be undone %lld (%lld running), %lld of them from the spool\n",
+	       number_of(undo, "queued") + number_of(undo, "running"), number_of(undo, "running"),
+	       number_of(status, "spooled"));
+	printf("pools        %lld, configuration %s %s ago\n", number_of(status, "pools"),
+	       json_is_true(json_object_get(config, "ok")) ? "taken" : "refused",
+	       age_format(number_of(config, "time"), age));
+	json_array_foreach (alarms, i, alarm)
+		printf("%sALARM%s        %s\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "",
+		       json_string_value(alarm));
+}
