@@ -227,12 +227,12 @@ def circumstances():
             f"revision {revision or 'unknown'}, load {os.getloadavg()[0]:.1f}.\n\n")
 
 
-def write(text):
+def write(text, marks=MARKS):
     with open(DOCUMENT, encoding="utf-8") as f:
-        before, _, rest = f.read().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
+        before, _, rest = f.read().partition(marks[0])
+    _, _, after = rest.partition(marks[1])
     with open(DOCUMENT, "w", encoding="utf-8") as f:
-        f.write(before + MARKS[0] + text + MARKS[1] + after)
+        f.write(before + marks[0] + text + marks[1] + after)
 
 
 def main(argv):
