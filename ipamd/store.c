@@ -217,7 +217,8 @@ static int store_lock(struct store *store, int dir_fd, struct err *err)
 		       store->path);
 }
 
-static int store_open_env(struct store *store, struct err *err)
+static int store_open_env(struct store *store, const char *path, unsigned int flags,
+			  struct err *err)
 {
 	mdb_filehandle_t fd;
 	int rc;
@@ -228,7 +229,7 @@ static int store_open_env(struct store *store, struct err *err)
 	if (rc == 0)
 		rc = mdb_env_set_mapsize(store->env, store_map_min);
 	if (rc == 0)
-		rc = mdb_env_open(store->env, store->path, MDB_NOTLS, 0600);
+		rc = mdb_env_open(store->env, path, MDB_NOTLS | flags, 0600);
 	if (rc == MDB_INVALID || rc == MDB_VERSION_MISMATCH)
 		return err_set(err, EINVAL, ERR_STORE, "open store %s: data.mdb is not a ledger",
 			       store->path);
@@ -260,6 +261,30 @@ static int store_make_tables(struct store *store, struct err *err)
 	store_key_text(&key, "schema");
 	store_put(store, STORE_META, &key, &schema, sizeof(schema));
 	return store_commit(store, err);
+}
+
+/* A new store gets its name when it is whole: LMDB alone would leave half a one if power failed
+ * between its first writes, and would not open that again. */
+static int store_create(struct store *store, int dir_fd, struct err *err)
+{
+	CLEANUP_FREE char *path = NULL;
+	int r;
+
+	if (faccessat(dir_fd, "data.mdb", F_OK, 0) == 0)
+		return 0;
+	if (unlinkat(dir_fd, "new.mdb", 0) < 0 && errno != ENOENT)
+		return err_sys(err, errno, ERR_STORE, "remove %s/new.mdb", store->path);
+	if (asprintf(&path, "%s/new.mdb", store->path) < 0)
+		return err_nomem(err);
+	r = store_open_env(store, path, MDB_NOSUBDIR | MDB_NOLOCK, err);
+	if (r == 0)
+		r = store_make_tables(store, err);
+	if (r < 0)
+		return r;
+	mdb_env_close(TAKE_PTR(store->env));
+	if (renameat(dir_fd, "new.mdb", dir_fd, "data.mdb") < 0)
+		return err_sys(err, errno, ERR_STORE, "rename %s to data.mdb", path);
+	return 0;
 }
 
 static int store_open_table(struct store *store, enum store_table table, struct err *err)
@@ -363,7 +388,9 @@ int store_open(const char *path, struct store **ret_store, struct err *err)
 		return err_sys(err, errno, ERR_STORE, "open store %s", path);
 	r = store_lock(store, dir_fd, err);
 	if (r == 0)
-		r = store_open_env(store, err);
+		r = store_create(store, dir_fd, err);
+	if (r == 0)
+		r = store_open_env(store, store->path, 0, err);
 	if (r == 0)
 		r = store_load(store, err);
 	if (r < 0)

@@ -2,8 +2,8 @@
 /*
  * Test hooks, present only in a build with -DSPUR_HOOKS=ON; otherwise each is an empty inline.
  *
- * The phases are apply, revert, done, print, release (spur) and store (spur-ipamd: each change of the
- * store, and either side of each commit).
+ * The phases are apply, revert, done, print, release (spur) and store (spur-ipamd: each change of
+ * the store, and either side of each commit).
  *
  *   SPUR_FAIL_STEP=apply:3   the third step that is applied fails with EIO
  *   SPUR_KILL_STEP=apply:3   the process kills itself with SIGKILL before the third step

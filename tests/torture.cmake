@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# spur_torture_test(NAME LIBS…): tests/torture/NAME.c, a cmocka program on the kit of the ledger's
+# tests, which stops the clock. Some seconds each; `./dev torture` lets them run longer.
+function(spur_torture_test name)
+  add_executable(torture_${name} torture/${name}.c)
+  target_link_libraries(torture_${name} PRIVATE ${ARGN} cmocka)
+  target_link_options(torture_${name} PRIVATE -Wl,--wrap=clock_boot_ms)
+  add_test(NAME torture/${name} COMMAND torture_${name})
+  set_tests_properties(torture/${name} PROPERTIES LABELS torture SKIP_RETURN_CODE 77 TIMEOUT 600)
+endfunction()
+
+spur_torture_test(power ipamd_ledger)
