@@ -81,15 +81,15 @@ uint64_t guid_of(struct store *store, const char *device_key)
 static int guid_choose(struct store *store, const struct rail *rail, uint64_t *ret_guid,
 		       struct err *err)
 {
-	uint64_t end = rail->guid_base + rail->guid_count, guid = rail->guid_base;
 	char owner[GUID_OWNER_MAX];
+	uint64_t guid, taken;
 
-	for (uint64_t taken = guid; guid < end && guid_next(store, &taken, owner); taken++) {
-		if (taken != guid)
+	for (guid = 0; rail_next_guid(rail, guid, &guid); guid++) {
+		taken = guid;
+		if (!guid_next(store, &taken, owner) || taken != guid)
 			break;
-		guid++;
 	}
-	if (guid == end)
+	if (!rail_next_guid(rail, guid, &guid))
 		return err_set(err, EAGAIN, ERR_AGAIN,
 			       "rail \"%s\": each of its %llu GUIDs has an owner", rail->name,
 			       (unsigned long long)rail->guid_count);

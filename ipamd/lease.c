@@ -74,10 +74,10 @@ int lease_requested(const struct rail *rail, const struct cidr *ips, size_t coun
 			return err_set(err, EINVAL, ERR_VALUE,
 				       "requested address %s: is not in rail \"%s\"", text,
 				       rail->name);
-		if (!rail_has_index(rail, index))
+		if (rail_refusal(rail, index))
 			return err_set(err, EINVAL, ERR_VALUE,
-				       "requested address %s: is excluded from rail \"%s\"", text,
-				       rail->name);
+				       "requested address %s: %s rail \"%s\"", text,
+				       rail_refusal(rail, index), rail->name);
 		for (size_t k = 0; k < i; k++) {
 			if (ips[k].ip.family == ips[i].ip.family)
 				return err_set(err, EINVAL, ERR_VALUE,

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pools as the configuration has them, and the arithmetic between indexes and addresses. The
- * ledger asks; nothing here knows who holds what.
+ * Pools as the configuration has them; rail.c does the arithmetic. The ledger asks; nothing here
+ * knows who holds what.
  */
 #include "ipamd/pool.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,9 +22,12 @@ enum {
 	POOL_STICKY_MAX_S = 30 * 86400,
 	POOL_CLAIM_S = 120, /* longer than a runtime takes from a pod's first ADD to its last */
 	POOL_CLAIM_MAX_S = 3600,
+	POOLS_MAX = 64, /* every rail is compared with every other */
 	POOL_RAILS_MAX = 32,
 	POOL_FIXED_EXCLUSIONS = 5, /* two networks, one broadcast, two gateways */
 	POOL_PFS_MAX = 64,         /* of one rail, by name or by address */
+	POOL_BLOCK_BITS_MAX = 16,
+	POOL_SLOT_EXCLUDE_MAX = 64,
 };
 
 /* The store's key has 32 bits for an index: more hosts than any rail has. */
@@ -55,11 +59,6 @@ static const struct cidr *rail_cidr(const struct rail *rail, int family)
 	return family == AF_INET6 ? &rail->cidr6 : &rail->cidr;
 }
 
-static const struct ip *rail_gateway(const struct rail *rail, int family)
-{
-	return family == AF_INET6 ? &rail->gateway6 : &rail->gateway;
-}
-
 static void read_prefix(struct json_reader *r, const char *key, int family, struct cidr *cidr)
 {
 	struct cidr value;
@@ -88,27 +87,45 @@ static void read_prefixes(struct json_reader *r, struct rail *rail)
 		rail->last = cidr_last_index(&rail->cidr);
 	if (rail->cidr6.ip.family && cidr_last_index(&rail->cidr6) < rail->last)
 		rail->last = cidr_last_index(&rail->cidr6);
+	if (r->r == 0 && rail->slots.bits < RAIL_ONE_SLOT && rail->last >> rail->slots.bits == 0 &&
+	    rail->last + 1 < UINT64_C(1) << rail->slots.bits)
+		r->r = err_set(r->err, EINVAL, ERR_VALUE,
+			       "key \"%s\": rail \"%s\" has %llu indexes, fewer than a slot of "
+			       "\"blockBits\" %d",
+			       r->path, rail->name, (unsigned long long)rail->last + 1,
+			       rail->slots.bits);
 }
 
-/* A v4 address that a host can have. (In v6 the first one is the routers' anycast address.) */
-static bool gateway_is_host(const struct cidr *cidr, const struct ip *ip)
+/* The highest index of the prefix that a host sees: the rail's, or the slot's. */
+static uint64_t subnet_last(const struct rail *rail)
 {
-	struct ip first = cidr->ip, last = cidr_last(cidr);
-
-	if (cidr->ip.family != AF_INET || cidr->plen >= 31)
-		return true;
-	return ip_compare(ip, &first) != 0 && ip_compare(ip, &last) != 0;
+	return rail->slots.subnets ? (UINT64_C(1) << rail->slots.bits) - 1 : rail->last;
 }
 
-static void read_gateway(struct json_reader *r, const char *key, const struct cidr *cidr,
-			 struct ip *gateway)
+/* One that a v4 host can have. (In v6 the first one is the routers' anycast address.) */
+static bool index_is_host(const struct rail *rail, const struct cidr *cidr, uint64_t index)
+{
+	int plen = rail_subnet_plen(rail, cidr);
+
+	return cidr->ip.family != AF_INET || plen >= 31 ||
+	       (index != 0 && index != (UINT64_C(1) << (32 - plen)) - 1);
+}
+
+static void read_gateway(struct json_reader *r, const char *key, const struct rail *rail,
+			 const struct cidr *cidr, struct ip *gateway)
 {
 	const char *text;
+	uint64_t index;
 	struct ip ip;
 
 	if (!json_str(r, key, &text))
 		return;
-	if (ip_parse(text, &ip) < 0 || !cidr_contains(cidr, &ip) || !gateway_is_host(cidr, &ip))
+	if (rail->slots.subnets)
+		json_bad(r, key,
+			 "is one address, and with \"subnet\": \"slot\" each slot has a "
+			 "gateway of its own: use \"gatewayIndex\"");
+	else if (ip_parse(text, &ip) < 0 || !cidr_contains(cidr, &ip) ||
+		 (ip_index(&cidr->ip, &ip, &index) && !index_is_host(rail, cidr, index)))
 		json_bad(r, key, "must be a host's address inside the rail's prefix");
 	else
 		*gateway = ip;
@@ -128,9 +145,10 @@ static void read_gateway_index(struct json_reader *r, struct rail *rail)
 		rail->gateway = ip_offset(&rail->cidr.ip, (uint64_t)index);
 	if (rail->cidr6.ip.family)
 		rail->gateway6 = ip_offset(&rail->cidr6.ip, (uint64_t)index);
-	if ((uint64_t)index > rail->last ||
-	    (rail->cidr.ip.family && !gateway_is_host(&rail->cidr, &rail->gateway)))
-		json_bad(r, "gatewayIndex", "is not a host's index in this rail");
+	if ((uint64_t)index > subnet_last(rail) ||
+	    (rail->cidr.ip.family && !index_is_host(rail, &rail->cidr, (uint64_t)index)))
+		json_bad(r, "gatewayIndex", "is not a host's index in this %s",
+			 rail->slots.subnets ? "rail's slots" : "rail");
 }
 
 /* "address", "prefix" or "address-address" as its first and last address. */
@@ -158,58 +176,63 @@ static int span_parse(const char *text, struct ip *ret_first, struct ip *ret_las
 		       : -EINVAL;
 }
 
+static void ranges_add(struct index_ranges *ranges, uint64_t first, uint64_t last)
+{
+	ranges->at[ranges->count++] = (struct index_range) { first, last };
+}
+
 /* Addresses past the highest index need no exclusion: nobody gets them. */
 static void rail_exclude(struct rail *rail, const struct ip *first, const struct ip *last)
 {
-	const struct cidr *cidr = rail_cidr(rail, first->family);
-	struct index_range range;
+	const struct ip *base = &rail_cidr(rail, first->family)->ip;
+	uint64_t from, to;
 
-	if (!ip_index(&cidr->ip, first, &range.first) || range.first > rail->last)
+	if (!ip_index(base, first, &from) || from > rail->last)
 		return;
-	if (!ip_index(&cidr->ip, last, &range.last) || range.last > rail->last)
-		range.last = rail->last;
-	rail->excluded[rail->excluded_count++] = range;
+	if (!ip_index(base, last, &to) || to > rail->last)
+		to = rail->last;
+	ranges_add(&rail->excluded, from, to);
 }
 
-static void rail_exclude_fixed(struct rail *rail)
+/* What no host of a prefix has: it is the rail's, or every slot's. */
+static void rail_exclude_subnet(struct rail *rail, const struct cidr *cidr,
+				const struct ip *gateway)
 {
-	struct ip broadcast = cidr_last(&rail->cidr);
+	struct index_ranges *ranges = rail->slots.subnets ? &rail->slot_excluded : &rail->excluded;
+	uint64_t last = subnet_last(rail), index;
+	int bits;
 
-	if (rail->cidr.ip.family && rail->cidr.plen < 31) {
-		rail_exclude(rail, &rail->cidr.ip, &rail->cidr.ip);
-		rail_exclude(rail, &broadcast, &broadcast);
-	}
-	if (rail->cidr6.ip.family && rail->cidr6.plen < 127)
-		rail_exclude(rail, &rail->cidr6.ip, &rail->cidr6.ip);
-	if (rail->gateway.family)
-		rail_exclude(rail, &rail->gateway, &rail->gateway);
-	if (rail->gateway6.family)
-		rail_exclude(rail, &rail->gateway6, &rail->gateway6);
-}
-
-static int range_compare(const void *a, const void *b)
-{
-	const struct index_range *x = a, *y = b;
-
-	return (x->first > y->first) - (x->first < y->first);
-}
-
-/* Sorted, and so that no two ranges touch: rail_next_index() skips at most one. */
-static void rail_merge_excluded(struct rail *rail)
-{
-	struct index_range *ranges = rail->excluded;
-	size_t n = 0;
-
-	if (rail->excluded_count == 0)
+	if (!cidr->ip.family)
 		return;
-	qsort(ranges, rail->excluded_count, sizeof(*ranges), range_compare);
-	for (size_t i = 1; i < rail->excluded_count; i++) {
-		if (ranges[i].first > ranges[n].last + 1)
-			ranges[++n] = ranges[i];
-		else if (ranges[i].last > ranges[n].last)
-			ranges[n].last = ranges[i].last;
+	bits = ip_bits(&cidr->ip) - rail_subnet_plen(rail, cidr);
+	if (bits > 1)
+		ranges_add(ranges, 0, 0);
+	if (bits > 1 && cidr->ip.family == AF_INET && (UINT64_C(1) << bits) - 1 <= last)
+		ranges_add(ranges, (UINT64_C(1) << bits) - 1, (UINT64_C(1) << bits) - 1);
+	if (ip_index(&cidr->ip, gateway, &index) && index <= last)
+		ranges_add(ranges, index, index);
+}
+
+static void rail_exclude_slots(struct rail *rail)
+{
+	const struct slots *slots = &rail->slots;
+
+	for (size_t i = 0; i < slots->reserved.count; i++) {
+		const struct index_range *range = &slots->reserved.at[i];
+
+		ranges_add(&rail->excluded, range->first << slots->bits,
+			   ((range->last + 1) << slots->bits) - 1);
 	}
-	rail->excluded_count = n + 1;
+	for (size_t i = 0; i < slots->excluded.count; i++)
+		ranges_add(&rail->slot_excluded, slots->excluded.at[i].first,
+			   slots->excluded.at[i].last);
+}
+
+static void ranges_alloc(struct json_reader *r, struct index_ranges *ranges, size_t max)
+{
+	ranges->at = calloc(max + 1, sizeof(*ranges->at));
+	if (!ranges->at && r->r == 0)
+		r->r = err_nomem(r->err);
 }
 
 static void read_exclude(struct json_reader *r, struct rail *rail)
@@ -219,10 +242,9 @@ static void read_exclude(struct json_reader *r, struct rail *rail)
 	size_t i;
 
 	(void)json_arr(r, "exclude", &array);
-	rail->excluded =
-		calloc(json_array_size(array) + POOL_FIXED_EXCLUSIONS, sizeof(*rail->excluded));
-	if (!rail->excluded && r->r == 0)
-		r->r = err_nomem(r->err);
+	ranges_alloc(r, &rail->excluded,
+		     json_array_size(array) + rail->slots.reserved.count + POOL_FIXED_EXCLUSIONS);
+	ranges_alloc(r, &rail->slot_excluded, rail->slots.excluded.count + POOL_FIXED_EXCLUSIONS);
 	if (r->r < 0)
 		return;
 	json_array_foreach (array, i, element) {
@@ -238,8 +260,10 @@ static void read_exclude(struct json_reader *r, struct rail *rail)
 		}
 		rail_exclude(rail, &first, &last);
 	}
-	rail_exclude_fixed(rail);
-	rail_merge_excluded(rail);
+	rail_exclude_subnet(rail, &rail->cidr, &rail->gateway);
+	rail_exclude_subnet(rail, &rail->cidr6, &rail->gateway6);
+	rail_exclude_slots(rail);
+	rail_finish(rail);
 }
 
 /* route_decode() lets unknown members pass, as a record may have them; here they are errors. */
@@ -256,8 +280,7 @@ static int route_check_keys(json_t *json, const char *path, struct err *err)
 	return json_finish(&r, READ_STRICT);
 }
 
-static int route_read(json_t *json, const char *path, const struct rail *rail, struct route *route,
-		      struct err *err)
+static int route_read(json_t *json, const char *path, struct route *route, struct err *err)
 {
 	int r;
 
@@ -269,8 +292,6 @@ static int route_read(json_t *json, const char *path, const struct rail *rail, s
 		return r;
 	if (!cidr_is_network(&route->dst))
 		return err_set(err, EINVAL, ERR_VALUE, "key \"%s.dst\": has host bits set", path);
-	if (!route->gw.family)
-		route->gw = *rail_gateway(rail, route->dst.ip.family);
 	return 0;
 }
 
@@ -291,7 +312,7 @@ static void read_routes(struct json_reader *r, struct rail *rail)
 		if (r->r < 0)
 			return;
 		(void)snprintf(path, sizeof(path), "%s.routes[%zu]", r->path, i);
-		r->r = route_read(element, path, rail, &rail->routes[i], r->err);
+		r->r = route_read(element, path, &rail->routes[i], r->err);
 	}
 	rail->route_count = json_array_size(array);
 }
@@ -370,21 +391,22 @@ static void read_match(struct json_reader *r, struct rail *rail)
 /* Of a whole block the first byte is the same or the next one, so that both ends tell of all. */
 static void read_guid_base(struct json_reader *r, struct rail *rail)
 {
+	uint64_t count = rail->slots.bits < RAIL_ONE_SLOT ? rail->last + 1 : RAIL_GUIDS;
 	const char *text;
 	uint64_t base;
 
 	if (!json_str(r, "guidBase", &text))
 		return;
 	if (guid_parse(text, &base) < 0 || !guid_is_usable(base) ||
-	    !guid_is_usable(base + RAIL_GUIDS - 1)) {
+	    !guid_is_usable(base + count - 1)) {
 		json_bad(r, "guidBase",
-			 "must be the first of %d GUIDs (02:00:00:00:00:00:00:00) that are not "
+			 "must be the first of %llu GUIDs (02:00:00:00:00:00:00:00) that are not "
 			 "zero, all ones or multicast",
-			 RAIL_GUIDS);
+			 (unsigned long long)count);
 		return;
 	}
 	rail->guid_base = base;
-	rail->guid_count = RAIL_GUIDS;
+	rail->guid_count = count;
 }
 
 static void read_pkey(struct json_reader *r, struct rail *rail)
@@ -415,8 +437,8 @@ static int rail_read(json_t *json, const char *path, struct rail *rail, struct e
 	json_read(&r, json, path, err);
 	read_name(&r, rail->name);
 	read_prefixes(&r, rail);
-	read_gateway(&r, "gateway", &rail->cidr, &rail->gateway);
-	read_gateway(&r, "gateway6", &rail->cidr6, &rail->gateway6);
+	read_gateway(&r, "gateway", rail, &rail->cidr, &rail->gateway);
+	read_gateway(&r, "gateway6", rail, &rail->cidr6, &rail->gateway6);
 	read_gateway_index(&r, rail);
 	read_exclude(&r, rail);
 	read_routes(&r, rail);
@@ -448,9 +470,110 @@ static void read_rails(struct json_reader *r, struct pool *pool)
 	pool->rail_count = json_array_size(array);
 	json_array_foreach (array, i, element) {
 		(void)snprintf(path, sizeof(path), "%s.rails[%zu]", r->path, i);
+		pool->rails[i].slots = pool->slots;
 		if (r->r == 0)
 			r->r = rail_read(element, path, &pool->rails[i], r->err);
 	}
+}
+
+/* 7 or "4-7", as its first and last number. */
+static bool numbers_parse(const json_t *json, uint64_t max, struct index_range *ret_range)
+{
+	unsigned long first, last;
+	const char *text = json_string_value(json);
+	int end = 0;
+
+	if (json_is_integer(json)) {
+		ret_range->first = ret_range->last = (uint64_t)json_integer_value(json);
+		return json_integer_value(json) >= 0 && ret_range->last <= max;
+	}
+	if (!text || strspn(text, "0123456789-") != strlen(text) || !isdigit(text[0]) ||
+	    sscanf(text, "%10lu-%10lu%n", &first, &last, &end) != 2 || text[end] ||
+	    strchr(text, '-') != strrchr(text, '-'))
+		return false;
+	*ret_range = (struct index_range) { first, last };
+	return first <= last && last <= max;
+}
+
+static void read_numbers(struct json_reader *r, const char *key, uint64_t max,
+			 struct index_ranges *ranges)
+{
+	json_t *array, *element;
+	size_t i;
+
+	if (!json_arr(r, key, &array))
+		return;
+	ranges_alloc(r, ranges, json_array_size(array));
+	json_array_foreach (array, i, element) {
+		if (r->r < 0)
+			return;
+		if (numbers_parse(element, max, &ranges->at[i]))
+			ranges->count++;
+		else
+			json_bad(r, key,
+				 "element %zu must be a number or a range \"from-to\" in "
+				 "0..%llu",
+				 i, (unsigned long long)max);
+	}
+	ranges_merge(ranges);
+}
+
+static void read_subnet(struct json_reader *r, struct slots *slots)
+{
+	const char *text;
+
+	if (!json_str(r, "subnet", &text))
+		return;
+	slots->subnets = strcmp(text, "slot") == 0;
+	if (!slots->subnets && strcmp(text, "rail") != 0)
+		json_bad(r, "subnet", "must be \"rail\" or \"slot\"");
+}
+
+static void read_slots(struct json_reader *r, struct slots *slots)
+{
+	static const char *const keys[] = { "subnet", "reservedSlots", "slotExclude" };
+	int64_t bits = RAIL_ONE_SLOT;
+	json_t *unused;
+
+	slots->bits = RAIL_ONE_SLOT;
+	if (!json_int(r, "blockBits", 0, POOL_BLOCK_BITS_MAX, &bits)) {
+		for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+			if (json_any(r, keys[i], &unused))
+				json_bad(r, keys[i], "is of slots: \"blockBits\" is required");
+		}
+		return;
+	}
+	slots->bits = (int)bits;
+	read_subnet(r, slots);
+	read_numbers(r, "reservedSlots", UINT32_MAX >> bits, &slots->reserved);
+	read_numbers(r, "slotExclude", (UINT64_C(1) << bits) - 1, &slots->excluded);
+	if (slots->excluded.count > POOL_SLOT_EXCLUDE_MAX)
+		json_bad(r, "slotExclude", "must have at most %d ranges", POOL_SLOT_EXCLUDE_MAX);
+}
+
+/* A slot is the same indexes on every rail, so every rail has it. */
+static void pool_check_slots(struct json_reader *r, const struct pool *pool)
+{
+	const struct index_ranges *reserved = &pool->slots.reserved;
+	uint64_t slots;
+
+	if (r->r < 0 || pool->slots.bits == RAIL_ONE_SLOT)
+		return;
+	slots = rail_slot_count(&pool->rails[0]);
+	for (size_t i = 1; r->r == 0 && i < pool->rail_count; i++) {
+		const struct rail *rail = &pool->rails[i];
+
+		if (rail_slot_count(rail) != slots)
+			r->r = err_set(
+				r->err, EINVAL, ERR_VALUE,
+				"key \"%s.rails[%zu]\": rail \"%s\" has %llu slots, and rail "
+				"\"%s\" has %llu: with \"blockBits\" all have as many",
+				r->path, i, rail->name, (unsigned long long)rail_slot_count(rail),
+				pool->rails[0].name, (unsigned long long)slots);
+	}
+	if (reserved->count && reserved->at[reserved->count - 1].last >= slots)
+		json_bad(r, "reservedSlots", "the rails have %llu slots, from 0 on",
+			 (unsigned long long)slots);
 }
 
 static int pool_read(json_t *json, const char *path, struct pool *pool, struct err *err)
@@ -466,7 +589,9 @@ static int pool_read(json_t *json, const char *path, struct pool *pool, struct e
 	pool->cooldown_ms = cooldown_s * 1000;
 	pool->sticky_ms = sticky_s * 1000;
 	pool->claim_ms = claim_s * 1000;
+	read_slots(&r, &pool->slots);
 	read_rails(&r, pool);
+	pool_check_slots(&r, pool);
 	return json_finish(&r, READ_STRICT);
 }
 
@@ -587,6 +712,9 @@ int pool_set_read(json_t *array, struct pool_set *ret_set, struct err *err)
 
 	if (!json_is_array(array))
 		return err_set(err, EINVAL, ERR_VALUE, "key \"pools\": must be an array");
+	if (json_array_size(array) > POOLS_MAX)
+		return err_set(err, EINVAL, ERR_VALUE,
+			       "key \"pools\": must have at most %d elements", POOLS_MAX);
 	set.pools = calloc(json_array_size(array) + 1, sizeof(*set.pools));
 	if (!set.pools)
 		return err_nomem(err);
@@ -609,12 +737,15 @@ void pool_set_free(struct pool_set *set)
 {
 	for (size_t p = 0; p < set->count; p++) {
 		for (size_t x = 0; x < set->pools[p].rail_count; x++) {
-			free(set->pools[p].rails[x].excluded);
+			free(set->pools[p].rails[x].excluded.at);
+			free(set->pools[p].rails[x].slot_excluded.at);
 			free(set->pools[p].rails[x].routes);
 			free(set->pools[p].rails[x].pf_names);
 			free(set->pools[p].rails[x].pf_addrs);
 		}
 		free(set->pools[p].rails);
+		free(set->pools[p].slots.reserved.at);
+		free(set->pools[p].slots.excluded.at);
 	}
 	free(set->pools);
 	json_decref(set->source);
@@ -687,79 +818,4 @@ const struct rail *pool_set_guid_rail(const struct pool_set *set, const char *pf
 			return rail;
 	}
 	return NULL;
-}
-
-/* The range that @index lies in, else the first one above it, else NULL. */
-static const struct index_range *rail_range_at(const struct rail *rail, uint64_t index)
-{
-	size_t low = 0, high = rail->excluded_count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (rail->excluded[middle].last < index)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < rail->excluded_count ? &rail->excluded[low] : NULL;
-}
-
-bool rail_next_index(const struct rail *rail, uint64_t from, uint64_t *ret_index)
-{
-	const struct index_range *range = rail_range_at(rail, from);
-
-	if (range && range->first <= from)
-		from = range->last + 1;
-	if (from > rail->last)
-		return false;
-	*ret_index = from;
-	return true;
-}
-
-bool rail_has_index(const struct rail *rail, uint64_t index)
-{
-	uint64_t next;
-
-	return rail_next_index(rail, index, &next) && next == index;
-}
-
-bool rail_index_of(const struct rail *rail, const struct ip *ip, uint64_t *ret_index)
-{
-	const struct cidr *cidr = rail_cidr(rail, ip->family);
-	uint64_t index;
-
-	if (!cidr_contains(cidr, ip) || !ip_index(&cidr->ip, ip, &index) || index > rail->last)
-		return false;
-	*ret_index = index;
-	return true;
-}
-
-uint64_t rail_capacity(const struct rail *rail)
-{
-	uint64_t capacity = rail->last + 1;
-
-	for (size_t i = 0; i < rail->excluded_count; i++)
-		capacity -= rail->excluded[i].last - rail->excluded[i].first + 1;
-	return capacity;
-}
-
-static void config_add(struct ip_config *config, const struct cidr *cidr, const struct ip *gateway,
-		       uint64_t index)
-{
-	if (!cidr->ip.family)
-		return;
-	config->ips[config->ip_count++] = (struct address) {
-		.cidr = { .ip = ip_offset(&cidr->ip, index), .plen = cidr->plen },
-		.gateway = *gateway,
-	};
-}
-
-void rail_config(const struct rail *rail, uint64_t index, struct ip_config *ret_config)
-{
-	*ret_config = (struct ip_config) { .route_count = rail->route_count };
-	config_add(ret_config, &rail->cidr, &rail->gateway, index);
-	config_add(ret_config, &rail->cidr6, &rail->gateway6, index);
-	for (size_t i = 0; i < rail->route_count; i++)
-		ret_config->routes[i] = rail->routes[i];
 }

@@ -5,6 +5,10 @@
  * A pool is a set of equal rails. The unit is the host index: a rail maps index i to v4 network + i
  * and v6 network + i. Never handed out: the network address, the v4 broadcast address (a /31, /32,
  * /127 or /128 has neither), gateways, exclusions.
+ *
+ * Slot s is the s-th block of 2^"blockBits" indexes, on every rail and of its GUIDs. With
+ * "subnet": "slot" each is a prefix of its own, with network, broadcast and gateway addresses of
+ * its own.
  */
 #pragma once
 
@@ -16,12 +20,19 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "ipamd/proto/proto.h"
+#include "ipamd/ranges.h"
 
-struct index_range { /* inclusive */
-	uint64_t first, last;
+enum {
+	RAIL_GUIDS = 65536, /* a rail's block of GUIDs without slots: more than any node has VFs */
+	RAIL_ONE_SLOT = 32, /* bits of the one slot that a rail without "blockBits" is */
 };
 
-enum { RAIL_GUIDS = 65536 }; /* a rail's block of GUIDs: more than any node has VFs */
+struct slots {
+	int bits;                     /* "blockBits", or RAIL_ONE_SLOT */
+	bool subnets;                 /* "subnet" is "slot" */
+	struct index_ranges reserved; /* "reservedSlots", by number; nothing of them is given */
+	struct index_ranges excluded; /* "slotExclude": indexes inside every slot */
+};
 
 struct rail {
 	char name[PROTO_POOL_MAX + 1];
@@ -30,14 +41,16 @@ struct rail {
 	struct pci_addr *pf_addrs; /* …and by address; neither: any device is on it */
 	size_t pf_addr_count;
 	uint64_t guid_base;           /* "guidBase": the first GUID of its block; 0 = none */
-	uint64_t guid_count;          /* RAIL_GUIDS, or 0 */
+	uint64_t guid_count;          /* as many as indexes, without slots RAIL_GUIDS; or 0 */
 	uint16_t pkey;                /* 0 = none */
 	struct cidr cidr, cidr6;      /* ip.family 0 = absent; one of both is there */
-	struct ip gateway, gateway6;  /* family 0 = none */
-	struct index_range *excluded; /* sorted, merged: network, broadcast, gateways, "exclude" */
-	size_t excluded_count;
-	uint64_t last; /* the highest index of the rail */
-	struct route *routes;
+	struct ip gateway, gateway6;  /* family 0 = none; with subnets those of slot 0 */
+	struct slots slots;           /* its pool's */
+	struct index_ranges excluded; /* network, broadcast, gateways, "exclude", reserved slots */
+	struct index_ranges slot_excluded; /* the same of every slot, by index inside it */
+	uint64_t last;                     /* the highest index of the rail */
+	uint64_t capacity;
+	struct route *routes; /* without a gateway: by that of the index */
 	size_t route_count;
 };
 
@@ -47,6 +60,7 @@ struct pool {
 	int64_t sticky_ms; /* how long an identity's index is remembered after its release; 0 = not
 			    */
 	int64_t claim_ms;  /* how long a rail that a pod has claimed waits to be bound */
+	struct slots slots;
 	struct rail *rails;
 	size_t rail_count;
 };
@@ -59,7 +73,8 @@ struct pool_set {
 
 /*
  * Reads the "pools" array of the configuration, strictly. Refused: rails that overlap in addresses
- * or GUIDs, and a PF that two rails of one pool name. (That one rail means by its netdev what
+ * or GUIDs, rails of one pool that differ in their number of slots, and a PF that two of them name.
+ * (That one rail means by its netdev what
  * another means by its address, nobody can see here: the first of them has it then.)
  */
 int pool_set_read(json_t *array, struct pool_set *ret_set, struct err *err);
@@ -84,13 +99,23 @@ const struct rail *pool_set_rail_of(const struct pool_set *set, const char *pf_n
 const struct rail *pool_set_guid_rail(const struct pool_set *set, const char *pf_netdev,
 				      const struct pci_addr *pf);
 
-/* The first index >= @from that may be handed out, or false if there is none. */
+/* What the rails' reader calls when all is read but the capacity. */
+void rail_finish(struct rail *rail);
+
+/* The first index >= @from that may be handed out, or false if there is none. O(log n). */
 bool rail_next_index(const struct rail *rail, uint64_t from, uint64_t *ret_index);
 /* May this index be handed out at all? */
 bool rail_has_index(const struct rail *rail, uint64_t index);
+/* Why it may not, as "is a gateway of" (the rail); NULL: it may. */
+const char *rail_refusal(const struct rail *rail, uint64_t index);
 /* The index of an address of this rail, or false if it is in neither prefix. */
 bool rail_index_of(const struct rail *rail, const struct ip *ip, uint64_t *ret_index);
 /* How many indexes may be handed out. */
 uint64_t rail_capacity(const struct rail *rail);
+uint64_t rail_slot_count(const struct rail *rail);
+/* The length of the prefix that a host with an address in @cidr sees: the rail's, or the slot's. */
+int rail_subnet_plen(const struct rail *rail, const struct cidr *cidr);
+/* The first GUID >= @from of the rail's block that is in no reserved slot, or false. */
+bool rail_next_guid(const struct rail *rail, uint64_t from, uint64_t *ret_guid);
 /* Addresses (v4, then v6, with gateways) and routes of one index. */
 void rail_config(const struct rail *rail, uint64_t index, struct ip_config *ret_config);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 spur_unit_test(ledger_proto_test ipamd_proto)
 spur_unit_test(ledger_pool_test ipamd_ledger)
+spur_unit_test(ledger_slots_test ipamd_ledger)
 spur_unit_test(ledger_lease_test ipamd_ledger)
 spur_unit_test(ledger_store_test ipamd_ledger)
 target_link_options(ledger_store_test PRIVATE -Wl,--wrap=mdb_env_set_mapsize)

@@ -91,13 +91,17 @@ static void test_addresses_asked_for(void **state)
 		{ { "10.0.0.5", "10.0.0.6" }, -1, "one address of each family" },
 		{ { "10.0.1.5" }, -1, "10.0.1.5: is not in rail \"r\"" },
 		{ { "10.0.0.5", "fe80::5" }, -1, "fe80::5: is not in rail" },
-		{ { "10.0.0.1" }, -1, "is excluded" }, /* the gateway */
+		{ { "10.0.0.1" }, -1, "is a gateway of rail \"r\"" },
 		{ { "10.0.0.0" }, -1, "is excluded" },
 		{ { "10.0.0.255" }, -1, "is excluded" },
 		{ { "10.0.0.9" }, -1, "is excluded" },
+		{ { "10.0.0.31" }, 31, "" },
+		{ { "10.0.0.32" }, -1, "10.0.0.32: is in a reserved slot of rail \"r\"" },
+		{ { "fd00::3f" }, -1, "fd00::3f: is in a reserved slot of rail \"r\"" },
 	};
 	CLEANUP_JSON json_t *json = json_loads(
-		"[{\"name\": \"p\", \"rails\": [{\"name\": \"r\", \"cidr\": \"10.0.0.0/24\", "
+		"[{\"name\": \"p\", \"blockBits\": 4, \"reservedSlots\": [\"2-3\"], \"rails\": "
+		"[{\"name\": \"r\", \"cidr\": \"10.0.0.0/24\", "
 		"\"cidr6\": \"fd00::/64\", \"gatewayIndex\": 1, \"exclude\": [\"10.0.0.9\"]}]}]",
 		0, NULL);
 	CLEANUP(pool_set_free) struct pool_set set = { 0 };

@@ -27,17 +27,22 @@ static json_t *parse(const char *text)
 	return json;
 }
 
-/* One pool with one rail of these members. */
-static int read_rail(const char *members, struct pool_set *set, struct err *err)
+/* One pool of these members, and one rail. */
+static int read_slots(const char *pool, const char *members, struct pool_set *set, struct err *err)
 {
 	char text[1024];
 
-	(void)snprintf(text, sizeof(text), "[{'name': 'p', 'rails': [{'name': 'r', %s}]}]",
+	(void)snprintf(text, sizeof(text), "[{'name': 'p', %s'rails': [{'name': 'r', %s}]}]", pool,
 		       members);
 
 	CLEANUP_JSON json_t *json = parse(text);
 
 	return pool_set_read(json, set, err);
+}
+
+static int read_rail(const char *members, struct pool_set *set, struct err *err)
+{
+	return read_slots("", members, set, err);
 }
 
 static struct ip ip_of(const char *text)
@@ -115,6 +120,100 @@ static void test_indexes_that_may_be_given(void **state)
 			count += rail_has_index(rail, index);
 		assert_int_equal(rail_capacity(rail), count);
 	}
+}
+
+static void test_indexes_of_slots(void **state)
+{
+	static const struct {
+		const char *pool, *members, *indexes;
+	} rows[] = {
+		{ "'blockBits': 2,", "'cidr': '10.0.0.0/28'", "1-14" },
+		{ "'blockBits': 2, 'reservedSlots': [1, '3-3'],", "'cidr': '10.0.0.0/28'",
+		  "1-3 8-11" },
+		{ "'blockBits': 2, 'slotExclude': [0, '2-3'],", "'cidr': '10.0.0.0/28'",
+		  "1-1 5-5 9-9 13-13" },
+		{ "'blockBits': 2, 'subnet': 'slot',", "'cidr': '10.0.0.0/28'",
+		  "1-2 5-6 9-10 13-14" },
+		{ "'blockBits': 2, 'subnet': 'slot', 'reservedSlots': [0],",
+		  "'cidr': '10.0.0.0/28', 'gatewayIndex': 1, 'exclude': ['10.0.0.10']",
+		  "6-6 14-14" },
+		{ "'blockBits': 2, 'subnet': 'slot',", "'cidr6': 'fd00::/125'", "1-3 5-7" },
+		/* point to point: nothing but the gateway */
+		{ "'blockBits': 1, 'subnet': 'slot',", "'cidr': '10.0.0.0/30'", "0-3" },
+		{ "'blockBits': 1, 'subnet': 'slot',", "'cidr': '10.0.0.0/30', 'gatewayIndex': 0",
+		  "1-1 3-3" },
+		{ "'blockBits': 1, 'subnet': 'slot',", "'cidr6': 'fd00::/126', 'gatewayIndex': 1",
+		  "0-0 2-2" },
+		{ "'blockBits': 0, 'subnet': 'slot',", "'cidr': '10.0.0.0/30'", "0-3" },
+		/* the exclusion ends where slots give nothing */
+		{ "'blockBits': 2, 'subnet': 'slot',",
+		  "'cidr': '10.0.0.0/28', 'exclude': ['10.0.0.2', '10.0.0.5-10.0.0.6']",
+		  "1-1 9-10 13-14" },
+		{ "'blockBits': 2, 'subnet': 'slot', 'slotExclude': ['1-2'],",
+		  "'cidr': '10.0.0.0/28'", "" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP(pool_set_free) struct pool_set set = { 0 };
+		struct err err = { 0 };
+		char text[200];
+
+		if (read_slots(rows[i].pool, rows[i].members, &set, &err) < 0)
+			fail_msg("row %zu: %s", i, err.msg);
+		format_indexes(&set.pools[0].rails[0], text, sizeof(text));
+		assert_string_equal(text, rows[i].indexes);
+	}
+}
+
+/* The largest there is: a v6 /64 in slots of 2, with an exclusion at either end. */
+static void test_large_rail_of_slots(void **state)
+{
+	(void)state;
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	struct err err;
+	struct rail *rail;
+	uint64_t index;
+
+	assert_int_equal(
+		read_slots("'blockBits': 1, 'subnet': 'slot', ",
+			   "'cidr6': 'fd00::/64', 'gatewayIndex': 0, 'exclude': ['fd00::1', "
+			   "'fd00::ffff:fff0-fd00::ffff:ffff:ffff']",
+			   &set, &err),
+		0);
+	rail = &set.pools[0].rails[0];
+	assert_int_equal(rail_capacity(rail), (UINT64_C(1) << 31) - 1 - 8);
+	assert_int_equal(rail_slot_count(rail), UINT64_C(1) << 31);
+	assert_true(rail_next_index(rail, 0, &index));
+	assert_int_equal(index, 3);
+	assert_true(rail_next_index(rail, 0x80000000, &index));
+	assert_int_equal(index, 0x80000001);
+	assert_false(rail_next_index(rail, 0xfffffff0, &index));
+}
+
+static void test_guids_of_slots(void **state)
+{
+	(void)state;
+	CLEANUP(pool_set_free) struct pool_set set = { 0 };
+	const uint64_t base = 0x0200000000000000;
+	struct err err;
+	struct rail *rail;
+	uint64_t guid;
+
+	assert_int_equal(read_slots("'blockBits': 2, 'reservedSlots': [0, 2], ",
+				    "'cidr': '10.0.0.0/28', 'guidBase': '02:00:00:00:00:00:00:00'",
+				    &set, &err),
+			 0);
+	rail = &set.pools[0].rails[0];
+	assert_int_equal(rail->guid_count, 16);
+	assert_true(rail_next_guid(rail, 0, &guid));
+	assert_true(guid == base + 4);
+	assert_true(rail_next_guid(rail, base + 7, &guid));
+	assert_true(guid == base + 7);
+	assert_true(rail_next_guid(rail, base + 8, &guid));
+	assert_true(guid == base + 12);
+	assert_true(rail_next_guid(rail, base + 15, &guid));
+	assert_false(rail_next_guid(rail, base + 16, &guid));
 }
 
 static void test_large_rails(void **state)
@@ -321,6 +420,55 @@ static void test_wrong_pools_name_the_key(void **state)
 		  "'02:00:00:00:00:01:00:00'}, {'name': 's', 'cidr': '10.0.1.0/24', 'guidBase': "
 		  "'02:00:00:00:00:00:00:01'}]}]",
 		  "\"pools[0].rails[1].guidBase\": rail \"s\" has GUIDs of rail \"r\"" },
+		/* GUIDs of slots are as many as indexes: 16 of them do not reach the next rail's */
+		{ "[{'name': 'p', 'blockBits': 2, 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28', "
+		  "'guidBase': '02:00:00:00:00:00:00:00'}, {'name': 's', 'cidr': '10.0.1.0/28', "
+		  "'guidBase': '02:00:00:00:00:00:00:10'}, {'name': 't', 'cidr': '10.0.2.0/28', "
+		  "'guidBase': '02:00:00:00:00:00:00:1f'}]}]",
+		  "\"pools[0].rails[2].guidBase\": rail \"t\" has GUIDs of rail \"s\"" },
+		{ "[{'name': 'p', 'blockBits': 2, 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28'}, "
+		  "{'name': 's', 'cidr': '10.0.1.0/27'}]}]",
+		  "\"pools[0].rails[1]\": rail \"s\" has 8 slots, and rail \"r\" has 4" },
+		{ "[{'name': 'p', 'blockBits': 5, 'rails': [{'name': 'r', 'cidr': "
+		  "'10.0.0.0/28'}]}]",
+		  "\"pools[0].rails[0]\": rail \"r\" has 16 indexes, fewer than a slot" },
+		{ "[{'name': 'p', 'blockBits': 17, 'rails': []}]",
+		  "\"pools[0].blockBits\": 17: must be an integer 0..16" },
+		{ "[{'name': 'p', 'subnet': 'slot', 'rails': []}]",
+		  "\"pools[0].subnet\": \"slot\": is of slots: \"blockBits\" is required" },
+		{ "[{'name': 'p', 'reservedSlots': [1], 'rails': []}]", "is of slots" },
+		{ "[{'name': 'p', 'slotExclude': [1], 'rails': []}]", "is of slots" },
+		{ "[{'name': 'p', 'blockBits': 2, 'subnet': 'host', 'rails': []}]",
+		  "\"pools[0].subnet\": \"host\": must be \"rail\" or \"slot\"" },
+		{ "[{'name': 'p', 'blockBits': 2, 'slotExclude': [1, 4], 'rails': []}]",
+		  "element 1 must be a number or a range \"from-to\" in 0..3" },
+		{ "[{'name': 'p', 'blockBits': 2, 'slotExclude': ['3-2'], 'rails': []}]",
+		  "element 0" },
+		{ "[{'name': 'p', 'blockBits': 2, 'slotExclude': ['1--2'], 'rails': []}]",
+		  "element 0" },
+		{ "[{'name': 'p', 'blockBits': 2, 'slotExclude': ['-1'], 'rails': []}]",
+		  "element 0" },
+		{ "[{'name': 'p', 'blockBits': 2, 'slotExclude': ['1-2 '], 'rails': []}]",
+		  "element 0" },
+		{ "[{'name': 'p', 'blockBits': 2, 'slotExclude': [-1], 'rails': []}]",
+		  "element 0" },
+		{ "[{'name': 'p', 'blockBits': 2, 'slotExclude': [1.0], 'rails': []}]",
+		  "element 0" },
+		{ "[{'name': 'p', 'blockBits': 2, 'reservedSlots': [3, 4], 'rails': [{'name': 'r', "
+		  "'cidr': '10.0.0.0/28'}]}]",
+		  "\"pools[0].reservedSlots\": [3,4]: the rails have 4 slots, from 0 on" },
+		{ "[{'name': 'p', 'blockBits': 2, 'subnet': 'slot', 'rails': [{'name': 'r', "
+		  "'cidr': "
+		  "'10.0.0.0/28', 'gateway': '10.0.0.1'}]}]",
+		  "rails[0].gateway\": \"10.0.0.1\": is one address" },
+		{ "[{'name': 'p', 'blockBits': 2, 'subnet': 'slot', 'rails': [{'name': 'r', "
+		  "'cidr': "
+		  "'10.0.0.0/28', 'gatewayIndex': 4}]}]",
+		  "rails[0].gatewayIndex\": 4: is not a host's index in this rail's slots" },
+		{ "[{'name': 'p', 'blockBits': 2, 'subnet': 'slot', 'rails': [{'name': 'r', "
+		  "'cidr': "
+		  "'10.0.0.0/28', 'gatewayIndex': 3}]}]",
+		  "rails[0].gatewayIndex\": 3: is not a host's" },
 		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24', 'match': {'pf': "
 		  "['a', 'b']}}, {'name': 's', 'cidr': '10.0.1.0/24', 'match': {'pf': ['c', "
 		  "'b']}}]}]",
@@ -444,6 +592,9 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_indexes_that_may_be_given),
+		cmocka_unit_test(test_indexes_of_slots),
+		cmocka_unit_test(test_large_rail_of_slots),
+		cmocka_unit_test(test_guids_of_slots),
 		cmocka_unit_test(test_large_rails),
 		cmocka_unit_test(test_index_becomes_addresses_and_back),
 		cmocka_unit_test(test_route_without_gateway_is_on_link),

@@ -127,7 +127,7 @@ static void test_refusal_leaves_the_batch_as_it_was(void **state)
 		{ "x", NULL, "train", "rail9", NULL, -ENOENT, ERR_VALUE, "no rail \"rail9\"" },
 		{ "x", NULL, "train", NULL, NULL, -EINVAL, ERR_VALUE, "has 2 rails" },
 		{ "x", NULL, "train", "rail0", "10.0.1.3", -EINVAL, ERR_VALUE, "is not in rail" },
-		{ "x", NULL, "train", "rail0", "10.0.0.1", -EINVAL, ERR_VALUE, "is excluded" },
+		{ "x", NULL, "train", "rail0", "10.0.0.1", -EINVAL, ERR_VALUE, "is a gateway of" },
 		{ "x", NULL, "train", "rail0", "10.0.0.2", -EBUSY, ERR_AGAIN,
 		  "10.0.0.2: is held by attachment 1" },
 	};
