@@ -11,3 +11,11 @@ function(spur_torture_test name)
 endfunction()
 
 spur_torture_test(power ipamd_ledger)
+
+if(SPUR_HOOKS)
+  spur_torture_test(steps ipamd_ledger)
+  target_link_options(torture_steps PRIVATE -Wl,--wrap=clock_wall_ms)
+  target_compile_definitions(torture_steps PRIVATE
+    SPUR_FIXTURES="${CMAKE_CURRENT_SOURCE_DIR}/fixture")
+  set_property(TEST torture/steps APPEND PROPERTY LABELS hooks)
+endif()

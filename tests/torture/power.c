@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include "../unit/ledger_kit.h"
+#include "digest.h"
 
 enum {
 	SECTOR = 512, /* what a disk writes whole */
@@ -423,59 +424,6 @@ static void run_any(struct run *run)
 		run_batch(run);
 }
 
-/* --- what a store holds --- */
-
-/* FNV-1a over table, key and value. */
-static uint64_t digest_add(uint64_t digest, const void *bytes, size_t len)
-{
-	const uint8_t *byte = bytes;
-
-	for (size_t i = 0; i < len; i++)
-		digest = (digest ^ byte[i]) * 0x100000001b3;
-	return (digest ^ len) * 0x100000001b3;
-}
-
-static uint64_t digest_table(struct store *store, enum store_table table, uint64_t digest)
-{
-	struct store_view found, value;
-	struct store_key key = { 0 };
-
-	digest = digest_add(digest, &table, sizeof(table));
-	while (store_seek(store, table, &key, 0, &found, &value)) {
-		digest = digest_add(digest, found.data, found.len);
-		digest = digest_add(digest, value.data, value.len);
-		store_key_set(&key, &found);
-		store_key_next(&key);
-	}
-	return digest;
-}
-
-/* What the store in @dir holds, and how much of it; <0: it cannot be read. */
-static int digest_read(const char *dir, struct batch *ret_batch)
-{
-	struct store_view last = { 0 };
-	struct store *store;
-	int r;
-
-	r = store_open(dir, &store, &kit_err);
-	if (r < 0)
-		return r;
-	r = store_begin(store, STORE_READ, &kit_err);
-	if (r == 0) {
-		ret_batch->digest = 0xcbf29ce484222325;
-		for (int i = 0; i < STORE_TABLES; i++)
-			ret_batch->digest =
-				digest_table(store, (enum store_table)i, ret_batch->digest);
-		ret_batch->records = store_count(store, STORE_RECORD);
-		ret_batch->events = 0;
-		if (store_last(store, STORE_HISTORY, &last))
-			ret_batch->events = store_view_u64(&last, 0);
-		r = store_check(store, &kit_err);
-	}
-	store_close(store);
-	return r;
-}
-
 /* --- the check --- */
 
 static char cut_dir[48];
@@ -485,7 +433,7 @@ static pid_t test_pid;
 /* What every write up to its acknowledgement makes of the file is what the ledger said. */
 static uint64_t batch_digest(struct batch *batch)
 {
-	struct batch found = { 0 };
+	struct digest found = { 0 };
 	struct image image = { 0 };
 	char dir[48];
 
@@ -503,7 +451,7 @@ static uint64_t batch_digest(struct batch *batch)
 	assert_int_equal(found.events, batch->events);
 	(void)snprintf(kit_dir, sizeof(kit_dir), "%s", dir);
 	kit_check();
-	batch->digest = found.digest;
+	batch->digest = found.sum;
 	return batch->digest;
 }
 
@@ -524,13 +472,13 @@ static void check_goes_on(struct run *run)
 
 static void check_child(struct run *run, const uint64_t *digests, bool goes_on)
 {
-	struct batch found = { 0 };
+	struct digest found = { 0 };
 
 	if (digest_read(cut_dir, &found) < 0) {
 		print_message("%s\n", kit_err.msg);
 		_exit(1);
 	}
-	if (digests && found.digest != digests[0] && found.digest != digests[1])
+	if (digests && found.sum != digests[0] && found.sum != digests[1])
 		_exit(2);
 	if (goes_on)
 		check_goes_on(run);
