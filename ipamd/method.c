@@ -805,19 +805,6 @@ bool method_is_done(const struct method *method)
 
 /* --- the end of a connection --- */
 
-struct ending {
-	struct conn *conn;
-	struct seat *seat; /* one that it still holds */
-};
-
-static void find_held(struct seat *seat, void *arg)
-{
-	struct ending *ending = arg;
-
-	if (seat->holder == ending->conn)
-		ending->seat = seat;
-}
-
 /* What the holder of this seat has left behind. */
 static void undo_if_unfinished(struct daemon *d, struct seat *seat)
 {
@@ -850,11 +837,6 @@ static void let_go(struct daemon *d, struct seat *seat)
 
 void method_end(struct daemon *d, struct conn *conn)
 {
-	struct ending ending = { .conn = conn };
-
-	while (conn->holds) {
-		ending.seat = NULL;
-		seats_each(&d->seats, find_held, &ending);
-		let_go(d, ending.seat);
-	}
+	while (conn->holds)
+		let_go(d, conn->holds);
 }

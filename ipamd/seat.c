@@ -96,7 +96,10 @@ void seat_lock(struct seat *seat, struct conn *conn, const char *what)
 {
 	if (!seat->holder) {
 		seat->holder = conn_ref(conn);
-		conn->holds++;
+		seat->next = conn->holds;
+		if (seat->next)
+			seat->next->prev = seat;
+		conn->holds = seat;
 	}
 	(void)snprintf(seat->holder_name, sizeof(seat->holder_name), "process %d (%s)",
 		       (int)conn->pid, what);
@@ -104,7 +107,13 @@ void seat_lock(struct seat *seat, struct conn *conn, const char *what)
 
 void seat_unlock(struct seat *seat)
 {
-	seat->holder->holds--;
+	if (seat->prev)
+		seat->prev->next = seat->next;
+	else
+		seat->holder->holds = seat->next;
+	if (seat->next)
+		seat->next->prev = seat->prev;
+	seat->next = seat->prev = NULL;
 	conn_unref(seat->holder);
 	seat->holder = NULL;
 	seat->held_ifindex = 0;

@@ -26,10 +26,11 @@ struct seat {
 	char key[SEAT_KEY_MAX]; /* "network/containerID/ifname"; the parts have no slash */
 
 	/* The lock. */
-	struct conn *holder;  /* NULL = free */
-	char holder_name[96]; /* for whom it says no to */
-	int held_ifindex;     /* of the device that the holder reserved, 0 = none */
-	bool finished;        /* the holder has said `done`: its end leaves nothing to undo */
+	struct conn *holder;      /* NULL = free */
+	struct seat *next, *prev; /* of those that it holds */
+	char holder_name[96];     /* for whom it says no to */
+	int held_ifindex;         /* of the device that the holder reserved, 0 = none */
+	bool finished;            /* the holder has said `done`: its end leaves nothing to undo */
 
 	/*
 	 * Unfinished, from an earlier run of the daemon: its ADD may still be at it until then, and

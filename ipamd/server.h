@@ -26,8 +26,8 @@ struct server;
 struct seat;
 
 struct conn {
-	pid_t pid;  /* of the peer; 0 = in a PID namespace that we do not see */
-	int holds;  /* locks, which keep an idle connection open: kept by seat.c */
+	pid_t pid;          /* of the peer; 0 = in a PID namespace that we do not see */
+	struct seat *holds; /* its locks, which keep an idle connection open: kept by seat.c */
 	bool ended; /* the peer has gone, or was sent away: nothing can be answered any more */
 
 	/* The server's own. */
