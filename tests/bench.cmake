@@ -2,7 +2,7 @@
 #
 # What ./dev bench measures against, static: bin/bench/*. The figures that are counted, not timed,
 # are a test.
-foreach(name driver empty floor floor_server vm_floor load replay)
+foreach(name driver empty floor floor_server vm_floor load replay fan hostile)
   add_executable(bench_${name} bench/${name}.c)
   target_link_options(bench_${name} PRIVATE -static)
   set_target_properties(bench_${name} PROPERTIES OUTPUT_NAME ${name}

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { QUIET_NS = 2 * 1000 * 1000, QUIET_TRIES = 100 };
+
 struct latencies {
 	int64_t *ns;
 	size_t count, max;
@@ -29,6 +31,20 @@ static inline int64_t clock_ns(clockid_t clock)
 	if (clock_gettime(clock, &t) < 0)
 		die("clock_gettime");
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/* What a process has used, by its CPU clock, once it rests: it may have work left. */
+static inline int64_t rested_ns(clockid_t process)
+{
+	const struct timespec quiet = { .tv_nsec = QUIET_NS };
+	int64_t now = clock_ns(process), before = -1;
+
+	for (int i = 0; i < QUIET_TRIES && now != before; i++) {
+		before = now;
+		nanosleep(&quiet, NULL);
+		now = clock_ns(process);
+	}
+	return now;
 }
 
 static inline void latencies_init(struct latencies *latencies, size_t max)

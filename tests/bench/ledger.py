@@ -23,7 +23,7 @@ import tempfile
 import time
 
 import run
-from run import Figure, bench_program, lab
+from run import ANY, Figure, bench_program, lab
 
 ROUNDS = 7
 MANY = 60000
@@ -51,7 +51,7 @@ class Ledger(lab.Node):
         self.state = os.path.join(self.disk, "state")
         self.target = self.pod("pod")
         self.net.ip("netns", "set", self.target.name, "1")
-        self.fill(filled, boot_id or read("/proc/sys/kernel/random/boot_id").strip())
+        self.fill(filled, boot_id or this_boot())
 
     def close(self):
         super().close()
@@ -105,6 +105,10 @@ def read(path):
         return f.read()
 
 
+def this_boot():
+    return read("/proc/sys/kernel/random/boot_id").strip()
+
+
 def disk():
     """A directory on a disk: what is durable in memory costs nothing."""
     for path in (os.environ.get("TMPDIR"), "/tmp", "/var/tmp", "/var/lib"):
@@ -138,18 +142,16 @@ class Floor:
 class Pairs:
     """Two sides in turns; a figure is the median of the rounds' ratios."""
 
-    def __init__(self, ours, theirs):
+    def __init__(self, ours, theirs, rounds=ROUNDS):
         ours(), theirs()  # warm
-        self.rounds = [(ours(), theirs()) for _ in range(ROUNDS)]
+        self.rounds = [(ours(), theirs()) for _ in range(rounds)]
 
-    def ratios(self, what, of=None):
-        return [a[what] / b[of or what] for a, b in self.rounds]
-
-    def figure(self, text, target, what, unit=1e3, name="µs", **kw):
-        ratios = self.ratios(what, **kw)
+    def figure(self, text, target, what, unit=1e3, name="µs", least=0):
+        """At most @target, or at least @least."""
+        ratios = [a[what] / b[what] for a, b in self.rounds]
         ours, theirs = (middle_of(r[i][what] for r in self.rounds) / unit for i in (0, 1))
         return Figure(text, target, middle_of(ratios), " ×",
-                      f"{ours:.0f} against {theirs:.0f} {name}; rounds {min(ratios):.2f}–{max(ratios):.2f}")
+                      f"{ours:.4g} against {theirs:.4g} {name}; rounds {min(ratios):.3g}–{max(ratios):.3g}", least)
 
 
 class Numbers:
@@ -185,7 +187,175 @@ def population():
     yield pairs.figure(f"reserve beside {MANY} records, p50 against a bare commit", 1.3, "p50")
 
 
-ROWS = {row.__name__: row for row in (cycle, population)}
+def crowd():
+    """64 clients against one, and against a bare commit."""
+    few, many = 200, 3200
+    with Ledger() as node:
+        numbers, floor = Numbers(), Floor(node, few * (ROUNDS + 1))
+        node.serve()
+        for each, words in ((False, "persistent"), (True, "connect-each")):
+            def clients(count, cycles, each=each):
+                cost = node.load(count, cycles, numbers.take(cycles), each)
+                return {**cost, "rate": cycles / cost["wall"] * 1e9}
+            pairs = Pairs(lambda: clients(64, many), lambda: clients(1, few))
+            yield pairs.figure(f"reserves a second of 64 clients, {words}, against one client", ANY, "rate", 1, "a second",
+                               least=6)
+        pairs = Pairs(lambda: node.load(64, many, numbers.take(many)), lambda: floor.turn(few))
+        yield pairs.figure("64 clients: p50 of a reserve against a bare commit", 12, "p50")
+
+
+# -- beside host-local
+
+
+def host_local(node, held):
+    """Its configuration, with so many addresses held in a store of its own."""
+    data = os.path.join(node.disk, "host-local")
+    store = os.path.join(data, "peer")
+    os.makedirs(store)
+    for i in range(held):
+        with open(f"{store}/10.{i >> 16}.{i >> 8 & 255}.{i & 255}", "w", encoding="ascii") as f:
+            f.write(f"{hex(i)[2:]:0>64}\r\neth0")
+    if held:
+        with open(f"{store}/last_reserved_ip.0", "w", encoding="ascii") as f:
+            f.write(f"10.0.{held - 1 >> 8}.{held - 1 & 255}")
+    return {"cniVersion": "1.0.0", "name": "peer", "type": "macvlan", "master": "ens1f0", "ipam": {
+        "type": "host-local", "dataDir": data, "routes": [{"dst": "0.0.0.0/0"}],
+        "ranges": [[{"subnet": "10.0.0.0/10", "gateway": "10.63.255.254"}]]}}
+
+
+def steps(node, held, container="bench" + "0" * 59):
+    """ADD and DEL of spur-ipam and of host-local, beside as many addresses."""
+    path = os.path.join(node.dir, "steps")
+    os.mkdir(path)
+
+    def step(name, program, verb, conf, daemon=None):
+        env = node.env(verb, node.target, args="IgnoreUnknown=1", CNI_CONTAINERID=container)
+        return run.Step(path, f"{name}-{verb}", [program], env, json.dumps(conf), daemon)
+
+    conf = {**node.params()["request"]["netconf"],
+            "ipam": {"type": "spur-ipam", "pool": "train", "socket": node.socket}}
+    peer = host_local(node, held)
+    return ([step("spur", lab.program("spur-ipam"), verb, conf, node.ipamd) for verb in ("ADD", "DEL")],
+            [step("peer", lab.plugin("host-local"), verb, peer) for verb in ("ADD", "DEL")])
+
+
+def plugin():
+    """ADD and DEL of spur-ipam against host-local's: CPU, the daemon's with it."""
+    for held, least, count in ((0, 2.5, 20), (1000, 10, 10), (10000, 80, 2)):
+        with Ledger(held) as node:
+            node.serve()
+            ours, theirs = steps(node, held)
+
+            def cost(sides, count=count, node=node):
+                return {"cpu": sum(run.middle(runs, "cpu") for runs in run.drive(node, count, sides))}
+            pairs = Pairs(lambda: cost(theirs), lambda: cost(ours))
+            yield pairs.figure(f"CPU of host-local's ADD and DEL against spur-ipam's, {held} addresses held", ANY, "cpu",
+                               1e6, "ms", least)
+
+
+def burst():
+    """100 ADDs, 32 at a time, against host-local's."""
+    for held, least in ((0, 1.5), (10000, 20)):
+        with Ledger(held) as node:
+            node.serve()
+            numbers, (ours, theirs) = Numbers(), steps(node, held, MARK * 4)
+
+            def wall(sides, node=node, numbers=numbers):
+                first = str(numbers.take(100))
+                cost = int(node.net.sh(bench_program("fan"), sides[0].dir, "100", "32", first))
+                node.net.sh(bench_program("fan"), sides[1].dir, "100", "32", first)
+                return {"wall": cost}
+            pairs = Pairs(lambda: wall(theirs), lambda: wall(ours), ROUNDS if held < 1000 else 3)
+            yield pairs.figure(f"100 of host-local's ADDs, 32 at a time, against spur-ipam's, {held} addresses held",
+                               ANY, "wall", 1e6, "ms", least)
+
+
+# -- many records
+
+
+def memory():
+    """Anonymous memory beside many records."""
+    with Ledger(MANY) as node:
+        node.serve()
+        node.load(64, 6400, Numbers().take(6400), each=True)
+        node.rpc("node.reconcile", timeout=60)
+        status = dict(line.split(":", 1) for line in read(f"/proc/{node.ipamd.pid}/status").splitlines())
+        yield Figure(f"anonymous memory with {MANY} records", 16.0, int(status["RssAnon"].split()[0]) / 1024, " MB",
+                     "after 6400 cycles of 64 clients and a pass of reconcile")
+
+
+def start_once(node):
+    """From the start of the daemon to its first answer to a reserve, in ms."""
+    request = node.lines().splitlines()[0].replace(MARK, os.urandom(8).hex()).encode() + b"\n"
+    out = open(node.log, "ab")
+    begun = time.monotonic()
+    node.ipamd = subprocess.Popen([lab.program("spur-ipamd"), "--config", node.config], stdout=out, stderr=out)
+    with socket.socket(socket.AF_UNIX) as s:
+        while s.connect_ex(node.socket) != 0:
+            assert node.ipamd.poll() is None and time.monotonic() < begun + 60
+            time.sleep(0.0005)
+        s.sendall(request)
+        answer = s.makefile("rb").readline()
+    took = time.monotonic() - begun
+    out.close()
+    assert b'"result"' in answer, answer
+    return took * 1e3
+
+
+def start():
+    """From the start to the first answer, beside many records."""
+    for words, boot_id in (("a crash", None), ("a reboot", "another-boot")):
+        with Ledger(MANY, boot_id) as node:
+            node.serve()
+            node.stop(signal.SIGKILL)
+            kept, took = f"{node.disk}/kept", []
+            shutil.rmtree(node.state)
+            node.fill(MANY, boot_id or this_boot())
+            os.rename(node.state, kept)
+            for _ in range(ROUNDS):
+                shutil.copytree(kept, node.state)
+                took.append(start_once(node))
+                node.stop(signal.SIGKILL)
+                shutil.rmtree(node.state)
+            yield Figure(f"start to first answer after {words}, {MANY} records", 50.0, middle_of(took), " ms",
+                         f"{min(took):.0f}–{max(took):.0f} ms")
+
+
+def growth():
+    """The store after many cycles."""
+    with Ledger() as node:
+        numbers = Numbers()
+        node.serve()
+
+        def size(cycles):
+            for _ in range(cycles // 20000):
+                node.load(64, 20000, numbers.take(20000), each=True)
+            return os.stat(f"{node.state}/data.mdb").st_blocks * 512 / 1e6
+        early, late = size(20000), size(180000)
+        yield Figure("store after 200,000 cycles against after 20,000", 1.1, late / early, " ×",
+                     f"{late:.1f} against {early:.1f} MB")
+
+
+def hostile():
+    """A good client among 200 hostile connections."""
+    with Ledger() as node:
+        numbers = Numbers()
+        node.serve()
+
+        def beset():
+            others = subprocess.Popen([bench_program("hostile"), node.socket, "200"])
+            node.processes.append(others)
+            time.sleep(0.5)  # until all have come
+            try:
+                return node.load(1, 500, numbers.take(500))
+            finally:
+                others.kill()
+                others.wait()
+        pairs = Pairs(beset, lambda: node.load(1, 500, numbers.take(500)))
+        yield pairs.figure("p99 of a reserve among 200 hostile connections, against without", 3, "p99")
+
+
+ROWS = {row.__name__: row for row in (cycle, population, crowd, plugin, burst, memory, start, growth, hostile)}
 
 
 def main(argv):

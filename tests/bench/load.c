@@ -22,7 +22,6 @@
 #define GENERATION "1000000000000000000"
 
 enum { LINE_MAX_LEN = 65536, CLIENTS_MAX = 1024 };
-enum { QUIET_NS = 2 * 1000 * 1000, QUIET_TRIES = 100 };
 
 struct client {
 	int fd;
@@ -150,20 +149,6 @@ static void load_run(struct load *load, size_t clients)
 	}
 }
 
-/* What the daemon has used, once it rests. */
-static int64_t daemon_ns(clockid_t daemon)
-{
-	const struct timespec quiet = { .tv_nsec = QUIET_NS };
-	int64_t now = clock_ns(daemon), before = -1;
-
-	for (int i = 0; i < QUIET_TRIES && now != before; i++) {
-		before = now;
-		nanosleep(&quiet, NULL);
-		now = clock_ns(daemon);
-	}
-	return now;
-}
-
 static void marked_read(struct marked *marked)
 {
 	char *text = NULL;
@@ -198,11 +183,11 @@ int main(int argc, char **argv)
 	if (!load.generation)
 		die("no generation to release");
 	latencies_init(&load.latencies, cycles);
-	cpu_ns = daemon_ns(daemon);
+	cpu_ns = rested_ns(daemon);
 	wall_ns = clock_ns(CLOCK_MONOTONIC);
 	load_run(&load, clients);
 	wall_ns = clock_ns(CLOCK_MONOTONIC) - wall_ns;
-	cpu_ns = daemon_ns(daemon) - cpu_ns;
+	cpu_ns = rested_ns(daemon) - cpu_ns;
 	figures_print(wall_ns, cpu_ns, &load.latencies);
 	return 0;
 }

@@ -3,6 +3,8 @@
  * Loaded into spur-ipamd (LD_PRELOAD), it writes down what the daemon puts into LMDB and deletes
  * there, transaction by transaction, in the file $SPUR_PUTS: what replay.c then does alone.
  */
+#include "puts.h"
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,8 +13,6 @@
 #include <unistd.h>
 
 #include <lmdb.h>
-
-#include "puts.h"
 
 #define EXPORTED __attribute__((visibility("default")))
 

@@ -36,8 +36,11 @@ def bench_program(name):
     return os.path.join(lab.BIN, "bench", name)
 
 
+ANY = float("inf")
+
+
 class Figure:
-    """One row: a figure that must not be above its target, nor below its least value."""
+    """One row: a figure that must not be above its target (ANY: may), nor below its least value."""
 
     def __init__(self, what, target, measured, unit="", note="", least=0):
         self.what, self.target, self.measured, self.unit, self.note = what, target, measured, unit, note
@@ -50,7 +53,8 @@ class Figure:
     def row(self):
         number = f"{self.measured:.2f}" if isinstance(self.measured, float) else str(self.measured)
         bound = "" if self.least == self.target else "≤ "
-        return (self.what, f"{bound}{self.target}{self.unit}", f"{number}{self.unit}",
+        limit = f"≥ {self.least}" if self.target == ANY else f"{bound}{self.target}"
+        return (self.what, f"{limit}{self.unit}", f"{number}{self.unit}",
                 "reached" if self.reached else "**missed**", self.note)
 
 
