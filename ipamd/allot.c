@@ -12,12 +12,16 @@
 
 #include "base/cleanup.h"
 
-/* What meta keeps of one rail: three u64, big-endian. */
+/* What meta keeps of one rail: so many u64, big-endian. */
 struct rail_state {
 	uint64_t frontier;
 	uint64_t held;
-	uint64_t queued; /* entries of free_q, rested or not */
+	uint64_t queued;   /* entries of free_q, rested or not */
+	uint64_t draining; /* of the held: outside of today's rail */
+	uint64_t claimed;  /* by a pod that has not bound them yet */
 };
+
+enum { RAIL_NUMBERS = sizeof(struct rail_state) / sizeof(uint64_t), RAIL_NUMBERS_OLD = 3 };
 
 static struct store_key rail_key(const char *pool, const char *rail)
 {
@@ -56,30 +60,40 @@ static struct store_key state_key(const char *pool, const char *rail)
 	return key;
 }
 
+static bool state_decode(struct store *store, const struct store_view *value, size_t count,
+			 struct rail_state *ret_state)
+{
+	uint64_t numbers[RAIL_NUMBERS] = { 0 };
+
+	if (value->len != count * sizeof(numbers[0])) {
+		store_fail(store, STORE_META, "the state of a rail has another length");
+		return false;
+	}
+	for (size_t i = 0; i < count; i++)
+		numbers[i] = store_view_u64(value, i * sizeof(numbers[0]));
+	memcpy(ret_state, numbers, sizeof(numbers));
+	return true;
+}
+
 static struct rail_state state_get(struct store *store, const char *pool, const char *rail)
 {
 	struct store_key key = state_key(pool, rail);
+	struct rail_state state = { 0 };
 	struct store_view value;
 
-	if (!store_get(store, STORE_META, &key, &value))
-		return (struct rail_state) { 0 };
-	if (value.len != sizeof(struct rail_state)) {
-		store_fail(store, STORE_META, "the state of a rail has another length");
-		return (struct rail_state) { 0 };
-	}
-	return (struct rail_state) {
-		.frontier = store_view_u64(&value, 0),
-		.held = store_view_u64(&value, sizeof(uint64_t)),
-		.queued = store_view_u64(&value, 2 * sizeof(uint64_t)),
-	};
+	if (store_get(store, STORE_META, &key, &value))
+		(void)state_decode(store, &value, RAIL_NUMBERS, &state);
+	return state;
 }
 
 static void state_put(struct store *store, const struct store_key *key,
 		      const struct rail_state *state)
 {
-	uint64_t numbers[] = { htobe64(state->frontier), htobe64(state->held),
-			       htobe64(state->queued) };
+	uint64_t numbers[RAIL_NUMBERS];
 
+	memcpy(numbers, state, sizeof(numbers));
+	for (size_t i = 0; i < RAIL_NUMBERS; i++)
+		numbers[i] = htobe64(numbers[i]);
 	store_put(store, STORE_META, key, numbers, sizeof(numbers));
 }
 
@@ -397,27 +411,35 @@ void allot_release(struct store *store, const char *pool, const struct rail_ref 
 	state_put(store, &key, &state);
 }
 
-void allot_forget_frontiers(struct store *store)
+/* Writes the state of every rail anew, read as @count numbers. */
+static void states_rewrite(struct store *store, size_t count, bool forget_frontier)
 {
-	struct store_key key = { 0 };
 	struct store_view found, value;
+	struct store_key key = { 0 };
+	struct rail_state state;
 	size_t prefix;
 
 	store_key_text(&key, "rail");
 	prefix = key.len;
 	while (store_seek(store, STORE_META, &key, prefix, &found, &value)) {
-		struct rail_state state = { 0 };
-
-		if (value.len != sizeof(state)) {
-			store_fail(store, STORE_META, "the state of a rail has another length");
+		if (!state_decode(store, &value, count, &state))
 			return;
-		}
-		state.held = store_view_u64(&value, sizeof(uint64_t));
-		state.queued = store_view_u64(&value, 2 * sizeof(uint64_t));
+		if (forget_frontier)
+			state.frontier = 0;
 		store_key_set(&key, &found);
 		state_put(store, &key, &state);
 		store_key_next(&key);
 	}
+}
+
+void allot_forget_frontiers(struct store *store)
+{
+	states_rewrite(store, RAIL_NUMBERS, true);
+}
+
+void allot_migrate(struct store *store)
+{
+	states_rewrite(store, RAIL_NUMBERS_OLD, false);
 }
 
 bool allot_next_held(struct store *store, struct store_key *key, struct allotted *ret_held)

@@ -45,6 +45,8 @@ void allot_release(struct store *store, const char *pool, const struct rail_ref 
 
 /* The rails have changed: indexes that were left out may now be given. */
 void allot_forget_frontiers(struct store *store);
+/* The states of the rails in the form of schema 3. */
+void allot_migrate(struct store *store);
 
 /* One held index; pool and rail are inside the store's own key. */
 struct allotted {

@@ -23,15 +23,24 @@ static json_t *event_addresses(const struct ip_config *net)
 	return array;
 }
 
+static json_t *event_guid(uint64_t guid)
+{
+	char text[GUID_TEXT];
+
+	return guid ? json_string(guid_format(guid, text)) : NULL;
+}
+
 static json_t *event_encode(uint64_t seq, const char *event, const struct attachment *a,
 			    const char *reason)
 {
-	return json_pack("{s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:s, s:o, s:s}",
-			 "seq", (json_int_t)seq, "time", (json_int_t)clock_wall_ms(), "event",
-			 event, "id", (json_int_t)a->id, "network", a->network, "containerID",
-			 a->container_id, "ifname", a->ifname, "pod", "namespace", a->pod.namespace,
-			 "name", a->pod.name, "uid", a->pod.uid, "device", a->device.key, "ips",
-			 event_addresses(&a->net), "reason", reason);
+	return json_pack(
+		"{s:I, s:I, s:s, s:I, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:s, s:o, s:o*, s:s, "
+		"s:s, s:s}",
+		"seq", (json_int_t)seq, "time", (json_int_t)clock_wall_ms(), "event", event, "id",
+		(json_int_t)a->id, "network", a->network, "containerID", a->container_id, "ifname",
+		a->ifname, "pod", "namespace", a->pod.namespace, "name", a->pod.name, "uid",
+		a->pod.uid, "device", a->device.key, "ips", event_addresses(&a->net), "guid",
+		event_guid(a->guid), "pool", a->pool, "rail", a->rail.name, "reason", reason);
 }
 
 static uint64_t history_next(struct store *store)

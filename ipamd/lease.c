@@ -11,8 +11,8 @@
 
 void lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES])
 {
-	uint64_t number =
-		htobe64(lease->state == LEASE_HELD ? lease->holder : (uint64_t)lease->since_ms);
+	bool rests = lease->state == LEASE_RESTING;
+	uint64_t number = htobe64(rests ? (uint64_t)lease->since_ms : lease->holder);
 
 	buf[0] = (uint8_t)lease->state;
 	memcpy(buf + 1, &number, sizeof(number));
@@ -20,16 +20,19 @@ void lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES])
 
 int lease_decode(const uint8_t *buf, size_t len, struct lease *ret_lease)
 {
+	struct lease lease = { 0 };
 	uint64_t number;
 
-	if (len != LEASE_BYTES || (buf[0] != LEASE_HELD && buf[0] != LEASE_RESTING))
+	if (len != LEASE_BYTES || buf[0] == LEASE_UNUSED || buf[0] > LEASE_CLAIMED)
 		return -EINVAL;
 	memcpy(&number, buf + 1, sizeof(number));
 	number = be64toh(number);
-	if (buf[0] == LEASE_HELD)
-		*ret_lease = (struct lease) { .state = LEASE_HELD, .holder = number };
+	lease.state = (enum lease_state)buf[0];
+	if (lease.state == LEASE_RESTING)
+		lease.since_ms = (int64_t)number;
 	else
-		*ret_lease = (struct lease) { .state = LEASE_RESTING, .since_ms = (int64_t)number };
+		lease.holder = number;
+	*ret_lease = lease;
 	return 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The life of an index: unused, held, resting, and which one is next. Pure: the ledger looks up
- * what the store knows and passes the candidates and the ledger's time.
+ * The life of an index: unused, claimed, held, resting, and which one is next. Pure: the ledger
+ * looks up what the store knows and passes the candidates and the ledger's time.
  */
 #pragma once
 
@@ -16,11 +16,12 @@ enum lease_state {
 	LEASE_UNUSED, /* the store has no entry */
 	LEASE_HELD,
 	LEASE_RESTING,
+	LEASE_CLAIMED,
 };
 
 struct lease {
 	enum lease_state state;
-	uint64_t holder;  /* LEASE_HELD: the record's id */
+	uint64_t holder;  /* LEASE_HELD: the record's id, LEASE_CLAIMED: the claim's */
 	int64_t since_ms; /* LEASE_RESTING: ledger time of the release */
 };
 

@@ -19,8 +19,10 @@
 #include "base/json.h"
 #include "ipamd/allot.h"
 #include "ipamd/edit.h"
+#include "ipamd/era.h"
 #include "ipamd/guid.h"
 #include "ipamd/history.h"
+#include "ipamd/migrate.h"
 #include "ipamd/record.h"
 #include "ipamd/store.h"
 
@@ -28,13 +30,9 @@ struct ledger {
 	struct store *store;
 	char *boot_id;
 	struct pool_set pools;
-	int64_t clock_offset_ms; /* ledger time - BOOTTIME */
-	uint64_t next_id;        /* of this batch */
-};
-
-/* What meta keeps under "clock", followed by the boot id that boot_ms belongs to. */
-struct clock_state {
-	uint64_t ledger_ms, boot_ms, next_id;
+	int64_t clock_offset_ms;          /* ledger time - BOOTTIME */
+	struct era era, stored;           /* of this batch, and as the last one left it */
+	uint64_t rebooted, rebooted_then; /* records dropped: likewise */
 };
 
 static int64_t ledger_now_ms(const struct ledger *ledger)
@@ -50,61 +48,22 @@ static struct store_key meta_key(const char *name)
 	return key;
 }
 
-/* The clock */
-
-static void clock_get(struct ledger *ledger, struct clock_state *ret_state, bool *ret_same_boot)
-{
-	struct store_key key = meta_key("clock");
-	struct store_view value;
-
-	*ret_state = (struct clock_state) { .next_id = 1 };
-	*ret_same_boot = false;
-	if (!store_get(ledger->store, STORE_META, &key, &value))
-		return;
-	if (value.len < sizeof(*ret_state)) {
-		store_fail(ledger->store, STORE_META, "the clock has another length");
-		return;
-	}
-	*ret_state = (struct clock_state) {
-		.ledger_ms = store_view_u64(&value, 0),
-		.boot_ms = store_view_u64(&value, sizeof(uint64_t)),
-		.next_id = store_view_u64(&value, 2 * sizeof(uint64_t)),
-	};
-	*ret_same_boot = value.len - sizeof(*ret_state) == strlen(ledger->boot_id) &&
-			 memcmp(value.data + sizeof(*ret_state), ledger->boot_id,
-				strlen(ledger->boot_id)) == 0;
-}
-
-static void clock_put(struct ledger *ledger)
-{
-	int64_t boot_ms = clock_boot_ms();
-	uint64_t numbers[] = { htobe64((uint64_t)(ledger->clock_offset_ms + boot_ms)),
-			       htobe64((uint64_t)boot_ms), htobe64(ledger->next_id) };
-	size_t boot_len = strlen(ledger->boot_id);
-	struct store_key key = meta_key("clock");
-	uint8_t value[sizeof(numbers) + LEDGER_BOOT_ID_MAX];
-
-	memcpy(value, numbers, sizeof(numbers));
-	memcpy(value + sizeof(numbers), ledger->boot_id, boot_len);
-	store_put(ledger->store, STORE_META, &key, value, sizeof(numbers) + boot_len);
-}
-
 /* On another boot nobody knows how long the node was off: that time does not count as rest. */
-static int clock_load(struct ledger *ledger, struct err *err)
+static int era_load(struct ledger *ledger, struct err *err)
 {
-	struct clock_state state;
 	bool same_boot;
 	int r;
 
 	r = store_begin(ledger->store, STORE_READ, err);
 	if (r < 0)
 		return r;
-	clock_get(ledger, &state, &same_boot);
+	ledger->era = era_get(ledger->store, ledger->boot_id, &same_boot);
+	ledger->stored = ledger->era;
 	r = store_check(ledger->store, err);
 	store_abort(ledger->store);
-	ledger->clock_offset_ms = (int64_t)state.ledger_ms;
-	if (same_boot && (int64_t)state.boot_ms <= clock_boot_ms())
-		ledger->clock_offset_ms -= (int64_t)state.boot_ms;
+	ledger->clock_offset_ms = (int64_t)ledger->era.ledger_ms;
+	if (same_boot && (int64_t)ledger->era.boot_ms <= clock_boot_ms())
+		ledger->clock_offset_ms -= (int64_t)ledger->era.boot_ms;
 	return r;
 }
 
@@ -118,7 +77,7 @@ int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledg
 	CLEANUP(ledger_closep) struct ledger *ledger = calloc(1, sizeof(*ledger));
 	int r;
 
-	if (strlen(boot_id) > LEDGER_BOOT_ID_MAX)
+	if (strlen(boot_id) > ERA_BOOT_ID_MAX)
 		return err_set(err, EINVAL, ERR_INTERNAL, "boot id %s: is too long", boot_id);
 	if (!ledger)
 		return err_nomem(err);
@@ -127,7 +86,9 @@ int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledg
 		return err_nomem(err);
 	r = store_open(state, &ledger->store, err);
 	if (r == 0)
-		r = clock_load(ledger, err);
+		r = migrate(ledger->store, err);
+	if (r == 0)
+		r = era_load(ledger, err);
 	if (r < 0)
 		return r;
 	*ret_ledger = TAKE_PTR(ledger);
@@ -148,28 +109,39 @@ void ledger_close(struct ledger *ledger)
 
 int ledger_begin(struct ledger *ledger, struct err *err)
 {
-	struct clock_state state;
-	bool same_boot;
-	int r;
+	return store_begin(ledger->store, STORE_WRITE, err);
+}
 
-	r = store_begin(ledger->store, STORE_WRITE, err);
-	if (r < 0)
-		return r;
-	clock_get(ledger, &state, &same_boot);
-	ledger->next_id = state.next_id;
-	return 0;
+/* What the batch has counted stands, or does not. */
+static void batch_end(struct ledger *ledger, bool stands)
+{
+	if (stands) {
+		ledger->stored = ledger->era;
+		ledger->rebooted_then = ledger->rebooted;
+	} else {
+		ledger->era = ledger->stored;
+		ledger->rebooted = ledger->rebooted_then;
+	}
 }
 
 int ledger_commit(struct ledger *ledger, struct err *err)
 {
-	if (store_is_changed(ledger->store))
-		clock_put(ledger);
-	return store_commit(ledger->store, err);
+	int r;
+
+	if (store_is_changed(ledger->store)) {
+		ledger->era.boot_ms = (uint64_t)clock_boot_ms();
+		ledger->era.ledger_ms = (uint64_t)ledger->clock_offset_ms + ledger->era.boot_ms;
+		era_put(ledger->store, ledger->boot_id, &ledger->era);
+	}
+	r = store_commit(ledger->store, err);
+	batch_end(ledger, r == 0);
+	return r;
 }
 
 void ledger_abort(struct ledger *ledger)
 {
 	store_abort(ledger->store);
+	batch_end(ledger, false);
 }
 
 bool ledger_is_broken(const struct err *err)
@@ -192,16 +164,58 @@ static void read_end(struct ledger *ledger, bool own)
 
 /* Records */
 
+/* All that a record has is free again; history says why. */
+static void record_forget(struct ledger *ledger, const struct attachment *a, const char *reason)
+{
+	record_delete(ledger->store, a);
+	if (a->guid)
+		guid_release(ledger->store, a->guid, a->id);
+	if (a->pool[0])
+		allot_release(ledger->store, a->pool, &a->rail, a->id, ledger_now_ms(ledger));
+	history_add(ledger->store, "released", a, reason);
+}
+
+static bool is_rebooted(const struct ledger *ledger, uint64_t id)
+{
+	return id < ledger->era.first_id;
+}
+
+/* Nothing is left of a pod of an earlier boot, and its devices are as the kernel has made them. */
+static void drop_rebooted(struct ledger *ledger, const struct attachment *a)
+{
+	record_forget(ledger, a, "reboot");
+	ledger->rebooted++;
+}
+
+/* What record_find() has found, if it is of this boot. */
+static int found_now(struct ledger *ledger, struct attachment *a, struct err *err)
+{
+	int r;
+
+	if (!is_rebooted(ledger, a->id))
+		return 0;
+	if (store_is_open(ledger->store, STORE_WRITE))
+		drop_rebooted(ledger, a);
+	attachment_free(a);
+	r = store_check(ledger->store, err);
+	return r < 0 ? r : -ENOENT;
+}
+
 static int ledger_lookup(struct ledger *ledger, enum store_table table, const struct store_key *key,
 			 struct attachment *ret_a, struct err *err)
 {
+	struct attachment a;
 	bool own;
 	int r;
 
 	r = read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
-	r = record_find(ledger->store, table, key, ret_a, err);
+	r = record_find(ledger->store, table, key, &a, err);
+	if (r == 0)
+		r = found_now(ledger, &a, err);
+	if (r == 0)
+		*ret_a = a;
 	read_end(ledger, own);
 	return r;
 }
@@ -224,7 +238,10 @@ int ledger_find_text(struct ledger *ledger, const struct attachment_key *key, ch
 	r = read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
-	r = record_text(ledger->store, STORE_BY_KEY, &by_key, ret_text, err);
+	if (is_rebooted(ledger, record_id(ledger->store, STORE_BY_KEY, &by_key)))
+		r = store_check(ledger->store, err) < 0 ? -err->errnum : -ENOENT;
+	else
+		r = record_text(ledger->store, STORE_BY_KEY, &by_key, ret_text, err);
 	read_end(ledger, own);
 	return r;
 }
@@ -250,6 +267,8 @@ int ledger_find_id(struct ledger *ledger, uint64_t id, struct attachment *ret_a,
 	bool own;
 	int r;
 
+	if (is_rebooted(ledger, id))
+		return -ENOENT;
 	r = read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
@@ -263,6 +282,8 @@ int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a,
 	bool own;
 	int r;
 
+	if (is_rebooted(ledger, after))
+		after = ledger->era.first_id - 1;
 	r = read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
@@ -271,20 +292,89 @@ int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a,
 	return r;
 }
 
-uint64_t ledger_count(struct ledger *ledger)
+int ledger_next_brief(struct ledger *ledger, struct ledger_brief *brief, struct err *err)
 {
-	struct err err;
-	uint64_t count;
 	bool own;
+	int r;
 
-	if (read_begin(ledger, &own, &err) < 0)
-		return 0;
-	count = store_count(ledger->store, STORE_RECORD);
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	if (record_next_brief(ledger->store, brief)) {
+		brief->this_boot = !is_rebooted(ledger, brief->id);
+	} else {
+		r = store_check(ledger->store, err);
+		r = r < 0 ? r : -ENOENT;
+	}
 	read_end(ledger, own);
-	return count;
+	return r;
+}
+
+int ledger_counts(struct ledger *ledger, struct ledger_counts *ret_counts, struct err *err)
+{
+	const uint64_t *counts = ledger->era.counts;
+	struct ledger_counts now = {
+		.unfinished = counts[ATTACHMENT_UNFINISHED],
+		.attached = counts[ATTACHMENT_ATTACHED],
+		.dirty = counts[ATTACHMENT_DIRTY],
+	};
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	now.rebooted = store_count(ledger->store, STORE_RECORD) - now.unfinished - now.attached -
+		       now.dirty;
+	r = store_check(ledger->store, err);
+	read_end(ledger, own);
+	if (r == 0)
+		*ret_counts = now;
+	return r;
+}
+
+int ledger_drop_rebooted(struct ledger *ledger, size_t limit, size_t *ret_count, struct err *err)
+{
+	struct attachment a;
+	size_t count;
+	int r;
+
+	for (count = 0; count < limit; count++) {
+		r = record_next(ledger->store, 0, &a, err);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (r == -ENOENT || !is_rebooted(ledger, a.id)) {
+			if (r == 0)
+				attachment_free(&a);
+			break;
+		}
+		drop_rebooted(ledger, &a);
+		attachment_free(&a);
+	}
+	*ret_count = count;
+	return store_check(ledger->store, err);
+}
+
+uint64_t ledger_rebooted(const struct ledger *ledger)
+{
+	return ledger->rebooted;
 }
 
 /* Reserve */
+
+/* The id of the record of this boot that an entry leads to; 0 if there is none. */
+static uint64_t owner_of(struct ledger *ledger, enum store_table table, const struct store_key *key)
+{
+	uint64_t id = record_id(ledger->store, table, key);
+	struct attachment a;
+	struct err err;
+
+	if (!id || !is_rebooted(ledger, id))
+		return id;
+	if (ledger_lookup(ledger, table, key, &a, &err) != -ENOENT)
+		store_fail(ledger->store, table, "a record of an earlier boot cannot be dropped");
+	return 0;
+}
 
 /* A key and a device have one owner each. */
 static int reserve_check_free(struct ledger *ledger, const struct reserve_request *request,
@@ -293,7 +383,7 @@ static int reserve_check_free(struct ledger *ledger, const struct reserve_reques
 	struct store_key by_key = record_by_key(&request->key);
 	uint64_t id;
 
-	id = record_id(ledger->store, STORE_BY_KEY, &by_key);
+	id = owner_of(ledger, STORE_BY_KEY, &by_key);
 	if (id)
 		return err_set(err, EEXIST, ERR_AGAIN,
 			       "reserve %s of container %s on network %s: attachment %llu has it",
@@ -302,7 +392,7 @@ static int reserve_check_free(struct ledger *ledger, const struct reserve_reques
 	if (device) {
 		struct store_key by_device = record_by_device(device->key);
 
-		id = record_id(ledger->store, STORE_BY_DEVICE, &by_device);
+		id = owner_of(ledger, STORE_BY_DEVICE, &by_device);
 	}
 	if (id)
 		return err_set(err, EEXIST, ERR_AGAIN, "reserve device %s: attachment %llu has it",
@@ -344,8 +434,8 @@ static struct attachment reserve_record(const struct ledger *ledger,
 {
 	const struct allotment *choice = &found->choice;
 	struct attachment a = {
-		.id = ledger->next_id,
-		.generation = ledger->next_id,
+		.id = ledger->era.next_id,
+		.generation = ledger->era.next_id,
 		.state = ATTACHMENT_UNFINISHED,
 		.network = (char *)request->key.network,
 		.container_id = (char *)request->key.container_id,
@@ -396,7 +486,8 @@ static int reserve_write(struct ledger *ledger, const struct attachment *a,
 	r = store_check(ledger->store, err);
 	if (r < 0)
 		return r;
-	ledger->next_id++;
+	ledger->era.next_id++;
+	ledger->era.counts[a->state]++;
 	*ret_a = copy;
 	copy = (struct attachment) { 0 };
 	return 0;
@@ -420,10 +511,17 @@ int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 
 /* Done and release */
 
+static void count_change(struct ledger *ledger, enum attachment_state was, enum attachment_state is)
+{
+	ledger->era.counts[was]--;
+	ledger->era.counts[is]++;
+}
+
 int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
 		const struct facts *facts, struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment a = { 0 };
+	enum attachment_state was;
 	int r;
 
 	r = ledger_find(ledger, key, &a, err);
@@ -433,11 +531,13 @@ int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_
 		return err_set(err, ESTALE, ERR_AGAIN,
 			       "finish %s of container %s on network %s: the reservation is gone",
 			       key->ifname, key->container_id, key->network);
+	was = a.state;
 	a.state = ATTACHMENT_ATTACHED;
 	a.facts = *facts;
 	r = record_put(ledger->store, &a, err);
 	if (r < 0)
 		return r;
+	count_change(ledger, was, a.state);
 	history_add(ledger->store, "finished", &a, "");
 	return store_check(ledger->store, err);
 }
@@ -458,6 +558,7 @@ static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool le
 	r = record_put(ledger->store, &dirty, err);
 	if (r < 0)
 		return r;
+	count_change(ledger, a->state, dirty.state);
 	if (left && a->pool[0])
 		allot_release(ledger->store, a->pool, &a->rail, a->id, ledger_now_ms(ledger));
 	history_add(ledger->store, "dirty", a, reason);
@@ -477,12 +578,8 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
 	if (r == -ENOENT || a.generation != generation) {
 		r = 0;
 	} else if (left && (restored || !a.device.key[0])) {
-		record_delete(ledger->store, &a);
-		if (a.guid)
-			guid_release(ledger->store, a.guid, a.id);
-		if (a.pool[0])
-			allot_release(ledger->store, a.pool, &a.rail, a.id, ledger_now_ms(ledger));
-		history_add(ledger->store, "released", &a, reason);
+		record_forget(ledger, &a, reason);
+		ledger->era.counts[a.state]--;
 		r = store_check(ledger->store, err);
 	} else {
 		gone = false;
@@ -525,7 +622,7 @@ int ledger_guid_assign(struct ledger *ledger, const struct rail *rail, const cha
 	uint64_t own;
 
 	/* In use, it is on the fabric: nobody else may get that GUID now. */
-	if (record_id(ledger->store, STORE_BY_DEVICE, &by_device)) {
+	if (owner_of(ledger, STORE_BY_DEVICE, &by_device)) {
 		own = guid_of(ledger->store, device_key);
 		if (own) {
 			*ret_guid = own;

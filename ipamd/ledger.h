@@ -5,8 +5,8 @@
  *
  * Every change happens between ledger_begin() and ledger_commit(): one write transaction for a
  * whole batch (group commit). A change validates first and writes then, so that a refusal leaves
- * the batch as it was. A store error poisons the batch: ledger_commit() aborts it and returns the
- * error.
+ * the batch as it was, but for records of an earlier boot that it has met. A store error poisons
+ * the batch: ledger_commit() aborts it and returns the error.
  */
 #pragma once
 
@@ -21,12 +21,11 @@
 
 struct ledger;
 
-enum { LEDGER_BOOT_ID_MAX = 64 };
-
 /*
  * Opens (or creates) the store in directory @state: flock first, then the environment. @boot_id is
- * that of the running kernel. Errors (ERR_STORE): a second daemon, a foreign file, a newer schema,
- * no permission, full or read-only disk.
+ * that of the running kernel: records of another boot count as absent, and a lookup that meets one
+ * inside a batch drops it. A store of an older schema is brought up to date. Errors (ERR_STORE): a
+ * second daemon, a foreign file, a newer schema, no permission, full or read-only disk.
  */
 int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledger,
 		struct err *err);
@@ -67,7 +66,31 @@ int ledger_find_pod(struct ledger *ledger, const char *uid, const struct attachm
 		    struct attachment *ret_a, struct err *err);
 /* The first record with an id greater than @after; -ENOENT at the end. */
 int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a, struct err *err);
-uint64_t ledger_count(struct ledger *ledger);
+
+/* What a pass over all records asks of each; no record is read for it. */
+struct ledger_brief {
+	uint64_t id;
+	int32_t nsid; /* -1 = none */
+	uint64_t cookie;
+	enum attachment_state state;
+	int64_t boot_time_ms;
+	bool this_boot;
+};
+/* The one after *@brief, by nsid (-1 last) and then id. Begin with a zeroed one; -ENOENT at the
+ * end. */
+int ledger_next_brief(struct ledger *ledger, struct ledger_brief *brief, struct err *err);
+
+/* How many records there are, without a look at them. */
+struct ledger_counts {
+	uint64_t unfinished, attached, dirty;
+	uint64_t rebooted; /* of an earlier boot: nobody can find them any more */
+};
+int ledger_counts(struct ledger *ledger, struct ledger_counts *ret_counts, struct err *err);
+
+/* Drops at most @limit records of earlier boots; only inside a batch. *@ret_count: how many. */
+int ledger_drop_rebooted(struct ledger *ledger, size_t limit, size_t *ret_count, struct err *err);
+/* How many were dropped since the ledger was opened, also by a lookup. */
+uint64_t ledger_rebooted(const struct ledger *ledger);
 
 /*
  * The rail that @request names (of the pool that it names, else of the first pool with such a

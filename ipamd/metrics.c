@@ -181,7 +181,7 @@ static void print_rail(FILE *f, struct daemon *d, const struct pool *pool, const
 static void print_ledger(FILE *f, struct daemon *d)
 {
 	const struct pool_set *pools = ledger_pools(d->ledger);
-	struct status_counts counts;
+	struct ledger_counts counts;
 	struct err err;
 
 	head(f, "spur_pool_addresses", "gauge", "Indexes of each rail, by state.");
@@ -189,7 +189,7 @@ static void print_ledger(FILE *f, struct daemon *d)
 		for (size_t j = 0; j < pools->pools[i].rail_count; j++)
 			print_rail(f, d, &pools->pools[i], &pools->pools[i].rails[j]);
 	}
-	if (status_count(d, &counts, &err) < 0)
+	if (ledger_counts(d->ledger, &counts, &err) < 0)
 		return;
 	head(f, "spur_attachments", "gauge", "Records of the ledger, by state.");
 	(void)fprintf(f, "spur_attachments{state=\"unfinished\"} %llu\n",

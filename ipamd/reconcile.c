@@ -500,15 +500,6 @@ struct first_look {
 	int count, dropped;
 };
 
-static int drop_rebooted(struct daemon *d, const struct attachment *a, struct err *err)
-{
-	struct attachment_key key = attachment_key(a);
-	bool gone;
-
-	metrics_reclaimed(&d->metrics, "reboot");
-	return ledger_release(d->ledger, &key, a->generation, true, true, "reboot", &gone, err);
-}
-
 static void leave_to_rest(struct daemon *d, const struct attachment *a)
 {
 	struct attachment_key key = attachment_key(a);
@@ -525,19 +516,21 @@ static int first_slice(struct daemon *d, void *arg, struct err *err)
 {
 	struct first_look *look = arg;
 	struct attachment a = { 0 };
-	int r = 0;
+	size_t dropped;
+	int r;
 
-	for (look->count = 0; r == 0 && look->count < RECONCILE_SLICE; look->count++) {
+	r = ledger_drop_rebooted(d->ledger, RECONCILE_SLICE, &dropped, err);
+	look->dropped += (int)dropped;
+	look->count = (int)dropped;
+	for (size_t i = 0; i < dropped; i++)
+		metrics_reclaimed(&d->metrics, "reboot");
+	for (; r == 0 && look->count < RECONCILE_SLICE; look->count++) {
 		r = ledger_next(d->ledger, look->after, &a, err);
 		if (r < 0)
 			break;
 		look->after = a.id;
-		if (strcmp(a.boot_id, d->boot_id) != 0) {
-			r = drop_rebooted(d, &a, err);
-			look->dropped++;
-		} else if (a.state == ATTACHMENT_UNFINISHED) {
+		if (a.state == ATTACHMENT_UNFINISHED)
 			leave_to_rest(d, &a);
-		}
 		attachment_free(&a);
 	}
 	return r == -ENOENT ? 0 : r;

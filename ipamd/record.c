@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A record is the JSON of its attachment: what the socket speaks, and what a person can read. */
+/*
+ * A record is the JSON of its attachment: what the socket speaks, and what a person can read. The
+ * entries that lead to it repeat what is asked for often, for to parse a record costs more than all
+ * else that is done with it.
+ */
 #include "ipamd/record.h"
 
 #include <endian.h>
@@ -21,8 +25,8 @@ struct store_key record_by_key(const struct attachment_key *attachment)
 {
 	struct store_key key = { 0 };
 
-	store_key_text(&key, attachment->network);
 	store_key_text(&key, attachment->container_id);
+	store_key_text(&key, attachment->network);
 	store_key_text(&key, attachment->ifname);
 	return key;
 }
@@ -52,6 +56,111 @@ static struct store_key record_by_netns(int32_t nsid, uint64_t id)
 	store_key_u32(&key, (uint32_t)nsid);
 	store_key_u64(&key, id);
 	return key;
+}
+
+/* The value of by_key: id, and of the index that it holds number, pool and rail. */
+enum { BY_KEY_INDEX = sizeof(uint64_t), BY_KEY_POOL = BY_KEY_INDEX + sizeof(uint32_t) };
+
+static size_t by_key_encode(const struct attachment *a, uint8_t *buf)
+{
+	uint64_t id = htobe64(a->id);
+	uint32_t index = htobe32(a->rail.index);
+	size_t pool_len = strlen(a->pool) + 1, rail_len = strlen(a->rail.name) + 1;
+
+	memcpy(buf, &id, sizeof(id));
+	if (!a->pool[0])
+		return BY_KEY_INDEX;
+	memcpy(buf + BY_KEY_INDEX, &index, sizeof(index));
+	memcpy(buf + BY_KEY_POOL, a->pool, pool_len);
+	memcpy(buf + BY_KEY_POOL + pool_len, a->rail.name, rail_len);
+	return BY_KEY_POOL + pool_len + rail_len;
+}
+
+/* A name at @offset with its NUL; returns what is behind it, or 0 if it is malformed. */
+static size_t by_key_name(const struct store_view *value, size_t offset,
+			  char name[PROTO_POOL_MAX + 1])
+{
+	size_t len = strnlen((const char *)value->data + offset, value->len - offset);
+
+	if (len > PROTO_POOL_MAX || offset + len == value->len)
+		return 0;
+	memcpy(name, value->data + offset, len + 1);
+	return offset + len + 1;
+}
+
+static bool by_key_decode(const struct store_view *value, struct record_ref *ret_ref)
+{
+	size_t at = BY_KEY_POOL;
+
+	*ret_ref = (struct record_ref) { 0 };
+	if (value->len < BY_KEY_INDEX)
+		return false;
+	ret_ref->id = store_view_u64(value, 0);
+	if (value->len == BY_KEY_INDEX)
+		return true;
+	if (value->len < BY_KEY_POOL)
+		return false;
+	ret_ref->index = store_view_u32(value, BY_KEY_INDEX);
+	at = by_key_name(value, at, ret_ref->pool);
+	return at && by_key_name(value, at, ret_ref->rail) == value->len;
+}
+
+bool record_next_of(struct store *store, const char *container_id, struct store_key *key,
+		    struct record_ref *ret_ref)
+{
+	struct store_view found, value;
+	struct store_key prefix = { 0 };
+
+	store_key_text(&prefix, container_id);
+	if (!store_seek(store, STORE_BY_KEY, key->len ? key : &prefix, prefix.len, &found, &value))
+		return false;
+	store_key_set(key, &found);
+	store_key_next(key);
+	if (by_key_decode(&value, ret_ref))
+		return true;
+	store_fail(store, STORE_BY_KEY, "an entry is malformed");
+	return false;
+}
+
+/* The value of by_netns: what a pass over all records asks for. */
+enum {
+	BRIEF_COOKIE = 1,
+	BRIEF_BOOT_TIME = BRIEF_COOKIE + sizeof(uint64_t),
+	BRIEF_BYTES = BRIEF_BOOT_TIME + sizeof(uint64_t),
+};
+
+static void brief_put(struct store *store, const struct attachment *a)
+{
+	struct store_key key = record_by_netns(a->netns.nsid, a->id);
+	uint64_t cookie = htobe64(a->netns.cookie), boot_time = htobe64((uint64_t)a->boot_time_ms);
+	uint8_t value[BRIEF_BYTES] = { (uint8_t)a->state };
+
+	memcpy(value + BRIEF_COOKIE, &cookie, sizeof(cookie));
+	memcpy(value + BRIEF_BOOT_TIME, &boot_time, sizeof(boot_time));
+	store_put(store, STORE_BY_NETNS, &key, value, sizeof(value));
+}
+
+bool record_next_brief(struct store *store, struct ledger_brief *brief)
+{
+	struct store_key key = record_by_netns(brief->nsid, brief->id);
+	struct store_view found, value;
+
+	store_key_next(&key);
+	if (!store_seek(store, STORE_BY_NETNS, &key, 0, &found, &value))
+		return false;
+	if (found.len != sizeof(uint32_t) + sizeof(uint64_t) || value.len != BRIEF_BYTES ||
+	    value.data[0] > ATTACHMENT_DIRTY) {
+		store_fail(store, STORE_BY_NETNS, "an entry is malformed");
+		return false;
+	}
+	*brief = (struct ledger_brief) {
+		.id = store_view_u64(&found, sizeof(uint32_t)),
+		.nsid = (int32_t)store_view_u32(&found, 0),
+		.state = (enum attachment_state)value.data[0],
+		.cookie = store_view_u64(&value, BRIEF_COOKIE),
+		.boot_time_ms = (int64_t)store_view_u64(&value, BRIEF_BOOT_TIME),
+	};
+	return true;
 }
 
 static int record_parse(const struct store_view *value, struct attachment *ret_a, struct err *err)
@@ -100,7 +209,7 @@ uint64_t record_id(struct store *store, enum store_table table, const struct sto
 
 	if (!store_get(store, table, key, &value))
 		return 0;
-	if (value.len == sizeof(uint64_t))
+	if (value.len >= sizeof(uint64_t)) /* by_key has more behind it */
 		return store_view_u64(&value, 0);
 	store_fail(store, table, "an id has another length");
 	return 0;
@@ -161,27 +270,39 @@ static void id_put(struct store *store, enum store_table table, const struct sto
 	store_put(store, table, key, &number, sizeof(number));
 }
 
-int record_add(struct store *store, const struct attachment *a, struct err *err)
+static void by_key_put(struct store *store, const struct attachment *a)
 {
-	CLEANUP_JSON json_t *json = attachment_encode(a);
-	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
+	uint8_t value[BY_KEY_POOL + sizeof(a->pool) + sizeof(a->rail.name)];
 	struct attachment_key attachment = attachment_key(a);
-	struct store_key record = record_key(a->id);
-	struct store_key by_key = record_by_key(&attachment);
+	struct store_key key = record_by_key(&attachment);
+
+	store_put(store, STORE_BY_KEY, &key, value, by_key_encode(a, value));
+}
+
+void record_index(struct store *store, const struct attachment *a)
+{
+	struct attachment_key attachment = attachment_key(a);
 	struct store_key by_device = record_by_device(a->device.key);
 	struct store_key by_pod = record_by_pod(a->pod.uid, &attachment);
-	struct store_key by_netns = record_by_netns(a->netns.nsid, a->id);
 
-	if (!text)
-		return err_nomem(err);
-	store_append(store, STORE_RECORD, &record, text, strlen(text));
-	id_put(store, STORE_BY_KEY, &by_key, a->id);
+	by_key_put(store, a);
+	brief_put(store, a);
 	if (a->device.key[0])
 		id_put(store, STORE_BY_DEVICE, &by_device, a->id);
 	if (a->pod.uid[0])
 		id_put(store, STORE_BY_POD, &by_pod, a->id);
-	if (a->netns.nsid >= 0)
-		store_put(store, STORE_BY_NETNS, &by_netns, NULL, 0);
+}
+
+int record_add(struct store *store, const struct attachment *a, struct err *err)
+{
+	CLEANUP_JSON json_t *json = attachment_encode(a);
+	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
+	struct store_key record = record_key(a->id);
+
+	if (!text)
+		return err_nomem(err);
+	store_append(store, STORE_RECORD, &record, text, strlen(text));
+	record_index(store, a);
 	return 0;
 }
 
@@ -194,6 +315,9 @@ int record_put(struct store *store, const struct attachment *a, struct err *err)
 	if (!text)
 		return err_nomem(err);
 	store_put(store, STORE_RECORD, &key, text, strlen(text));
+	brief_put(store, a);
+	if (a->state == ATTACHMENT_DIRTY)
+		by_key_put(store, a);
 	return 0;
 }
 
@@ -208,11 +332,10 @@ void record_delete(struct store *store, const struct attachment *a)
 
 	store_delete(store, STORE_RECORD, &record);
 	store_delete(store, STORE_BY_KEY, &by_key);
+	store_delete(store, STORE_BY_NETNS, &by_netns);
 	if (a->device.key[0])
 		store_delete(store, STORE_BY_DEVICE, &by_device);
 	/* The pod's next sandbox may have its entry by now. */
 	if (a->pod.uid[0] && record_id(store, STORE_BY_POD, &by_pod) == a->id)
 		store_delete(store, STORE_BY_POD, &by_pod);
-	if (a->netns.nsid >= 0)
-		store_delete(store, STORE_BY_NETNS, &by_netns);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "ipamd/ledger.h"
 #include "ipamd/proto/proto.h"
 #include "ipamd/store.h"
 
@@ -15,6 +16,19 @@
 struct store_key record_by_key(const struct attachment_key *attachment);
 struct store_key record_by_device(const char *device);
 struct store_key record_by_pod(const char *uid, const struct attachment_key *attachment);
+
+/* What by_key tells of a record without a look at it. pool is "" if it holds no index. */
+struct record_ref {
+	uint64_t id;
+	char pool[PROTO_POOL_MAX + 1], rail[PROTO_POOL_MAX + 1];
+	uint32_t index;
+};
+/*
+ * The first record of a container whose entry is not below *@key; moves *@key past it. Begin with
+ * an empty key.
+ */
+bool record_next_of(struct store *store, const char *container_id, struct store_key *key,
+		    struct record_ref *ret_ref);
 
 /* The id that an entry leads to; 0 if there is none. */
 uint64_t record_id(struct store *store, enum store_table table, const struct store_key *key);
@@ -26,11 +40,15 @@ int record_find(struct store *store, enum store_table table, const struct store_
 int record_text(struct store *store, enum store_table table, const struct store_key *key,
 		char **ret_text, struct err *err);
 int record_next(struct store *store, uint64_t after, struct attachment *ret_a, struct err *err);
+/* What by_netns tells of the record after *@brief, in the order of namespaces and ids. */
+bool record_next_brief(struct store *store, struct ledger_brief *brief);
 
 /*
  * Writing: -ENOMEM leaves everything as it was, errors of the store stick. record_add() wants an id
- * above all others; record_put() changes a record but not what leads to it.
+ * above all others. record_put() changes a record and its state; what leads to it stays, but for
+ * the index that it may have given up. record_index() writes all that leads to a record.
  */
 int record_add(struct store *store, const struct attachment *a, struct err *err);
 int record_put(struct store *store, const struct attachment *a, struct err *err);
+void record_index(struct store *store, const struct attachment *a);
 void record_delete(struct store *store, const struct attachment *a);

@@ -14,26 +14,6 @@
 #include "ipamd/spool.h"
 #include "ipamd/undo.h"
 
-int status_count(struct daemon *d, struct status_counts *ret_counts, struct err *err)
-{
-	struct status_counts counts = { 0 };
-	struct attachment a = { 0 };
-	uint64_t after = 0;
-	int r;
-
-	while ((r = ledger_next(d->ledger, after, &a, err)) == 0) {
-		after = a.id;
-		counts.unfinished += a.state == ATTACHMENT_UNFINISHED;
-		counts.attached += a.state == ATTACHMENT_ATTACHED;
-		counts.dirty += a.state == ATTACHMENT_DIRTY;
-		attachment_free(&a);
-	}
-	if (r != -ENOENT)
-		return r;
-	*ret_counts = counts;
-	return 0;
-}
-
 bool status_mass_death(const struct daemon *d)
 {
 	return reconcile_last(d->reconcile)->alarm;
@@ -71,11 +51,11 @@ static json_t *alarms_of(const struct daemon *d)
 
 int status_node(struct daemon *d, json_t **ret_json, struct err *err)
 {
-	struct status_counts counts = { 0 };
+	struct ledger_counts counts;
 	struct metrics_totals totals;
 	int queued, running, r;
 
-	r = status_count(d, &counts, err);
+	r = ledger_counts(d->ledger, &counts, err);
 	if (r < 0)
 		return r;
 	metrics_total(&d->metrics, &totals);

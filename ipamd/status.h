@@ -12,12 +12,6 @@
 
 struct daemon;
 
-/* Records by enum attachment_state, counted in the ledger. */
-struct status_counts {
-	uint64_t unfinished, attached, dirty;
-};
-int status_count(struct daemon *d, struct status_counts *ret_counts, struct err *err);
-
 /* Results of node.status and pool.list (@pool NULL: all); new references. */
 int status_node(struct daemon *d, json_t **ret_json, struct err *err);
 int status_pools(struct daemon *d, const char *pool, json_t **ret_json, struct err *err);

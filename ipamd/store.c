@@ -26,7 +26,6 @@
 #include "ipamd/crc32c.h"
 
 enum {
-	STORE_SCHEMA = 2,
 	STORE_CRC = sizeof(uint32_t),
 	STORE_FILL_PERCENT = 75, /* of the map; a batch writes far less than the rest */
 };
@@ -42,6 +41,8 @@ static const struct {
 	[STORE_BY_NETNS] = { "by_netns", 1 },   [STORE_BY_INDEX] = { "by_index", 1 },
 	[STORE_FREE_Q] = { "free_q", 1 },       [STORE_HISTORY] = { "history", 1 },
 	[STORE_META] = { "meta", 1 },           [STORE_BY_GUID] = { "by_guid", 2 },
+	[STORE_CLAIM] = { "claim", 3 },         [STORE_STICKY] = { "sticky", 3 },
+	[STORE_STICKY_Q] = { "sticky_q", 3 },
 };
 
 struct store {
@@ -53,6 +54,7 @@ struct store {
 	MDB_cursor *cursors[STORE_TABLES];
 	enum store_mode mode;
 	bool changed;
+	uint32_t schema;
 	int r; /* of this transaction: 0 or the first -errno */
 	struct err err;
 };
@@ -241,12 +243,25 @@ static int store_open_env(struct store *store, const char *path, unsigned int fl
 	return rc ? store_error(store, rc, "open", err) : 0;
 }
 
-/* In a new store all; in one of an older schema those that it lacks. Old values mean what they
- * meant, so there is nothing else to do. */
-static int store_make_tables(struct store *store, struct err *err)
+uint32_t store_schema(const struct store *store)
+{
+	return store->schema;
+}
+
+void store_set_schema(struct store *store)
 {
 	uint32_t schema = htobe32(STORE_SCHEMA);
 	struct store_key key = { 0 };
+
+	store_key_text(&key, "schema");
+	store_put(store, STORE_META, &key, &schema, sizeof(schema));
+	store->schema = STORE_SCHEMA;
+}
+
+/* In a new store all; in one of an older schema those that it lacks, and it stays of that schema.
+ */
+static int store_make_tables(struct store *store, bool is_new, struct err *err)
+{
 	int r;
 
 	r = store_begin(store, STORE_WRITE, err);
@@ -258,8 +273,8 @@ static int store_make_tables(struct store *store, struct err *err)
 		if (rc)
 			store_stick(store, rc, "create");
 	}
-	store_key_text(&key, "schema");
-	store_put(store, STORE_META, &key, &schema, sizeof(schema));
+	if (is_new)
+		store_set_schema(store);
 	return store_commit(store, err);
 }
 
@@ -278,7 +293,7 @@ static int store_create(struct store *store, int dir_fd, struct err *err)
 		return err_nomem(err);
 	r = store_open_env(store, path, MDB_NOSUBDIR | MDB_NOLOCK, err);
 	if (r == 0)
-		r = store_make_tables(store, err);
+		r = store_make_tables(store, true, err);
 	if (r < 0)
 		return r;
 	mdb_env_close(TAKE_PTR(store->env));
@@ -298,7 +313,7 @@ static int store_open_table(struct store *store, enum store_table table, struct 
 	return rc ? store_error(store, rc, "open", err) : 0;
 }
 
-static int store_open_tables(struct store *store, uint32_t *ret_schema, struct err *err)
+static int store_open_tables(struct store *store, struct err *err)
 {
 	struct store_key key = { 0 };
 	struct store_view value;
@@ -322,7 +337,7 @@ static int store_open_tables(struct store *store, uint32_t *ret_schema, struct e
 		if (tables[i].schema <= schema)
 			r = store_open_table(store, (enum store_table)i, err);
 	}
-	*ret_schema = schema;
+	store->schema = schema;
 	return r;
 }
 
@@ -344,7 +359,6 @@ static int store_is_new(struct store *store, bool *ret_new, struct err *err)
 
 static int store_load(struct store *store, struct err *err)
 {
-	uint32_t schema = 0;
 	bool is_new = false;
 	int r;
 
@@ -353,13 +367,13 @@ static int store_load(struct store *store, struct err *err)
 		return r;
 	r = store_is_new(store, &is_new, err);
 	if (r == 0 && !is_new)
-		r = store_open_tables(store, &schema, err);
+		r = store_open_tables(store, err);
 	/* A commit, also of a read transaction, is what keeps the handles. */
 	if (r == 0)
 		r = store_commit(store, err);
 	store_abort(store);
-	if (r == 0 && schema < STORE_SCHEMA)
-		r = store_make_tables(store, err);
+	if (r == 0 && (is_new || store->schema < STORE_SCHEMA))
+		r = store_make_tables(store, is_new, err);
 	return r;
 }
 

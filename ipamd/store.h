@@ -28,8 +28,13 @@ enum store_table {
 	STORE_HISTORY,
 	STORE_META,
 	STORE_BY_GUID,
+	STORE_CLAIM,
+	STORE_STICKY,
+	STORE_STICKY_Q,
 	STORE_TABLES,
 };
+
+enum { STORE_SCHEMA = 3 };
 
 enum store_mode { STORE_READ, STORE_WRITE };
 
@@ -62,11 +67,16 @@ uint64_t store_view_u64(const struct store_view *view, size_t offset);
 
 /*
  * Opens the store in directory @path, which is made (0700) if it is not there, and holds a lock on
- * it until store_close(): a second opener is refused (-EBUSY). A store of an older schema becomes
- * one of today's; a newer one is refused (-EPROTONOSUPPORT). Errors are ERR_STORE.
+ * it until store_close(): a second opener is refused (-EBUSY). A store of an older schema gets the
+ * tables that it lacks; what is in the others is for the caller to bring up to date (migrate.h). A
+ * newer schema is refused (-EPROTONOSUPPORT). Errors are ERR_STORE.
  */
 int store_open(const char *path, struct store **ret_store, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
+
+uint32_t store_schema(const struct store *store);
+/* Inside the transaction that makes it true: the store is of today's schema. */
+void store_set_schema(struct store *store);
 
 /* STORE_WRITE also gives the map room for what one batch can write. */
 int store_begin(struct store *store, enum store_mode mode, struct err *err);

@@ -11,5 +11,6 @@ foreach(name ledger_verbs_test ledger_model_test ledger_fixture_test)
   spur_unit_test(${name} ipamd_ledger)
   target_link_options(${name} PRIVATE -Wl,--wrap=clock_boot_ms)
 endforeach()
+target_link_options(ledger_fixture_test PRIVATE -Wl,--wrap=mdb_put -Wl,--wrap=mdb_txn_commit)
 target_compile_definitions(ledger_fixture_test PRIVATE
   SPUR_FIXTURES="${CMAKE_CURRENT_SOURCE_DIR}/fixture")

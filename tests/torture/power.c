@@ -328,7 +328,7 @@ static int run_random(struct run *run, int below)
 
 static void run_acknowledge(struct run *run)
 {
-	struct batch batch = { .journal = journal.count, .records = ledger_count(run->ledger) };
+	struct batch batch = { .journal = journal.count, .records = kit_count(run->ledger) };
 	uint64_t before = run->count ? run->batches[run->count - 1].events : 0;
 	CLEANUP_JSON json_t *events = NULL;
 

@@ -1,22 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tests/fixture/store-v1 was written by the first release's code. Whatever the schema becomes, this
- * store opens and means what it meant.
+ * tests/fixture/store-v1 and -v2 were written by the code of their time. Whatever the schema
+ * becomes, these stores open and mean what they meant, also when the daemon is killed over it.
  *
  * With a directory as argument it writes such a store there, with the code of today.
  */
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <lmdb.h>
 
 #include "base/fs.h"
 #include "ledger_kit.h"
+
+static const char fixture_v1[] = SPUR_FIXTURES "/store-v1/data.mdb";
+static const char fixture_v2[] = SPUR_FIXTURES "/store-v2/data.mdb";
+
+/* The process dies before so many puts and commits; 0: never. */
+static int puts_left;
+
+int __real_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned int flags);
+int __wrap_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned int flags);
+int __wrap_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned int flags)
+{
+	if (puts_left > 0 && --puts_left == 0)
+		(void)raise(SIGKILL);
+	return __real_mdb_put(txn, dbi, key, value, flags);
+}
+
+int __real_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn)
+{
+	if (puts_left > 0 && --puts_left == 0)
+		(void)raise(SIGKILL);
+	return __real_mdb_txn_commit(txn);
+}
 
 static const char pools_text[] =
 	"[{'name': 'train', 'cooldown_s': 100, 'rails': ["
@@ -69,6 +96,7 @@ static void find(struct ledger *ledger, const char *container, struct attachment
 	assert_ok(ledger_find(ledger, &key, ret_a, &kit_err));
 }
 
+/* The three that stand in every fixture. Read in their own boot: in another they count as gone. */
 static void assert_meaning(struct ledger *ledger)
 {
 	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 }, c = { 0 };
@@ -76,7 +104,6 @@ static void assert_meaning(struct ledger *ledger)
 	struct rail_usage usage;
 	char text[MAC_TEXT];
 
-	assert_int_equal(ledger_count(ledger), 3);
 	find(ledger, "attached", &a);
 	assert_int_equal(a.state, ATTACHMENT_ATTACHED);
 	assert_int_equal(a.facts.table, 100);
@@ -96,12 +123,11 @@ static void assert_meaning(struct ledger *ledger)
 	assert_int_equal(usage.held, 2);
 	assert_int_equal(usage.resting, 1);
 	assert_ok(ledger_history(ledger, 0, 100, &events, &kit_err));
-	assert_int_equal(json_array_size(events), 7);
+	assert_true(json_array_size(events) >= 7);
 }
 
-static void copy_fixture(void)
+static void copy_fixture(const char *path)
 {
-	static const char path[] = SPUR_FIXTURES "/store-v1/data.mdb";
 	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 	CLEANUP_CLOSE int dir_fd = -1;
 	CLEANUP_FREE char *data = NULL;
@@ -133,31 +159,106 @@ static int schema_of_file(void)
 	return schema;
 }
 
-static void test_store_of_the_first_schema(void **state)
+/* Everything is there, in its boot; nothing but history and rest in the next one. */
+static void assert_opens(const char *path, int schema, uint64_t records)
 {
-	(void)state;
 	CLEANUP(pool_set_free) struct pool_set set = { 0 };
 	CLEANUP(attachment_free) struct attachment a = { 0 };
-	const struct rail rail = { .guid_base = 0x0200000000010000, .guid_count = RAIL_GUIDS };
+	struct ledger_counts counts;
 	struct ledger *ledger;
-	uint64_t guid;
+	size_t dropped;
 
-	copy_fixture();
-	kit_now_ms = 1000; /* the node has just booted */
-	assert_int_equal(schema_of_file(), 1);
-	ledger = kit_open("boot-of-today");
-	assert_int_equal(schema_of_file(), 2);
+	copy_fixture(path);
+	assert_int_equal(schema_of_file(), schema);
+	ledger = kit_open("boot-of-the-fixture");
+	assert_int_equal(schema_of_file(), STORE_SCHEMA);
 	assert_ok(ledger_stored_pools(ledger, &set, &kit_err));
 	assert_ok(ledger_set_pools(ledger, &set, &kit_err));
 	assert_meaning(ledger);
-	assert_true(ledger_guid_of(ledger, "net:eth5", &guid, &kit_err) == -ENOENT);
-	assert_ok(ledger_begin(ledger, &kit_err));
-	assert_ok(ledger_guid_assign(ledger, &rail, "net:eth5", &guid, &kit_err));
-	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_int_equal(kit_count(ledger), records);
 	find(ledger, "dirty", &a);
 	assert_true(kit_release(ledger, &a, true, true));
 	ledger_close(ledger);
 	kit_check();
+
+	kit_now_ms = 1000; /* the node has just booted */
+	ledger = kit_open("boot-of-today");
+	assert_ok(ledger_counts(ledger, &counts, &kit_err));
+	assert_int_equal(counts.attached + counts.unfinished + counts.dirty, 0);
+	assert_int_equal(counts.rebooted, records - 1);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_drop_rebooted(ledger, 100, &dropped, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_int_equal(dropped, records - 1);
+	ledger_close(ledger);
+	kit_check();
+}
+
+static void test_store_of_the_first_schema(void **state)
+{
+	(void)state;
+	const struct rail rail = { .guid_base = 0x0200000000010000, .guid_count = RAIL_GUIDS };
+	struct ledger *ledger;
+	uint64_t guid;
+
+	assert_opens(fixture_v1, 1, 3);
+	ledger = kit_open("boot-of-today");
+	assert_true(ledger_guid_of(ledger, "net:eth5", &guid, &kit_err) == -ENOENT);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_guid_assign(ledger, &rail, "net:eth5", &guid, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	ledger_close(ledger);
+}
+
+/* Its VFs keep the GUIDs that the fabric knows; one that a record asked for goes with it. */
+static void test_store_of_the_second_schema(void **state)
+{
+	(void)state;
+	struct ledger *ledger;
+	uint64_t guid;
+
+	assert_opens(fixture_v2, 2, 4);
+	ledger = kit_open("boot-of-today");
+	assert_ok(ledger_guid_of(ledger, "net:eth5", &guid, &kit_err));
+	assert_true(guid == 0x0200000000010000);
+	assert_ok(ledger_guid_of(ledger, "net:eth9", &guid, &kit_err));
+	assert_true(guid == 0x0200000000010001);
+	ledger_close(ledger);
+}
+
+/* Opens the store, and is killed when it has made @step changes in it; false: there were fewer. */
+static bool killed_at(int step)
+{
+	struct ledger *ledger;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		puts_left = step;
+		_exit(ledger_open(kit_dir, "boot-of-the-fixture", &ledger, &kit_err) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WIFEXITED(status))
+		assert_int_equal(WEXITSTATUS(status), 0);
+	return WIFSIGNALED(status);
+}
+
+static void test_migration_is_whole_or_absent(void **state)
+{
+	struct ledger *ledger;
+	int step;
+
+	for (step = 1; step < 1000; step++) {
+		(void)kit_setup(state);
+		copy_fixture(fixture_v2);
+		if (!killed_at(step))
+			break;
+		ledger = kit_open("boot-of-the-fixture");
+		assert_int_equal(kit_count(ledger), 4);
+		ledger_close(ledger);
+		kit_check();
+	}
+	assert_true(step > 20);
 }
 
 /* What is written today means the same: the writer and the test agree. */
@@ -187,6 +288,8 @@ int main(int argc, char **argv)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_store_of_the_first_schema, kit_setup),
+		cmocka_unit_test_setup(test_store_of_the_second_schema, kit_setup),
+		cmocka_unit_test_setup(test_migration_is_whole_or_absent, kit_setup),
 		cmocka_unit_test_setup(test_store_of_today, kit_setup),
 	};
 	static const struct CMUnitTest writer[] = { cmocka_unit_test(write_fixture) };

@@ -139,6 +139,14 @@ static inline struct baseline kit_vf(const char *key, const char *pf_netdev, con
 	return device;
 }
 
+static inline uint64_t kit_count(struct ledger *ledger)
+{
+	struct ledger_counts counts;
+
+	assert_ok(ledger_counts(ledger, &counts, &kit_err));
+	return counts.unfinished + counts.attached + counts.dirty;
+}
+
 /* Reserves in a batch of its own. */
 static inline int kit_reserve(struct ledger *ledger, const struct reserve_request *request,
 			      const struct baseline *device, struct attachment *ret_a)
@@ -187,7 +195,8 @@ static inline void kit_check_id(struct store *store, enum store_table table,
 }
 
 struct kit_counts {
-	uint64_t records, devices, pods, spaces, held, guids;
+	uint64_t records, devices, pods, held, guids;
+	uint64_t states[3]; /* of this boot */
 };
 
 /* The GUID of a record is its own, or that of its device. */
@@ -231,30 +240,91 @@ static inline void kit_check_guids(struct store *store, uint64_t of_records)
 	assert_int_equal(of_records, 0);
 }
 
+/* Id, and of an index its number, pool and rail. */
+static inline void kit_check_by_key(struct store *store, const struct attachment *a)
+{
+	struct store_key key = { 0 };
+	struct store_view value;
+	const char *pool, *rail;
+
+	store_key_text(&key, a->container_id);
+	store_key_text(&key, a->network);
+	store_key_text(&key, a->ifname);
+	kit_get(store, STORE_BY_KEY, &key, &value);
+	assert_true(value.len >= sizeof(uint64_t));
+	assert_int_equal(store_view_u64(&value, 0), a->id);
+	if (!a->pool[0]) {
+		assert_int_equal(value.len, sizeof(uint64_t));
+		return;
+	}
+	pool = (const char *)value.data + sizeof(uint64_t) + sizeof(uint32_t);
+	rail = pool + strlen(a->pool) + 1;
+	assert_int_equal(value.len, sizeof(uint64_t) + sizeof(uint32_t) + strlen(a->pool) + 1 +
+					    strlen(a->rail.name) + 1);
+	assert_int_equal(store_view_u32(&value, sizeof(uint64_t)), a->rail.index);
+	assert_string_equal(pool, a->pool);
+	assert_string_equal(rail, a->rail.name);
+}
+
+static inline void kit_check_by_netns(struct store *store, const struct attachment *a)
+{
+	struct store_key key = { 0 };
+	struct store_view value;
+
+	store_key_u32(&key, (uint32_t)a->netns.nsid);
+	store_key_u64(&key, a->id);
+	kit_get(store, STORE_BY_NETNS, &key, &value);
+	assert_int_equal(value.len, 1 + 2 * sizeof(uint64_t));
+	assert_int_equal(value.data[0], a->state);
+	assert_int_equal(store_view_u64(&value, 1), a->netns.cookie);
+	assert_int_equal(store_view_u64(&value, 1 + sizeof(uint64_t)), a->boot_time_ms);
+}
+
+/* The clock counts the records of its boot, which begins with its first id. */
+static inline void kit_check_clock(struct store *store, const struct kit_counts *counts)
+{
+	struct store_key key = { 0 };
+	struct store_view value;
+
+	store_key_text(&key, "clock");
+	if (!store_get(store, STORE_META, &key, &value)) {
+		assert_int_equal(counts->records, 0);
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(counts->states); i++)
+		assert_int_equal(store_view_u64(&value, (4 + i) * sizeof(uint64_t)),
+				 counts->states[i]);
+}
+
+static inline uint64_t kit_first_id(struct store *store)
+{
+	struct store_key key = { 0 };
+	struct store_view value;
+
+	store_key_text(&key, "clock");
+	return store_get(store, STORE_META, &key, &value)
+		       ? store_view_u64(&value, 3 * sizeof(uint64_t))
+		       : 1;
+}
+
 static inline void kit_check_record(struct store *store, const struct attachment *a,
 				    struct kit_counts *counts)
 {
-	struct store_key by_key = { 0 }, by_device = { 0 }, by_netns = { 0 }, by_index = { 0 };
+	struct store_key by_device = { 0 }, by_index = { 0 };
 	struct store_view value;
 	struct lease lease;
 
 	counts->records++;
-	store_key_text(&by_key, a->network);
-	store_key_text(&by_key, a->container_id);
-	store_key_text(&by_key, a->ifname);
-	kit_check_id(store, STORE_BY_KEY, &by_key, a->id);
+	if (a->id >= kit_first_id(store))
+		counts->states[a->state]++;
+	kit_check_by_key(store, a);
 	if (a->device.key[0]) {
 		store_key_text(&by_device, a->device.key);
 		kit_check_id(store, STORE_BY_DEVICE, &by_device, a->id);
 		counts->devices++;
 	}
 	counts->pods += a->pod.uid[0] != '\0';
-	if (a->netns.nsid >= 0) {
-		store_key_u32(&by_netns, (uint32_t)a->netns.nsid);
-		store_key_u64(&by_netns, a->id);
-		kit_get(store, STORE_BY_NETNS, &by_netns, &value);
-		counts->spaces++;
-	}
+	kit_check_by_netns(store, a);
 	kit_check_guid(store, a, counts);
 	assert_int_equal(a->pool[0] != '\0', a->net.ip_count > 0);
 	if (!a->pool[0])
@@ -359,7 +429,8 @@ static inline void kit_check(void)
 	assert_int_equal(store_count(store, STORE_BY_KEY), counts.records);
 	assert_int_equal(store_count(store, STORE_BY_DEVICE), counts.devices);
 	assert_true(store_count(store, STORE_BY_POD) <= counts.pods);
-	assert_int_equal(store_count(store, STORE_BY_NETNS), counts.spaces);
+	assert_int_equal(store_count(store, STORE_BY_NETNS), counts.records);
+	kit_check_clock(store, &counts);
 	assert_int_equal(kit_check_indexes(store), counts.held);
 	kit_check_guids(store, counts.guids);
 

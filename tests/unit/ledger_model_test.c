@@ -54,6 +54,7 @@ struct tenant {
 	enum attachment_state state;
 	int index; /* -1 = none */
 	uint64_t guid;
+	int boot;
 };
 
 struct model {
@@ -146,10 +147,50 @@ static bool device_is_held(const struct model *m, int device)
 	return false;
 }
 
-static bool model_is_free(const struct model *m, int key)
+/* Its index rests, its own GUID is free. */
+static void model_forget(struct model *m, int key)
 {
-	return !m->tenants[key].live &&
-	       (tenant_device(key) < 0 || !device_is_held(m, tenant_device(key)));
+	struct tenant *tenant = &m->tenants[key];
+	uint64_t guid;
+
+	if (tenant->index >= 0)
+		m->slots[tenant_rail(key)][tenant->index] =
+			(struct slot) { LEASE_RESTING, 0, model_now(m) };
+	if (model_guid(m, tenant->id, &guid))
+		*model_guid(m, tenant->id, &guid) = 0;
+	*tenant = (struct tenant) { .index = -1 };
+	m->events++;
+}
+
+static bool tenant_is_rebooted(const struct model *m, int key)
+{
+	return m->tenants[key].live && m->tenants[key].boot != m->boot;
+}
+
+/* Whoever meets a record of an earlier boot drops it. */
+static void model_meet(struct model *m, int key)
+{
+	if (tenant_is_rebooted(m, key))
+		model_forget(m, key);
+}
+
+static void model_meet_device(struct model *m, int device)
+{
+	for (int i = 0; i < KEYS; i++) {
+		if (tenant_device(i) == device)
+			model_meet(m, i);
+	}
+}
+
+static bool model_is_free(struct model *m, int key)
+{
+	model_meet(m, key);
+	if (m->tenants[key].live)
+		return false;
+	if (tenant_device(key) < 0)
+		return true;
+	model_meet_device(m, tenant_device(key));
+	return !device_is_held(m, tenant_device(key));
 }
 
 /* The name that a key has in the ledger: it lives as long as the next call. */
@@ -191,12 +232,13 @@ static void step_reserve(struct model *m, struct ledger *ledger)
 	int asked = model_random(m, 4) == 0 ? model_random(m, GUIDS / 2) : -1;
 	uint64_t vf = tenant_device(key) < 0 ? 0 : OF_VF + (uint64_t)tenant_device(key);
 	uint64_t guid, *owner = asked < 0 ? NULL : &m->owners[key % RAILS][asked];
+	bool is_free = model_is_free(m, key);
 	int expected = -1;
 
 	(void)model_guid(m, vf, &guid);
 	if (owner)
 		guid = guid_bases[key % RAILS] + (uint64_t)asked;
-	if (!model_is_free(m, key) || (owner && *owner && *owner != vf))
+	if (!is_free || (owner && *owner && *owner != vf))
 		expected = -EEXIST;
 	else if (rail >= 0)
 		expected = model_choose(m, rail, wanted);
@@ -220,8 +262,8 @@ static void step_reserve(struct model *m, struct ledger *ledger)
 	}
 	if (expected < -1)
 		return;
-	m->tenants[key] =
-		(struct tenant) { true, m->next_id, ATTACHMENT_UNFINISHED, expected, guid };
+	m->tenants[key] = (struct tenant) { true,     m->next_id, ATTACHMENT_UNFINISHED,
+					    expected, guid,       m->boot };
 	if (owner && !*owner)
 		*owner = m->next_id;
 	if (rail >= 0)
@@ -234,8 +276,11 @@ static void step_guid(struct model *m, struct ledger *ledger)
 {
 	int device = model_random(m, DEVICES), rail = model_random(m, RAILS), i = 0;
 	uint64_t guid, *own = model_guid(m, OF_VF + (uint64_t)device, &guid);
-	bool keeps = own && (device_is_held(m, device) ||
-			     (own >= m->owners[rail] && own < m->owners[rail] + GUIDS));
+	bool keeps;
+
+	model_meet_device(m, device);
+	keeps = own && (device_is_held(m, device) ||
+			(own >= m->owners[rail] && own < m->owners[rail] + GUIDS));
 
 	if (!keeps) {
 		while (m->owners[rail][i])
@@ -260,8 +305,10 @@ static void step_done(struct model *m, struct ledger *ledger)
 {
 	int key = model_random(m, KEYS);
 	struct tenant *tenant = &m->tenants[key];
-	bool stale = model_random(m, 8) == 0;
-	bool works = tenant->live && tenant->state != ATTACHMENT_DIRTY && !stale;
+	bool stale = model_random(m, 8) == 0, works;
+
+	model_meet(m, key);
+	works = tenant->live && tenant->state != ATTACHMENT_DIRTY && !stale;
 
 	if (ledger) {
 		struct attachment_key name = tenant_key(key);
@@ -282,10 +329,11 @@ static void step_release(struct model *m, struct ledger *ledger)
 	bool stale = model_random(m, 8) == 0, left = model_random(m, 5) > 0;
 	bool restored = model_random(m, 5) > 0;
 	struct tenant *tenant = &m->tenants[key];
-	bool works = tenant->live && !stale;
-	bool goes = works && left && (restored || tenant_device(key) < 0);
-	uint64_t guid;
+	bool works, goes;
 
+	model_meet(m, key);
+	works = tenant->live && !stale;
+	goes = works && left && (restored || tenant_device(key) < 0);
 	if (ledger) {
 		struct attachment_key name = tenant_key(key);
 		bool gone;
@@ -296,21 +344,43 @@ static void step_release(struct model *m, struct ledger *ledger)
 	}
 	if (!works)
 		return;
-	if (goes || tenant->state != ATTACHMENT_DIRTY || (left && tenant->index >= 0))
+	if (goes) {
+		model_forget(m, key);
+		return;
+	}
+	if (tenant->state != ATTACHMENT_DIRTY || (left && tenant->index >= 0))
 		m->events++;
 	if (left && tenant->index >= 0) {
 		m->slots[rail][tenant->index] = (struct slot) { LEASE_RESTING, 0, model_now(m) };
 		tenant->index = -1;
 	}
-	if (goes && model_guid(m, tenant->id, &guid))
-		*model_guid(m, tenant->id, &guid) = 0;
-	tenant->live = !goes;
 	tenant->state = ATTACHMENT_DIRTY;
+}
+
+/* Behind the requests: the oldest first. */
+static void step_reap(struct model *m, struct ledger *ledger)
+{
+	size_t dropped, expected = 0;
+	int oldest = -1;
+
+	for (int key = 0; key < KEYS; key++) {
+		if (tenant_is_rebooted(m, key) &&
+		    (oldest < 0 || m->tenants[key].id < m->tenants[oldest].id))
+			oldest = key;
+	}
+	if (oldest >= 0) {
+		model_forget(m, oldest);
+		expected = 1;
+	}
+	if (ledger) {
+		assert_ok(ledger_drop_rebooted(ledger, 1, &dropped, &kit_err));
+		assert_int_equal(dropped, expected);
+	}
 }
 
 static void step_any(struct model *m, struct ledger *ledger)
 {
-	switch (model_random(m, 5)) {
+	switch (model_random(m, 6)) {
 	case 0:
 	case 1:
 		step_reserve(m, ledger);
@@ -320,6 +390,9 @@ static void step_any(struct model *m, struct ledger *ledger)
 		break;
 	case 3:
 		step_guid(m, ledger);
+		break;
+	case 4:
+		step_reap(m, ledger);
 		break;
 	default:
 		step_done(m, ledger);
@@ -366,10 +439,11 @@ static bool tenant_matches(struct ledger *ledger, const struct model *m, int key
 	int r = ledger_find(ledger, &name, &a, &kit_err);
 
 	if (r == -ENOENT)
-		return !tenant->live;
+		return !tenant->live || tenant_is_rebooted(m, key);
 	assert_int_equal(r, 0);
-	return tenant->live && a.id == tenant->id && a.state == tenant->state &&
-	       a.guid == tenant->guid && (a.net.ip_count > 0) == (tenant->index >= 0) &&
+	return tenant->live && !tenant_is_rebooted(m, key) && a.id == tenant->id &&
+	       a.state == tenant->state && a.guid == tenant->guid &&
+	       (a.net.ip_count > 0) == (tenant->index >= 0) &&
 	       (tenant->index < 0 || a.rail.index == (uint32_t)tenant->index) &&
 	       (a.state != ATTACHMENT_ATTACHED || a.facts.ifindex == key + 1);
 }
@@ -423,9 +497,9 @@ static bool model_matches(struct ledger *ledger, const struct model *m)
 	for (int key = 0; key < KEYS; key++) {
 		if (!tenant_matches(ledger, m, key))
 			return false;
-		live += m->tenants[key].live;
+		live += m->tenants[key].live && !tenant_is_rebooted(m, key);
 	}
-	return ledger_count(ledger) == live;
+	return kit_count(ledger) == live;
 }
 
 static void model_init(struct model *m, unsigned int seed)

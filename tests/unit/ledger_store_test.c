@@ -369,8 +369,8 @@ static void test_other_schema_is_refused(void **state)
 	static const struct {
 		uint8_t schema;
 		const char *says;
-	} rows[] = { { 3, "its schema is 3, this program knows 1 to 2" },
-		     { 0, "its schema is 0, this program knows 1 to 2" } };
+	} rows[] = { { 4, "its schema is 4, this program knows 1 to 3" },
+		     { 0, "its schema is 0, this program knows 1 to 3" } };
 	struct store *store;
 	(void)state;
 

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * To schema 3, from 1 and 2: by_key begins with the container and knows the index, by_netns has an
+ * entry of every record, a rail counts more, and the clock knows the boot's first record. All of it
+ * follows from the records, so their tables are made anew.
+ */
+#include "ipamd/migrate.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "ipamd/allot.h"
+#include "ipamd/era.h"
+#include "ipamd/record.h"
+
+enum { OLD_CLOCK = 3 * sizeof(uint64_t) /* ledger time, BOOTTIME, next id; then the boot id */ };
+
+static void table_empty(struct store *store, enum store_table table)
+{
+	struct store_view found, value;
+	struct store_key key = { 0 };
+
+	while (store_seek(store, table, &key, 0, &found, &value)) {
+		store_key_set(&key, &found);
+		store_delete(store, table, &key);
+	}
+}
+
+/* The clock as it was; a ledger that was never changed has none. */
+static bool clock_read(struct store *store, char boot_id[ERA_BOOT_ID_MAX + 1], struct era *ret_era)
+{
+	struct store_key key = { 0 };
+	struct store_view value;
+
+	store_key_text(&key, "clock");
+	if (!store_get(store, STORE_META, &key, &value))
+		return false;
+	if (value.len < OLD_CLOCK || value.len > OLD_CLOCK + ERA_BOOT_ID_MAX) {
+		store_fail(store, STORE_META, "the clock has another length");
+		return false;
+	}
+	*ret_era = (struct era) {
+		.ledger_ms = store_view_u64(&value, 0),
+		.boot_ms = store_view_u64(&value, sizeof(uint64_t)),
+		.next_id = store_view_u64(&value, 2 * sizeof(uint64_t)),
+	};
+	ret_era->first_id = ret_era->next_id;
+	memcpy(boot_id, value.data + OLD_CLOCK, value.len - OLD_CLOCK);
+	boot_id[value.len - OLD_CLOCK] = '\0';
+	return true;
+}
+
+/* Ids grow, so the records of the last boot are those from its first one on. */
+static int records_index(struct store *store, const char *boot_id, struct era *era, struct err *err)
+{
+	struct attachment a = { 0 };
+	uint64_t after = 0;
+	int r;
+
+	while ((r = record_next(store, after, &a, err)) == 0) {
+		after = a.id;
+		if (strcmp(a.boot_id, boot_id) == 0) {
+			era->first_id = a.id < era->first_id ? a.id : era->first_id;
+			era->counts[a.state]++;
+		}
+		record_index(store, &a);
+		attachment_free(&a);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static int migrate_to_3(struct store *store, struct err *err)
+{
+	char boot_id[ERA_BOOT_ID_MAX + 1] = "";
+	struct era era;
+	int r;
+
+	if (!clock_read(store, boot_id, &era))
+		return store_check(store, err);
+	table_empty(store, STORE_BY_KEY);
+	table_empty(store, STORE_BY_NETNS);
+	r = records_index(store, boot_id, &era, err);
+	if (r < 0)
+		return r;
+	allot_migrate(store);
+	era_put(store, boot_id, &era);
+	return store_check(store, err);
+}
+
+int migrate(struct store *store, struct err *err)
+{
+	int r;
+
+	if (store_schema(store) == STORE_SCHEMA)
+		return 0;
+	r = store_begin(store, STORE_WRITE, err);
+	if (r < 0)
+		return r;
+	r = migrate_to_3(store, err);
+	if (r < 0) {
+		store_abort(store);
+		err_prefix(err, "bring the store up to date");
+		return r;
+	}
+	store_set_schema(store);
+	return store_commit(store, err);
+}
