@@ -45,6 +45,11 @@ static const struct {
 	[STORE_STICKY_Q] = { "sticky_q", 3 },
 };
 
+const char *store_table_name(enum store_table table)
+{
+	return tables[table].name;
+}
+
 struct store {
 	char *path;
 	int lock_fd;

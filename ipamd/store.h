@@ -36,6 +36,8 @@ enum store_table {
 
 enum { STORE_SCHEMA = 3 };
 
+const char *store_table_name(enum store_table table);
+
 enum store_mode { STORE_READ, STORE_WRITE };
 
 /* One more than a key of LMDB may have: a key that is too long fills it, and is refused. */
