@@ -10,6 +10,7 @@ set(fuzz_rpc ipamd_core)
 set(fuzz_config ipamd_core)
 set(fuzz_sysfs host)
 set(fuzz_uevent host)
+set(fuzz_json base)
 
 file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/fuzz_*.c)
 foreach(source IN LISTS fuzz_sources)

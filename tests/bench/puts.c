@@ -3,7 +3,7 @@
  * Loaded into spur-ipamd (LD_PRELOAD), it writes down what the daemon puts into LMDB and deletes
  * there, transaction by transaction, in the file $SPUR_PUTS: what replay.c then does alone.
  */
-#include "puts.h"
+#include "recording.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

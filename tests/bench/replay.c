@@ -17,7 +17,7 @@
 #include <lmdb.h>
 
 #include "figures.h"
-#include "puts.h"
+#include "recording.h"
 
 enum { TABLES_MAX = 32 };
 
