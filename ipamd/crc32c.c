@@ -10,7 +10,8 @@ enum { CRC32C_POLY = 0x82f63b78 };
 /* table[k][b]: the CRC of byte b followed by k zero bytes. */
 static uint32_t table[8][256];
 
-static void crc32c_init(void)
+/* Before there are threads. */
+__attribute__((constructor)) static void crc32c_init(void)
 {
 	for (uint32_t b = 0; b < 256; b++) {
 		uint32_t crc = b;
@@ -29,8 +30,6 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
-	if (!table[0][1])
-		crc32c_init();
 	crc = ~crc;
 	for (; len >= 8; len -= 8, p += 8) {
 		uint64_t word, mixed = 0;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,8 +53,10 @@ const char *store_table_name(enum store_table table)
 
 struct store {
 	char *path;
+	struct store *owner; /* of env, path and gate: itself, but for a reader */
 	int lock_fd;
 	MDB_env *env;
+	pthread_rwlock_t gate; /* shared while a reader reads, held alone while the map moves */
 	MDB_dbi dbis[STORE_TABLES];
 	MDB_txn *txn; /* NULL = none is open */
 	MDB_cursor *cursors[STORE_TABLES];
@@ -140,6 +143,8 @@ static int store_error(const struct store *store, int rc, const char *what, stru
 		      mdb_strerror(rc));
 	if (rc == ENOSPC)
 		err_details(err, "the file system of %s is full", store->path);
+	if (rc == MDB_MAP_FULL)
+		err_details(err, "a reader keeps its map from growing: try again");
 	return -err->errnum;
 }
 
@@ -395,7 +400,9 @@ int store_open(const char *path, struct store **ret_store, struct err *err)
 
 	if (!store)
 		return err_nomem(err);
+	store->owner = store;
 	store->lock_fd = -1;
+	(void)pthread_rwlock_init(&store->gate, NULL);
 	store->path = strdup(path);
 	if (!store->path)
 		return err_nomem(err);
@@ -420,17 +427,52 @@ int store_open(const char *path, struct store **ret_store, struct err *err)
 	return 0;
 }
 
+int store_fork(struct store *store, struct store **ret_reader, struct err *err)
+{
+	struct store *reader = calloc(1, sizeof(*reader));
+
+	if (!reader)
+		return err_nomem(err);
+	reader->owner = store;
+	reader->path = store->path;
+	reader->env = store->env;
+	reader->schema = store->schema;
+	memcpy(reader->dbis, store->dbis, sizeof(reader->dbis));
+	*ret_reader = reader;
+	return 0;
+}
+
+static void store_close_env(struct store *store)
+{
+	if (store->env)
+		mdb_env_close(store->env);
+	if (store->lock_fd >= 0)
+		(void)close(store->lock_fd);
+	(void)pthread_rwlock_destroy(&store->gate);
+	free(store->path);
+}
+
 void store_close(struct store *store)
 {
 	if (!store)
 		return;
 	store_abort(store);
-	if (store->env)
-		mdb_env_close(store->env);
-	if (store->lock_fd >= 0)
-		(void)close(store->lock_fd);
-	free(store->path);
+	if (store->owner == store)
+		store_close_env(store);
 	free(store);
+}
+
+/* The map may move while nobody reads it. It waits for no reader, who may take long: there is room
+ * for many a batch yet. */
+static int store_move(struct store *store, size_t size)
+{
+	int rc;
+
+	if (pthread_rwlock_trywrlock(&store->gate) != 0)
+		return 0;
+	rc = mdb_env_set_mapsize(store->env, size);
+	(void)pthread_rwlock_unlock(&store->gate);
+	return rc ? EIO : 0; /* the old map has gone */
 }
 
 /* Doubles the map when it is three quarters full; only between transactions. */
@@ -447,9 +489,16 @@ static int store_grow(struct store *store, struct err *err)
 	if (rc == 0) {
 		used = (info.me_last_pgno + 1) * stat.ms_psize;
 		if (used / STORE_FILL_PERCENT >= info.me_mapsize / 100)
-			rc = mdb_env_set_mapsize(store->env, info.me_mapsize * 2);
+			rc = store_move(store, info.me_mapsize * 2);
 	}
 	return rc ? store_error(store, rc, "grow", err) : 0;
+}
+
+/* At the end of a transaction: the map may move again. */
+static void store_leave(struct store *store)
+{
+	if (store->owner != store)
+		(void)pthread_rwlock_unlock(&store->owner->gate);
 }
 
 int store_begin(struct store *store, enum store_mode mode, struct err *err)
@@ -458,9 +507,13 @@ int store_begin(struct store *store, enum store_mode mode, struct err *err)
 
 	if (mode == STORE_WRITE && store_grow(store, err) < 0)
 		return -err->errnum;
+	if (store->owner != store)
+		(void)pthread_rwlock_rdlock(&store->owner->gate);
 	rc = mdb_txn_begin(store->env, NULL, mode == STORE_READ ? MDB_RDONLY : 0, &store->txn);
-	if (rc)
+	if (rc) {
+		store_leave(store);
 		return store_error(store, rc, "read", err);
+	}
 	store->mode = mode;
 	store->changed = false;
 	store->r = 0;
@@ -517,6 +570,7 @@ int store_commit(struct store *store, struct err *err)
 	store_close_cursors(store);
 	store->txn = NULL; /* gone, whatever the commit says */
 	rc = txn_commit(txn, store->changed);
+	store_leave(store);
 	if (rc == EIO && disk_is_full(store->path))
 		rc = ENOSPC;
 	return rc ? store_error(store, rc, "commit to", err) : 0;
@@ -525,8 +579,10 @@ int store_commit(struct store *store, struct err *err)
 void store_abort(struct store *store)
 {
 	store_close_cursors(store);
-	if (store->txn)
+	if (store->txn) {
 		mdb_txn_abort(store->txn);
+		store_leave(store);
+	}
 	store->txn = NULL;
 	store->r = 0;
 }

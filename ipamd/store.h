@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store: tables of bytes in LMDB, one transaction at a time, one thread. Knows nothing of what
- * the bytes mean (docs/architecture.md, "LMDB", says what the ledger keeps in them).
+ * The store: tables of bytes in LMDB, one transaction at a time, one thread a handle. Knows nothing
+ * of what the bytes mean (docs/architecture.md, "LMDB", says what the ledger keeps in them).
  *
  * Calls inside a transaction return nothing that could fail: the first error sticks, later calls do
  * nothing and find nothing, and store_check() or store_commit() returns it.
@@ -74,6 +74,13 @@ uint64_t store_view_u64(const struct store_view *view, size_t offset);
  * newer schema is refused (-EPROTONOSUPPORT). Errors are ERR_STORE.
  */
 int store_open(const char *path, struct store **ret_store, struct err *err);
+/*
+ * A second handle on an open store, to read (STORE_READ) in one other thread while @store's own
+ * goes on: it sees what was committed when its transaction began. Its transactions begin and end in
+ * that thread, and it is closed before @store is. The map does not grow while it is in a
+ * transaction, so none may last for long: a write that needs more is refused (-ENOSPC).
+ */
+int store_fork(struct store *store, struct store **ret_reader, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
 
 uint32_t store_schema(const struct store *store);

@@ -2,6 +2,7 @@
 /* The store over real files: what is committed is there, what is wrong is refused in words. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -126,6 +127,103 @@ static void test_map_grows_between_batches(void **state)
 	}
 	put_text(store, VALUES, big);
 	assert_int_equal(store_commit(store, &err), 0);
+	store_close(store);
+}
+
+/* A reader in a thread of its own, which holds a snapshot until it may go. */
+struct reading {
+	struct store *reader;
+	pthread_t thread;
+	pthread_barrier_t step; /* its transaction is open; it may look and end */
+	char before[64], after[64];
+	struct err err;
+};
+
+static void *read_slowly(void *arg)
+{
+	struct reading *reading = arg;
+	struct store_key key = number_key(1);
+	struct store_view value;
+
+	if (store_begin(reading->reader, STORE_READ, &reading->err) < 0)
+		return reading;
+	(void)pthread_barrier_wait(&reading->step);
+	(void)pthread_barrier_wait(&reading->step);
+	if (!store_get(reading->reader, STORE_RECORD, &key, &value) || value.len != 3)
+		return reading;
+	memcpy(reading->before, value.data, value.len);
+	store_abort(reading->reader);
+	read_text(reading->reader, 1, reading->after, sizeof(reading->after));
+	return NULL;
+}
+
+static void reading_start(struct reading *reading, struct store *store)
+{
+	*reading = (struct reading) { 0 };
+	assert_int_equal(store_fork(store, &reading->reader, &err), 0);
+	assert_int_equal(pthread_barrier_init(&reading->step, NULL, 2), 0);
+	assert_int_equal(pthread_create(&reading->thread, NULL, read_slowly, reading), 0);
+	(void)pthread_barrier_wait(&reading->step);
+}
+
+static void reading_end(struct reading *reading)
+{
+	void *failed = NULL;
+
+	(void)pthread_barrier_wait(&reading->step);
+	assert_int_equal(pthread_join(reading->thread, &failed), 0);
+	assert_null(failed);
+	store_close(reading->reader);
+	(void)pthread_barrier_destroy(&reading->step);
+}
+
+static void test_reader_has_a_snapshot_of_its_own(void **state)
+{
+	struct store *store = open_store();
+	struct reading reading;
+	char text[64];
+	(void)state;
+
+	commit_text(store, 1, "old");
+	reading_start(&reading, store);
+	commit_text(store, 1, "new");
+	reading_end(&reading);
+	assert_string_equal(reading.before, "old");
+	assert_string_equal(reading.after, "new");
+
+	/* Closing it has closed nothing of the owner's. */
+	read_text(store, 1, text, sizeof(text));
+	assert_string_equal(text, "new");
+	assert_int_equal(store_open(dir, &reading.reader, &err), -EBUSY);
+	store_close(store);
+}
+
+/* While somebody reads the map stays where it is; then it grows, and the batch that had no room is
+ * not there. */
+static void test_map_waits_for_readers(void **state)
+{
+	static char big[16384];
+	struct store *store = open_store();
+	struct reading reading;
+	uint64_t n = 2;
+	int r = 0;
+	(void)state;
+
+	memset(big, 'x', sizeof(big) - 1);
+	commit_text(store, 1, "old");
+	reading_start(&reading, store);
+	for (; r == 0 && n < 1000; n++) {
+		assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+		put_text(store, n, big);
+		r = store_commit(store, &err);
+	}
+	assert_int_equal(r, -ENOSPC);
+	assert_non_null(strstr(err.details, "a reader keeps its map from growing"));
+	assert_true(n > 10); /* past three quarters of 1 MiB, nothing being reused */
+	reading_end(&reading);
+	assert_string_equal(reading.before, "old");
+	for (uint64_t end = n + 100; n < end; n++)
+		commit_text(store, n, big);
 	store_close(store);
 }
 
@@ -563,6 +661,8 @@ int main(void)
 		cmocka_unit_test_setup(test_second_opener_is_refused, setup),
 		cmocka_unit_test_setup(test_files_are_closed_on_exec, setup),
 		cmocka_unit_test_setup(test_map_grows_between_batches, setup),
+		cmocka_unit_test_setup(test_reader_has_a_snapshot_of_its_own, setup),
+		cmocka_unit_test_setup(test_map_waits_for_readers, setup),
 		cmocka_unit_test_setup(test_foreign_file_is_refused, setup),
 		cmocka_unit_test_setup(test_path_that_is_no_directory_is_refused, setup),
 		cmocka_unit_test_setup(test_other_schema_is_refused, setup),
