@@ -47,7 +47,8 @@ static int del_with(struct client *client, const struct request *request, struct
 	bool found;
 	int r;
 
-	r = client_get(client, &key, clock_boot_ms() + PROTO_WAIT_MS, &record, &found, err);
+	r = client_get_to_undo(client, &key, how.reason, clock_boot_ms() + PROTO_WAIT_MS, &record,
+			       &found, err);
 	if (r == 0)
 		r = found ? undo_attachment(&how, &record, err)
 			  : del_unknown(request, how.deadline_ms, err);

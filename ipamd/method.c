@@ -497,15 +497,42 @@ static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, 
 	return 0;
 }
 
+/*
+ * An attachment of addresses alone has nothing in the kernel that a DEL would have to undo first:
+ * it goes in the same commit. Any other stays.
+ */
+static int release_addresses(struct daemon *d, const struct attachment_key *key, const char *reason,
+			     struct err *err)
+{
+	struct attachment a = { 0 };
+	bool gone;
+	int r;
+
+	r = ledger_find(d->ledger, key, &a, err);
+	if (r == 0 && !a.device.key[0] && strcmp(a.program, "spur-ipam") == 0)
+		r = ledger_release(d->ledger, key, a.generation, true, true, reason, &gone, err);
+	attachment_free(&a);
+	return r;
+}
+
 static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
+	const char *reason = NULL;
 	struct attachment_key key;
+	struct json_reader read;
 	struct seat *seat;
 	int r;
 
 	r = key_decode(q->rpc.params, &key, err);
+	if (r < 0)
+		return r;
+	json_read(&read, q->rpc.params, "", err);
+	(void)json_str(&read, "release", &reason);
+	r = json_finish(&read, READ_LENIENT);
 	if (r == 0)
 		r = take_seat(d, q, &key, &seat, err);
+	if (r == 0 && reason)
+		r = release_addresses(d, &key, reason, err);
 	if (r == 0)
 		r = answer_record(d, q, &key, "{\"attachment\":", "}", err);
 	if (r != -ENOENT)

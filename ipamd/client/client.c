@@ -246,11 +246,12 @@ int client_done(struct client *client, const struct attachment *a, const struct 
 	return client_notify(client, "attachment.done", key_with(&key, more), err);
 }
 
-int client_get(struct client *client, const struct attachment_key *key, int64_t deadline_ms,
-	       struct attachment *ret_attachment, bool *ret_found, struct err *err)
+/* Steals @more. */
+static int get_with(struct client *client, const struct attachment_key *key, json_t *more,
+		    int64_t deadline_ms, struct attachment *ret_attachment, bool *ret_found,
+		    struct err *err)
 {
 	CLEANUP_JSON json_t *result = NULL;
-	json_t *more = json_pack("{s:I}", "deadline", (json_int_t)deadline_ms);
 	json_t *record;
 	int r;
 
@@ -269,6 +270,24 @@ int client_get(struct client *client, const struct attachment_key *key, int64_t 
 	}
 	*ret_found = !json_is_null(record);
 	return 0;
+}
+
+int client_get(struct client *client, const struct attachment_key *key, int64_t deadline_ms,
+	       struct attachment *ret_attachment, bool *ret_found, struct err *err)
+{
+	json_t *more = json_pack("{s:I}", "deadline", (json_int_t)deadline_ms);
+
+	return get_with(client, key, more, deadline_ms, ret_attachment, ret_found, err);
+}
+
+int client_get_to_undo(struct client *client, const struct attachment_key *key, const char *reason,
+		       int64_t deadline_ms, struct attachment *ret_attachment, bool *ret_found,
+		       struct err *err)
+{
+	json_t *more =
+		json_pack("{s:I, s:s}", "deadline", (json_int_t)deadline_ms, "release", reason);
+
+	return get_with(client, key, more, deadline_ms, ret_attachment, ret_found, err);
 }
 
 int client_release(struct client *client, const struct attachment *a, const struct release *how,

@@ -46,6 +46,10 @@ int client_done(struct client *client, const struct attachment *a, const struct 
 /* No such attachment: success with *@ret_found false. */
 int client_get(struct client *client, const struct attachment_key *key, int64_t deadline_ms,
 	       struct attachment *ret_attachment, bool *ret_found, struct err *err);
+/* As client_get(), but one of spur-ipam, with nothing to undo, is released: it is not found. */
+int client_get_to_undo(struct client *client, const struct attachment_key *key, const char *reason,
+		       int64_t deadline_ms, struct attachment *ret_attachment, bool *ret_found,
+		       struct err *err);
 
 struct release {
 	bool left;     /* the device has left the pod (or there was none): free the addresses */

@@ -218,6 +218,22 @@ def test_reserve_is_idempotent():
         assert node.attachments() == [] and node.calls() == []
 
 
+def test_addresses_alone_go_with_the_question():
+    with Node() as node:
+        node.daemon()
+        alone = node.request("c2")
+        alone["request"]["program"] = "spur-ipam"
+        node.attach()
+        with node.client() as client:
+            client.call("attachment.reserve", **alone)
+            assert client.call("attachment.get", **key_of("c2"))["attachment"], "asked for, it stays"
+            assert client.call("attachment.get", **key_of("c2"), release="DEL") == {"attachment": None}
+            assert client.call("attachment.get", **key_of("c1"), release="DEL")["attachment"], "a device's stays"
+        assert node.states() == {"c1": "attached"} and node.calls() == []
+        last = node.rpc("history.get")["events"][-1]
+        assert (last["event"], last["containerID"], last["reason"]) == ("released", "c2", "DEL"), last
+
+
 def test_another_generation_is_not_touched():
     with Node() as node:
         node.daemon()
