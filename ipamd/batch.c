@@ -120,6 +120,7 @@ static void request_read(struct request *q, const char *line, size_t len)
 
 	q->line_len = len;
 	if (rpc_parse(line, len, &q->rpc, &code, &err) < 0) {
+		q->is_garbage = true;
 		request_fail(q, code, &err);
 		return;
 	}
@@ -132,20 +133,28 @@ static void request_read(struct request *q, const char *line, size_t len)
 	}
 }
 
-void batch_line(void *arg, struct conn *conn, char *line, size_t len)
+bool batch_line(void *arg, struct conn *conn, char *line, size_t len)
 {
 	struct batch *batch = arg;
 	struct request *q = request_new(conn);
 
 	if (!q) {
 		log_error("out of memory: a request is not served");
-		return; /* unanswered: its sender gives up at its deadline */
+		conn_dismiss(conn, NULL);
+		return true;
 	}
 	request_read(q, line, len);
 	batch_push(batch, q);
+	return !is_notification(q);
 }
 
-/* Takes what @conn still waits for out of @line; `done` stays. */
+/* What the end of its connection does not make void. */
+static bool outlives(const struct request *q)
+{
+	return method_is_done(q->method) || q->take_back;
+}
+
+/* Takes what @conn still waits for out of @line. */
 static void line_drop(struct line *line, const struct conn *conn)
 {
 	struct request *q = line->first;
@@ -154,7 +163,7 @@ static void line_drop(struct line *line, const struct conn *conn)
 	while (q) {
 		struct request *next = q->next;
 
-		if (q->conn == conn && !method_is_done(q->method))
+		if (q->conn == conn && !outlives(q))
 			request_free(q);
 		else
 			line_push(line, q);
@@ -212,6 +221,7 @@ static void request_serve(struct daemon *d, struct request *q)
 
 	free(TAKE_PTR(q->answer));
 	q->code = 0;
+	q->reserved = 0;
 	q->blocker[0] = '\0';
 	r = q->method->serve(d, q, &result, &err);
 	if (r == METHOD_WAITS)
@@ -260,6 +270,8 @@ static bool serve_one(struct batch *batch, struct request *q)
 
 	if (q->is_end) {
 		method_end(d, q->conn);
+	} else if (q->take_back) {
+		method_take_back(d, q);
 	} else if (q->method && q->deadline_ms < clock_boot_ms() && !method_is_done(q->method)) {
 		refuse_late(d, q);
 	} else if (q->method) {
@@ -269,18 +281,53 @@ static bool serve_one(struct batch *batch, struct request *q)
 	return true;
 }
 
+/* Returns -errno if nobody will read the answer. */
+static int answer(struct request *q)
+{
+	char *line = TAKE_PTR(q->answer);
+
+	if (q->is_garbage) {
+		conn_dismiss(q->conn, line);
+		return 0;
+	}
+	if (!is_notification(q))
+		return conn_answer(q->conn, line);
+	free(line);
+	conn_unanswered(q->conn);
+	return 0;
+}
+
+/* A new reservation that nobody will ever use goes in the next batch, before all that waits. */
+static void take_back(struct batch *batch, struct request *q, const char *why)
+{
+	q->take_back = why;
+	line_push(&batch->ready, q);
+	(void)uv_idle_start(&batch->idle, on_idle);
+}
+
+/* The disk may have stalled: what was in time when it was served may be late by now. */
 static void deliver(struct batch *batch, struct request *q)
 {
+	const char *lost = NULL;
+
+	if (q->is_end || q->take_back) {
+		request_free(q);
+		return;
+	}
+	if (q->reserved && q->deadline_ms < clock_boot_ms()) {
+		free(TAKE_PTR(q->answer));
+		refuse_late(batch->daemon, q);
+		lost = "late";
+	}
 	if (q->method)
 		metrics_request(&batch->daemon->metrics, q->method, q->code,
 				uv_hrtime() - q->begun_ns);
-	if (is_notification(q) || q->is_end)
-		free(TAKE_PTR(q->answer));
-	if (is_notification(q))
-		conn_unanswered(q->conn);
-	else if (!q->is_end)
-		conn_answer(q->conn, TAKE_PTR(q->answer));
-	request_free(q);
+	if (answer(q) < 0 && q->reserved && !lost)
+		lost = "undelivered";
+	if (lost)
+		take_back(batch, q, lost);
+	else
+		request_free(q);
 }
 
 static int commit(struct batch *batch, size_t size, struct err *err)
@@ -319,6 +366,7 @@ static void serve_alone(struct batch *batch, struct request *q)
 			return;
 		}
 		free(TAKE_PTR(q->answer));
+		q->reserved = 0;
 		request_fail(q, RPC_FAILED, &err);
 		inventory_recount(d->inventory);
 	}
@@ -334,6 +382,7 @@ static void batch_run(struct batch *batch)
 	int r;
 
 	line_init(&served);
+	server_reap(d->server); /* who has hung up is served no more */
 	r = ledger_begin(d->ledger, &err);
 	if (r < 0) {
 		daemon_fail(d, r, &err);
@@ -463,7 +512,7 @@ void batch_finish(struct batch *batch)
 {
 	struct request *q;
 
-	if (batch->inbox.first || batch->ready.first)
+	while (!batch->daemon->failed && (batch->inbox.first || batch->ready.first))
 		batch_run(batch);
 	while ((q = line_pop(&batch->waiting))) {
 		refuse_late(batch->daemon, q);

@@ -7,6 +7,10 @@
  *
  * A connection's end is a request like any other, behind all that the connection has sent: it lets
  * go of the locks. Only `done` outlives its connection.
+ *
+ * Nobody is served who has hung up before his turn. A reservation whose deadline has passed, or
+ * whose peer has gone, when its commit is through, is one that nobody has heard of: the next batch
+ * takes it back, and no plugin has to run for that.
  */
 #pragma once
 
@@ -31,7 +35,7 @@ struct request {
 	const struct method *method; /* NULL: the end of @conn, or a line that was no request */
 	struct rpc_request rpc;
 	size_t line_len;
-	bool is_end;
+	bool is_end, is_garbage;
 	int64_t since_ms, deadline_ms; /* BOOTTIME */
 	uint64_t begun_ns;             /* uv_hrtime() */
 
@@ -40,15 +44,17 @@ struct request {
 	uint64_t ticket;            /* what its method wants to remember; 0 at first */
 
 	/* Of one that was served. */
-	char *answer; /* a line; NULL for a notification */
-	int code;     /* 0, or the error's enum err_code */
+	char *answer;          /* a line; NULL for a notification */
+	int code;              /* 0, or the error's enum err_code */
+	uint64_t reserved;     /* the generation of the record that it has made; 0 = none */
+	const char *take_back; /* why that record is to go again: nobody has heard of it */
 };
 
 int batch_open(struct daemon *d, struct batch **ret_batch, struct err *err);
 void batch_close(struct batch *batch); /* drops what is in hand; NULL is fine */
 
 /* The events of the server. */
-void batch_line(void *arg, struct conn *conn, char *line, size_t len);
+bool batch_line(void *arg, struct conn *conn, char *line, size_t len);
 void batch_end(void *arg, struct conn *conn);
 
 /* Something has changed around this seat: whoever waits for it is served again. */

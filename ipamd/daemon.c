@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/hook.h"
 #include "base/log.h"
 #include "host/sysfs.h"
@@ -275,17 +276,28 @@ static int know_boot(struct daemon *d, struct err *err)
 	return r;
 }
 
-/* The directory of the socket; that of the store is made by the ledger. */
-static int make_socket_directory(const struct daemon *d, struct err *err)
+int daemon_own_directory(const char *path, mode_t mode, struct err *err)
+{
+	mode_t was;
+	int r = fs_own_directory(path, mode, &was, err);
+
+	if (r == 0 && was)
+		log_warn("%s: its mode was %04o, it is %04o now", path, was, was & mode);
+	return r;
+}
+
+/* Those of the socket and of the store. */
+static int own_directories(const struct daemon *d, struct err *err)
 {
 	const char *socket = d->config.socket;
-	CLEANUP_FREE char *path = strndup(socket, (size_t)(strrchr(socket, '/') - socket) + 1);
+	size_t parent_len = (size_t)(strrchr(socket, '/') - socket);
+	CLEANUP_FREE char *path = strndup(socket, parent_len ? parent_len : 1);
+	int r;
 
 	if (!path)
 		return err_nomem(err);
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
-		return err_sys(err, errno, ERR_IO, "make %s", path);
-	return 0;
+	r = daemon_own_directory(path, 0755, err);
+	return r < 0 ? r : daemon_own_directory(d->config.state, 0700, err);
 }
 
 /* What must be known before anybody is served. */
@@ -297,7 +309,7 @@ static int open_node(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = know_boot(d, err);
 	if (r == 0)
-		r = make_socket_directory(d, err);
+		r = own_directories(d, err);
 	if (r == 0)
 		r = ledger_open(d->config.state, d->boot_id, &d->ledger, err);
 	if (r == 0)

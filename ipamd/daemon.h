@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <uv.h>
 
@@ -73,6 +74,9 @@ int daemon_run(const char *config_path, const char *log_format, struct err *err)
 
 /* Would the file at @config_path be taken? (But for what the store holds.) */
 int daemon_check_config(const char *config_path, struct err *err);
+
+/* A directory that only we may write, as fs_own_directory(); says so when it had to be mended. */
+int daemon_own_directory(const char *path, mode_t mode, struct err *err);
 
 /*
  * The store can no longer be trusted: leaves the loop without answering anybody; the process ends

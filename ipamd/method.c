@@ -375,6 +375,7 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 		seat->held_ifindex = device.ifindex;
 		seat->finished = false;
 		inventory_taken(d->inventory, &a);
+		q->reserved = a.generation;
 		r = answer_record(d, q, &request->key, "", "", err);
 	}
 	baseline_free(&device);
@@ -591,6 +592,26 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 	seat->finished = false;
 	*ret_result = json_object();
 	return 0;
+}
+
+void method_take_back(struct daemon *d, const struct request *q)
+{
+	char text[SEAT_KEY_MAX];
+	struct attachment_key key;
+	struct seat *seat;
+	struct err err;
+
+	if (key_decode(q->rpc.params, &key, &err) < 0 ||
+	    release(d, &key, q->reserved, true, true, q->take_back, &err) < 0) {
+		log_error("take back a reservation: %s",
+			  err.msg); /* its connection's end undoes it */
+		return;
+	}
+	log_info("%s: its reservation is taken back (%s)", seat_key(&key, text), q->take_back);
+	metrics_reclaimed(&d->metrics, q->take_back);
+	seat = seat_find(&d->seats, text);
+	if (seat && seat->holder == q->conn)
+		seat->held_ifindex = 0;
 }
 
 /* --- attachment.undo --- */

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { METRICS_CODES = 16, METRICS_BUCKETS = 10, METRICS_METHODS = 16, METRICS_REASONS = 8 };
+enum { METRICS_CODES = 16, METRICS_BUCKETS = 10, METRICS_METHODS = 16, METRICS_REASONS = 12 };
 
 struct daemon;
 struct method;

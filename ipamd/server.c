@@ -2,6 +2,7 @@
 #include "ipamd/server.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,15 +15,23 @@
 #include "ipamd/proto/proto.h"
 #include "ipamd/rpc.h"
 
-enum { CONN_BUF = 4096 /* most lines fit; a longer one makes it grow */, SERVER_BACKLOG = 512 };
+enum {
+	CONN_BUF = 4096,         /* most lines fit; a longer one makes it grow, for its time */
+	SERVER_BACKLOG = 4096,   /* as many as the kernel gives: they wait while a disk stalls */
+	SERVER_DOOR_MS = 20,     /* how often we look whether who waits at the door can come in */
+	SERVER_ADMIT_MAX = 1024, /* a turn of the loop: a flood at the door is not all there is */
+};
 
 struct server {
 	uv_pipe_t pipe;
 	uv_loop_t *loop;
 	struct server_events events;
 	struct conn *conns;
-	int count;
+	int count; /* of those that have not ended */
 	bool deaf;
+	bool knocking; /* somebody waits at the door: libuv holds the one, the backlog the others */
+	int admitted;  /* since the loop has last turned */
+	uv_timer_t door;
 	uv_pipe_t doorman; /* takes and drops those for whom there is no memory */
 	bool doorman_busy;
 };
@@ -41,6 +50,8 @@ void conn_unref(struct conn *conn)
 	free(conn);
 }
 
+static void admit(struct server *server);
+
 static void on_conn_closed(uv_handle_t *handle)
 {
 	struct conn *conn = handle->data;
@@ -52,8 +63,9 @@ static void on_conn_closed(uv_handle_t *handle)
 		server->conns = conn->next;
 	if (conn->next)
 		conn->next->prev = conn->prev;
-	server->count--;
 	conn_unref(conn);
+	if (server->knocking)
+		admit(server);
 }
 
 static void conn_end(struct conn *conn)
@@ -61,6 +73,7 @@ static void conn_end(struct conn *conn)
 	if (conn->ended)
 		return;
 	conn->ended = true;
+	conn->server->count--;
 	conn->server->events.end(conn->server->events.arg, conn);
 	uv_close((uv_handle_t *)&conn->pipe, on_conn_closed);
 }
@@ -141,23 +154,28 @@ static int conn_send(struct conn *conn, char *line)
 	return send_later(conn, line, (size_t)n);
 }
 
-void conn_answer(struct conn *conn, char *line)
+int conn_answer(struct conn *conn, char *line)
 {
-	conn->unanswered--;
+	int r;
+
+	conn->in_hand--;
+	conn->asking = false;
 	if (conn->ended) {
 		free(line);
-		return;
+		return -EPIPE;
 	}
 	conn->active_ms = clock_boot_ms();
-	if (!line || conn_send(conn, line) < 0)
+	r = line ? conn_send(conn, line) : -ENOMEM;
+	if (r < 0)
 		conn_end(conn);
 	else
 		conn_read(conn);
+	return r;
 }
 
 void conn_unanswered(struct conn *conn)
 {
-	conn->unanswered--;
+	conn->in_hand--;
 	if (!conn->ended)
 		conn_read(conn);
 }
@@ -202,26 +220,38 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 	*buf = uv_buf_init(conn->buf + conn->len, (unsigned int)(conn->size - conn->len));
 }
 
-/* Hands on every line that is whole; the rest moves to the front. */
-static void conn_split(struct conn *conn)
+static char *line_end(const struct conn *conn)
 {
-	char *line = conn->buf, *end;
+	return conn->len ? memchr(conn->buf, '\n', conn->len) : NULL;
+}
 
-	if (!line)
-		return; /* nothing has come yet */
-	while (!conn->ended && !conn->closing_after_write && conn->unsent == 0 &&
-	       conn->unanswered < SERVER_UNANSWERED_MAX &&
-	       (end = memchr(line, '\n', conn->len)) != NULL) {
-		size_t len = (size_t)(end - line);
+static bool may_speak(const struct conn *conn)
+{
+	return !conn->ended && !conn->closing_after_write && conn->unsent == 0 && !conn->asking &&
+	       conn->in_hand < SERVER_IN_HAND_MAX;
+}
 
-		conn->unanswered++;
+/* Hands on what is whole while it is the peer's turn; the rest moves to the front. */
+static void conn_hand_on(struct conn *conn)
+{
+	struct server *server = conn->server;
+	char *end;
+
+	while (may_speak(conn) && (end = line_end(conn)) != NULL) {
+		size_t len = (size_t)(end - conn->buf);
+
 		*end = '\0';
-		conn->server->events.line(conn->server->events.arg, conn, line, len);
-		line = end + 1;
-		conn->len -= len + 1;
+		conn->in_hand++;
+		conn->asking = server->events.line(server->events.arg, conn, conn->buf, len);
+		conn->spoke = true;
 		conn->line_ms = conn->active_ms = clock_boot_ms();
+		conn->len -= len + 1;
+		memmove(conn->buf, end + 1, conn->len);
 	}
-	memmove(conn->buf, line, conn->len);
+	if (conn->len == 0 && conn->size > CONN_BUF) { /* a long line was the exception */
+		free(TAKE_PTR(conn->buf));
+		conn->size = 0;
+	}
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
@@ -239,22 +269,22 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	conn->len += (size_t)n;
 	conn_read(conn);
 	if (!conn->ended && !conn->closing_after_write && conn->len >= PROTO_LINE_MAX &&
-	    conn->unanswered < SERVER_UNANSWERED_MAX) {
+	    !line_end(conn)) {
 		(void)err_set(&err, EMSGSIZE, ERR_VALUE, "read a request: longer than %d bytes",
 			      PROTO_LINE_MAX);
 		conn_refuse(conn, RPC_INVALID, &err);
 	}
 }
 
-/* Goes through what is there and reads on only if the peer takes its answers. */
+/* Reads on if the peer takes its answers, and until its next line is there: so its end is seen. */
 static void conn_read(struct conn *conn)
 {
 	bool want;
 
 	conn_ref(conn);
-	conn_split(conn);
+	conn_hand_on(conn);
 	want = !conn->ended && !conn->closing_after_write && !conn->server->deaf &&
-	       conn->unsent == 0 && conn->unanswered < SERVER_UNANSWERED_MAX;
+	       conn->unsent == 0 && !line_end(conn);
 	if (want && !conn->reading && uv_read_start((uv_stream_t *)&conn->pipe, on_alloc, on_read))
 		conn_end(conn);
 	if (!want && conn->reading && !conn->ended)
@@ -263,19 +293,32 @@ static void conn_read(struct conn *conn)
 	conn_unref(conn);
 }
 
+/* What the kernel knows of a peer that we have not been told: @events that are there now. */
+static bool conn_has(const struct conn *conn, short events)
+{
+	struct pollfd look = { .events = events };
+
+	return uv_fileno((const uv_handle_t *)&conn->pipe, &look.fd) == 0 &&
+	       poll(&look, 1, 0) > 0 && (look.revents & events);
+}
+
 /* --- accepting --- */
 
+/* Who is it? And one that has gone without a word takes nobody's place. */
 static int check_peer(struct conn *conn)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
+	char word;
 	int fd;
 
 	if (uv_fileno((uv_handle_t *)&conn->pipe, &fd) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
 		return -EACCES;
 	conn->pid = peer.pid;
-	return peer.uid == 0 ? 0 : -EACCES;
+	if (peer.uid != 0)
+		return -EACCES;
+	return recv(fd, &word, 1, MSG_PEEK | MSG_DONTWAIT) == 0 ? -EPIPE : 0;
 }
 
 static void turn_away(struct server *server);
@@ -313,13 +356,50 @@ static void turn_away(struct server *server)
 	uv_close((uv_handle_t *)&server->doorman, on_turned_away);
 }
 
-static void on_connection(uv_stream_t *stream, int status)
+/* Has asked for nothing, holds nothing, and had time to speak: what it said meanwhile counts. */
+static bool is_idle(const struct conn *conn, int64_t now_ms)
 {
-	struct server *server = stream->data;
-	struct conn *conn;
-	struct err err;
+	return !conn->ended && !conn->holds && !conn->in_hand && conn->unsent == 0 &&
+	       now_ms - conn->active_ms >= SERVER_GRACE_MS && !conn_has(conn, POLLIN);
+}
 
-	if (status < 0)
+/* Ends the one that has been idle longest; false: none is. */
+static bool evict(struct server *server)
+{
+	int64_t now_ms = clock_boot_ms();
+	struct conn *idlest = NULL;
+
+	for (struct conn *conn = server->conns; conn; conn = conn->next) {
+		if ((!idlest || conn->active_ms <= idlest->active_ms) && is_idle(conn, now_ms))
+			idlest = conn;
+	}
+	if (!idlest)
+		return false;
+	log_debug("process %d: idle, and another one wants its place", (int)idlest->pid);
+	conn_end(idlest);
+	return true;
+}
+
+static void on_door(uv_timer_t *door)
+{
+	struct server *server = door->data;
+
+	server->admitted = 0;
+	if (server->knocking)
+		admit(server);
+}
+
+/* Lets in who is at the door, in the place of an idle one if need be; else it waits there. */
+static void admit(struct server *server)
+{
+	bool enough = server->admitted >= SERVER_ADMIT_MAX;
+	bool full = !enough && server->count >= SERVER_CONNS_MAX && !evict(server);
+	struct conn *conn;
+
+	server->knocking = enough || full;
+	if (server->knocking || ++server->admitted == 1)
+		(void)uv_timer_start(&server->door, on_door, full ? SERVER_DOOR_MS : 0, 0);
+	if (server->knocking)
 		return;
 	conn = calloc(1, sizeof(*conn));
 	if (!conn) {
@@ -334,15 +414,17 @@ static void on_connection(uv_stream_t *stream, int status)
 		conn->next->prev = conn;
 	server->conns = conn;
 	server->count++;
-	if (uv_accept(stream, (uv_stream_t *)&conn->pipe) < 0 || check_peer(conn) < 0) {
+	if (uv_accept((uv_stream_t *)&server->pipe, (uv_stream_t *)&conn->pipe) < 0 ||
+	    check_peer(conn) < 0)
 		conn_end(conn);
-	} else if (server->count > SERVER_CONNS_MAX) {
-		(void)err_set(&err, EMFILE, ERR_AGAIN, "connect: more than %d connections",
-			      SERVER_CONNS_MAX);
-		conn_refuse(conn, RPC_FAILED, &err);
-	} else {
+	else
 		conn_read(conn);
-	}
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+	if (status == 0)
+		admit(stream->data);
 }
 
 static int listen_at(struct server *server, const char *path, struct err *err)
@@ -369,37 +451,72 @@ int server_open(uv_loop_t *loop, const char *path, const struct server_events *e
 		return err_nomem(err);
 	*server = (struct server) { .loop = loop, .events = *events };
 	(void)uv_pipe_init(loop, &server->pipe, 0);
-	server->pipe.data = server;
+	(void)uv_timer_init(loop, &server->door);
+	server->pipe.data = server->door.data = server;
 	*ret_server = server; /* also of no use, its handle has to be closed */
 	return listen_at(server, path, err);
 }
 
 static bool is_overdue(const struct conn *conn, int64_t now_ms)
 {
+	int64_t since_ms = conn->active_ms, patience_ms = SERVER_IDLE_MS;
+
 	if (conn->unsent > 0)
 		return now_ms - conn->unsent_ms > SERVER_LINE_MS;
-	if (conn->len > 0 && conn->unanswered == 0)
-		return now_ms - conn->line_ms > SERVER_LINE_MS;
-	return !conn->holds && conn->unanswered == 0 && now_ms - conn->active_ms > SERVER_IDLE_MS;
+	if (conn->in_hand)
+		return false;
+	if (!conn->spoke) {
+		patience_ms = SERVER_FIRST_MS;
+	} else if (conn->len > 0) {
+		since_ms = conn->line_ms;
+		patience_ms = SERVER_LINE_MS;
+	} else if (conn->holds) {
+		return false;
+	}
+	/* It may be we who were away, at a disk that stalled. */
+	return now_ms - since_ms > patience_ms && !conn_has(conn, POLLIN);
 }
 
 void server_sweep(struct server *server)
 {
 	int64_t now_ms = clock_boot_ms();
-	struct conn *next;
 
-	for (struct conn *conn = server->conns; conn; conn = next) {
-		next = conn->next; /* ending one leaves it in the list until the loop turns */
+	/* One that is ended stays in the list until the loop turns. */
+	for (struct conn *conn = server->conns; conn; conn = conn->next) {
 		if (!conn->ended && is_overdue(conn, now_ms))
 			conn_end(conn);
+	}
+}
+
+void server_reap(struct server *server)
+{
+	struct conn *asking[SERVER_CONNS_MAX];
+	struct pollfd looks[SERVER_CONNS_MAX];
+	nfds_t count = 0;
+
+	for (struct conn *conn = server->conns; conn; conn = conn->next) {
+		if (conn->ended || !conn->asking)
+			continue;
+		looks[count] = (struct pollfd) { .events = POLLRDHUP };
+		if (uv_fileno((uv_handle_t *)&conn->pipe, &looks[count].fd) == 0)
+			asking[count++] = conn;
+	}
+	if (poll(looks, count, 0) <= 0)
+		return;
+	for (nfds_t i = 0; i < count; i++) {
+		if (looks[i].revents)
+			conn_end(asking[i]);
 	}
 }
 
 void server_deafen(struct server *server)
 {
 	server->deaf = true;
-	if (!uv_is_closing((uv_handle_t *)&server->pipe))
+	server->knocking = false;
+	if (!uv_is_closing((uv_handle_t *)&server->pipe)) {
 		uv_close((uv_handle_t *)&server->pipe, NULL);
+		uv_close((uv_handle_t *)&server->door, NULL);
+	}
 	for (struct conn *conn = server->conns; conn; conn = conn->next) {
 		if (!conn->ended && conn->reading)
 			(void)uv_read_stop((uv_stream_t *)&conn->pipe);

@@ -226,14 +226,15 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 static int make_directory(struct spool *spool, struct err *err)
 {
 	const char *socket = spool->daemon->config.socket;
-	int parent_len = (int)(strrchr(socket, '/') - socket);
+	int parent_len = (int)(strrchr(socket, '/') - socket), r;
 
 	if (asprintf(&spool->path, "%.*s/spool", parent_len, socket) < 0) {
 		spool->path = NULL;
 		return err_nomem(err);
 	}
-	if (mkdir(spool->path, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, errno, ERR_IO, "make %s", spool->path);
+	r = daemon_own_directory(spool->path, 0700, err); /* what lies there is run with */
+	if (r < 0)
+		return r;
 	spool->dir_fd = open(spool->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (spool->dir_fd < 0)
 		return err_sys(err, errno, ERR_IO, "open %s", spool->path);

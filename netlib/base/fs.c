@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -88,6 +89,28 @@ int fs_write_atomic(int dirfd, const char *name, const void *data, size_t len, m
 		(void)unlinkat(dirfd, tmp, 0);
 		return err_sys(err, -r, ERR_IO, "write %s", name);
 	}
+	return 0;
+}
+
+int fs_own_directory(const char *path, mode_t mode, mode_t *ret_was, struct err *err)
+{
+	CLEANUP_CLOSE int fd = -1;
+	struct stat st;
+
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return err_sys(err, errno, ERR_IO, "make %s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, ERR_IO, "open %s", path);
+	if (st.st_uid != geteuid())
+		return err_set(err, EPERM, ERR_IO, "open %s: it belongs to uid %u, not to %u", path,
+			       st.st_uid, geteuid());
+	*ret_was = 0;
+	if (!(st.st_mode & 07777 & ~mode))
+		return 0;
+	if (fchmod(fd, st.st_mode & mode) < 0)
+		return err_sys(err, errno, ERR_IO, "change the mode of %s", path);
+	*ret_was = st.st_mode & 07777;
 	return 0;
 }
 

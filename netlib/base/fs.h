@@ -26,6 +26,13 @@ int fs_write_atomic(int dirfd, const char *name, const void *data, size_t len, m
 		    struct err *err);
 
 /*
+ * Makes sure that the directory @path is ours and that nobody has more of it than @mode gives: made
+ * if it is not there (its parent must be), and what its mode has beyond @mode is taken from it,
+ * *@ret_was then being the mode that it had (else 0). -EPERM (ERR_IO): it belongs to another user.
+ */
+int fs_own_directory(const char *path, mode_t mode, mode_t *ret_was, struct err *err);
+
+/*
  * Reads @fd to its end into a new NUL-terminated buffer of at most @max bytes.
  * Returns -EFBIG beyond that. The caller frees *@ret_data.
  */

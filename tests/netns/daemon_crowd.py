@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many clients at once, most of them dying, silent or hostile, and a disk that stalls under them."""
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+
+import lab
+from daemon_serve import Node, boot_ms, generation_of, key_of, refused
+
+STALLING_SYNC = """
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+int fdatasync(int fd)
+{
+	const char *stall = getenv("STALL_SYNC");
+	char now[4096] = "";
+	int i;
+
+	for (i = 0; stall[i]; i++)
+		now[i] = stall[i];
+	now[i++] = '!';
+	while (access(stall, F_OK) == 0) {
+		close(open(now, O_CREAT | O_WRONLY, 0600));
+		usleep(5000);
+	}
+	unlink(now);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+"""
+
+
+class StallingDisk:
+    """A daemon whose commits wait while it is told so."""
+
+    def __init__(self, node):
+        self.trigger = f"{node.dir}/stall"
+        source, library = f"{node.dir}/stall.c", f"{node.dir}/stall.so"
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(STALLING_SYNC)
+        lab.run("cc", "-shared", "-fPIC", "-o", library, source)
+        asan = f"{os.environ.get('ASAN_OPTIONS', '')}:verify_asan_link_order=0"
+        self.env = {"LD_PRELOAD": library, "STALL_SYNC": self.trigger, "ASAN_OPTIONS": asan}
+
+    def stall(self):
+        open(self.trigger, "w", encoding="utf-8").close()
+
+    def wait(self):
+        """Until a commit stalls."""
+        lab.wait_for(lambda: os.path.exists(f"{self.trigger}!"), what="a commit that stalls")
+
+    def go_on(self):
+        os.unlink(self.trigger)
+
+
+def wide_pool(**keys):
+    return {"name": "train", "cooldown_s": 0, "rails": [{"name": "rail0", "cidr": "10.0.0.0/16"}], **keys}
+
+
+def held(node):
+    return node.rpc("pool.list")["pools"][0]["rails"][0]["held"]
+
+
+def memory_kb(node):
+    with open(f"/proc/{node.ipamd.pid}/status", encoding="ascii") as f:
+        return int(next(line for line in f if line.startswith("RssAnon")).split()[1])
+
+
+def reasons(node):
+    """How many records went for which reason."""
+    counts, after = {}, 0
+    while events := node.rpc("history.get", after=after)["events"]:
+        after = events[-1]["seq"]
+        for event in events:
+            if event["event"] == "released":
+                counts[event["reason"]] = counts.get(event["reason"], 0) + 1
+    return counts
+
+
+def many_files(count):
+    """Room for so many sockets in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        lab.skip(f"{count} open files, the limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+
+
+# -- late commits
+
+
+def test_two_thousand_die_while_the_disk_stalls():
+    """Whether they were in the commit or at the door: nothing stands, and no plugin runs for them."""
+    many_files(2200)
+    with Node() as node:
+        disk = StallingDisk(node)
+        node.daemon(pools=[wide_pool()], env=disk.env)
+        node.attach(container="lives")
+        assert node.states() == {"lives": "attached"}
+        before_kb = memory_kb(node)
+        node.ipamd.send_signal(signal.SIGSTOP)
+        crowd = [node.client() for _ in range(200)]
+        for i, client in enumerate(crowd):
+            client.send("attachment.reserve", **node.request(container=f"in{i}"))
+        disk.stall()
+        node.ipamd.send_signal(signal.SIGCONT)
+        disk.wait()
+        for i in range(1800):
+            crowd.append(node.client())
+            crowd[-1].send("attachment.reserve", **node.request(container=f"out{i}"))
+        for client in crowd:
+            client.close()
+        disk.go_on()
+        begun = time.monotonic()
+        assert node.rpc("node.status")["attachments"]["attached"] == 1
+        assert time.monotonic() - begun < 5, "it answers at once"
+        lab.wait_for(lambda: node.states() == {"lives": "attached"}, what="nothing else stands")
+        assert held(node) == 1, "no index is held"
+        assert node.calls() == [], "the plugin never learnt of them"
+        gone = reasons(node)
+        assert set(gone) == {"undelivered"} and gone["undelivered"] <= 200, gone
+        assert memory_kb(node) < before_kb + 16 * 1024, f"{before_kb} kB, now {memory_kb(node)} kB"
+        assert node.attach(container="next")["state"] == "unfinished"
+
+
+def test_a_commit_that_comes_too_late():
+    """A client that lives, but whose deadline has passed, is refused, and holds nothing."""
+    with Node() as node:
+        disk = StallingDisk(node)
+        node.daemon(pools=[wide_pool()], env=disk.env)
+        standing = node.attach(container="stands")
+        assert node.states() == {"stands": "attached"}
+        with node.client() as new, node.client() as old:
+            disk.stall()
+            new.send("attachment.reserve", **node.request(container="late", wait_ms=300))
+            disk.wait()
+            old.send("attachment.reserve", **node.request(container="stands", wait_ms=8000))
+            time.sleep(0.5)
+            disk.go_on()
+            answer = new.read()
+            assert answer["error"]["data"]["cni"] == 11 and "deadline" in answer["error"]["message"], answer
+            assert old.read()["result"]["id"] == standing["id"], "what stood before stands"
+            lab.wait_for(lambda: "late" not in node.states(), what="it is taken back, though its client lives")
+            assert held(node) == 1 and reasons(node) == {"late": 1}
+            a = new.call("attachment.reserve", **node.request(container="late"))
+            assert a["state"] == "unfinished" and a["generation"] > standing["generation"] + 1
+            new.send("attachment.done", notify=True, facts={}, **generation_of(a))
+        lab.wait_for(lambda: node.states() == {"stands": "attached", "late": "attached"}, what="both stand")
+        assert node.calls() == []
+
+
+def test_hooked_a_crash_before_it_is_taken_back():
+    """Nobody has heard of the reservation: the next start puts it to rest."""
+    with Node() as node:
+        disk = StallingDisk(node)
+        node.daemon(pools=[wide_pool()], env=disk.env)
+        disk.stall()
+        with node.client() as client:
+            client.send("attachment.reserve", **node.request())
+            disk.wait()
+        node.stop(signal.SIGKILL)
+        disk.go_on()
+        node.mode("drift")
+        node.start({"SPUR_REST_MS": "0"})
+        node.gone()
+        assert held(node) == 0
+
+
+# -- one at a time, and places for those who ask
+
+
+def test_one_request_at_a_time():
+    """A peer that sends all at once is served like one that waits for each answer."""
+    with Node() as node:
+        node.daemon(http="127.0.0.1:9469")
+        with node.client() as greedy, node.client() as modest:
+            node.ipamd.send_signal(signal.SIGSTOP)
+            line = b'{"jsonrpc":"2.0","id":%d,"method":"pool.list"}\n'
+            greedy.socket.sendall(b"".join(line % (i + 1) for i in range(200)))
+            modest.send("node.status")
+            node.ipamd.send_signal(signal.SIGCONT)
+            assert modest.read()["result"]["totals"]["requests"] < 10, "it is not behind all of them"
+            for i in range(200):
+                assert greedy.read()["id"] == i + 1, "all are answered, in order"
+
+
+def test_done_and_the_next_request():
+    """`done`, the next reserve and the close may come in one piece."""
+    with Node() as node:
+        node.daemon(pools=[wide_pool()])
+        with node.client() as client:
+            for i in range(20):
+                a = client.call("attachment.reserve", **node.request(container=f"c{i}"))
+                client.send("attachment.done", notify=True, facts={}, **generation_of(a))
+        assert set(node.states().values()) == {"attached"} and len(node.states()) == 20
+        assert node.calls() == []
+
+
+def test_silence_and_slowness():
+    """A first line has two seconds, however steadily its bytes come; a later one has ten."""
+    with Node() as node:
+        node.daemon()
+        with node.client() as silent, node.client() as slow, node.client() as later:
+            assert later.call("node.status")
+            begun = time.monotonic()
+            line = b'{"jsonrpc":"2.0","id":1,"method":"node.status"}\n'
+            ended = {}
+
+            def trickle(name, client):
+                with contextlib.suppress(OSError):
+                    for byte in line:
+                        if client.is_quiet(0.25) is False:
+                            break
+                        client.socket.sendall(bytes([byte]))
+                ended[name] = time.monotonic() - begun
+
+            threads = [threading.Thread(target=trickle, args=pair) for pair in (("slow", slow), ("later", later))]
+            for thread in threads:
+                thread.start()
+            assert silent.read() is None
+            ended["silent"] = time.monotonic() - begun
+            for thread in threads:
+                thread.join()
+            assert 1.5 < ended["silent"] < 6 and 1.5 < ended["slow"] < 6, ended
+            assert 9 < ended["later"] < 16, ended
+
+
+def test_the_idle_give_way():
+    """Beyond the limit somebody new gets the place of the one that was idle longest."""
+    many_files(600)
+    with Node() as node:
+        node.daemon(pools=[wide_pool()])
+        holder, waiting = node.client(), node.client()
+        holder.call("attachment.reserve", **node.request(container="held"))
+        waiting.send("attachment.get", **key_of("held"), deadline=boot_ms() + 60000)
+        idle = [node.client() for _ in range(254)]
+        for client in idle:
+            client.call("node.status")
+        time.sleep(0.2)
+        new = [node.client() for _ in range(20)]
+        for client in new:
+            assert client.call("node.status")["connections"] == 256
+        for client in idle[:20]:
+            assert client.read() is None, "the idlest first"
+        assert idle[-1].call("node.status"), "the others stay"
+        holder.close()
+        assert waiting.read()["result"]["attachment"]["containerID"] == "held", "who holds or waits is not idle"
+        for client in (waiting, *idle, *new):
+            client.close()
+
+
+def test_all_are_busy():
+    """Beyond the limit, and nobody is idle: it waits at the door until somebody goes."""
+    many_files(600)
+    with Node() as node:
+        node.daemon(pools=[wide_pool()])
+        holders = [node.client() for _ in range(256)]
+        for i, client in enumerate(holders):
+            client.call("attachment.reserve", **node.request(container=f"c{i}"))
+        with node.client() as late:
+            late.send("node.status")
+            assert late.is_quiet(0.5)
+            node.mode("hang")
+            holders[7].close()
+            assert late.read()["result"]["connections"] == 256
+        for client in holders:
+            client.close()
+
+
+# -- hostile ones
+
+HOSTILE = """
+import contextlib, os, socket, sys, threading, time
+path = sys.argv[1]
+
+def connect():
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(30)
+    s.connect(path)
+    return s
+
+def idle():
+    with connect() as s:
+        s.recv(1)
+
+def slow():
+    with connect() as s:
+        for byte in b'{"jsonrpc":"2.0","id":1,"method":"node.status"}' * 10:
+            s.sendall(bytes([byte]))
+            time.sleep(1)
+
+def garbage():
+    with connect() as s:
+        s.sendall(os.urandom(300) + b"\\n")
+        s.recv(4096)
+
+def nesting():
+    with connect() as s:
+        s.sendall(b"[" * 65534 + b"\\n")
+        s.recv(4096)
+
+def reconnecting():
+    connect().close()
+
+def again(what):
+    while True:
+        with contextlib.suppress(OSError):
+            what()
+
+for count, what in ((60, idle), (60, slow), (40, garbage), (20, nesting), (20, reconnecting)):
+    for _ in range(count):
+        threading.Thread(target=again, args=(what,), daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_hundred_hostile_ones():
+    """Eight good clients reserve and release beside them: each is answered within its deadline."""
+    with Node() as node:
+        node.daemon(pools=[wide_pool()])
+        took, failed, lock = [], [], threading.Lock()
+
+        def good(i):
+            try:
+                for j in range(25):
+                    begun = time.monotonic()
+                    a = node.attach(container=f"c{i}-{j}")
+                    with node.client() as client:
+                        client.call("attachment.release", **generation_of(a), left=True, restored=True)
+                    with lock:
+                        took.append(time.monotonic() - begun)
+            except Exception as e:  # told below, by the test's own thread
+                failed.append(repr(e))
+
+        with subprocess.Popen(["/usr/bin/python3", "-c", HOSTILE, node.socket], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as hostile:
+            try:
+                assert hostile.stdout.readline() == "ready\n"
+                with node.client() as client:
+                    lab.wait_for(lambda: client.call("node.status")["connections"] > 100, what="they are there")
+                before_kb = memory_kb(node)
+                threads = [threading.Thread(target=good, args=(i,)) for i in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                after_kb = memory_kb(node)
+            finally:
+                hostile.kill()
+        assert not failed and len(took) == 200, failed
+        print(f"reserve, done and release beside 200 hostile clients: p50 {sorted(took)[100] * 1000:.1f} ms, "
+              f"max {max(took) * 1000:.1f} ms; anonymous memory {before_kb} kB, then {after_kb} kB")
+        assert after_kb < 64 * 1024, f"{after_kb} kB"
+        assert node.attachments() == [] and node.calls() == []
+
+
+# -- who may come near
+
+
+def test_modes_are_enforced():
+    """Wider modes than ours are mended at start; a directory of somebody else is refused."""
+    with Node() as node:
+        run = os.path.dirname(node.socket)
+        os.makedirs(f"{run}/spool")
+        for path, mode in ((run, 0o777), (node.state, 0o755), (f"{run}/spool", 0o777)):
+            os.chmod(path, mode)
+        node.daemon()
+        modes = {path: os.stat(path).st_mode & 0o7777 for path in (run, node.state, f"{run}/spool", node.socket)}
+        assert modes == {run: 0o755, node.state: 0o700, f"{run}/spool": 0o700, node.socket: 0o600}, modes
+        assert node.logged("its mode was"), "and it says so"
+        for path in (run, node.state, f"{run}/spool"):
+            node.stop()
+            os.chown(path, 65534, 65534)
+            try:
+                node.start()
+                raise RuntimeError(f"{path}: taken")
+            except AssertionError as ended:
+                assert "belongs to uid 65534" in str(ended) and path in str(ended), ended
+            node.ipamd = None
+            os.chown(path, 0, 0)
+        node.start()
+        refused("pool", lambda: node.rpc("attachment.reserve", **node.request(pool="none")), 7)
+
+
+if __name__ == "__main__":
+    lab.need()
+    lab.main(globals())
