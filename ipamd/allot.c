@@ -8,6 +8,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -390,8 +391,17 @@ void allot_take(struct store *store, const struct allotment *choice, uint64_t id
 	state_put(store, &key, &state);
 }
 
-void allot_release(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
-		   int64_t now_ms)
+/* Do the pools of today give this index? */
+static bool is_given(const struct pool_set *pools, const char *pool, const struct rail_ref *ref)
+{
+	const struct pool *found = pool_find(pools, pool);
+	const struct rail *rail = found ? pool_rail(found, ref->name) : NULL;
+
+	return rail && rail_has_index(rail, ref->index);
+}
+
+void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
+		   const struct rail_ref *rail, uint64_t id, int64_t now_ms)
 {
 	struct store_key entry = index_key(pool, rail->name, rail->index);
 	struct store_key queued = queue_key(pool, rail->name, now_ms, rail->index);
@@ -405,41 +415,79 @@ void allot_release(struct store *store, const char *pool, const struct rail_ref 
 	}
 	state.held--;
 	state.queued++;
+	state.draining -= !is_given(pools, pool, rail);
 	lease = (struct lease) { .state = LEASE_RESTING, .since_ms = now_ms };
 	lease_put(store, &entry, &lease);
 	store_put(store, STORE_FREE_Q, &queued, NULL, 0);
 	state_put(store, &key, &state);
 }
 
-/* Writes the state of every rail anew, read as @count numbers. */
-static void states_rewrite(struct store *store, size_t count, bool forget_frontier)
+/* The state of the first rail whose key is not below *@key; moves *@key to it. */
+static bool state_next(struct store *store, struct store_key *key, size_t numbers,
+		       struct rail_held *ret_name, struct rail_state *ret_state)
 {
 	struct store_view found, value;
-	struct store_key key = { 0 };
-	struct rail_state state;
 	size_t prefix;
 
-	store_key_text(&key, "rail");
-	prefix = key.len;
-	while (store_seek(store, STORE_META, &key, prefix, &found, &value)) {
-		if (!state_decode(store, &value, count, &state))
-			return;
-		if (forget_frontier)
-			state.frontier = 0;
-		store_key_set(&key, &found);
+	if (key->len == 0)
+		store_key_text(key, "rail");
+	prefix = strlen("rail") + 1;
+	if (!store_seek(store, STORE_META, key, prefix, &found, &value) ||
+	    !state_decode(store, &value, numbers, ret_state))
+		return false;
+	store_key_set(key, &found);
+	*ret_name = (struct rail_held) { .held = ret_state->held, .draining = ret_state->draining };
+	(void)snprintf(ret_name->pool, sizeof(ret_name->pool), "%s", (char *)key->bytes + prefix);
+	(void)snprintf(ret_name->rail, sizeof(ret_name->rail), "%s",
+		       (char *)key->bytes + prefix + strlen(ret_name->pool) + 1);
+	return true;
+}
+
+static uint64_t draining_of(const struct rails_held *held, const struct rail_held *name)
+{
+	for (size_t i = 0; i < held->count; i++) {
+		if (strcmp(held->at[i].pool, name->pool) == 0 &&
+		    strcmp(held->at[i].rail, name->rail) == 0)
+			return held->at[i].draining;
+	}
+	return 0;
+}
+
+/* Writes the state of every rail anew, read as so many numbers. */
+static void states_rewrite(struct store *store, size_t numbers, const struct rails_held *held)
+{
+	struct store_key key = { 0 };
+	struct rail_state state;
+	struct rail_held name;
+
+	while (state_next(store, &key, numbers, &name, &state)) {
+		state.frontier = 0;
+		state.draining = draining_of(held, &name);
 		state_put(store, &key, &state);
 		store_key_next(&key);
 	}
 }
 
-void allot_forget_frontiers(struct store *store)
+void allot_edit(struct store *store, const struct rails_held *held)
 {
-	states_rewrite(store, RAIL_NUMBERS, true);
+	states_rewrite(store, RAIL_NUMBERS, held);
 }
 
-void allot_migrate(struct store *store)
+void allot_migrate(struct store *store, const struct rails_held *held)
 {
-	states_rewrite(store, RAIL_NUMBERS_OLD, false);
+	states_rewrite(store, RAIL_NUMBERS_OLD, held);
+}
+
+bool allot_next_draining(struct store *store, struct store_key *key, struct rail_held *ret_held)
+{
+	struct rail_state state;
+
+	while (state_next(store, key, RAIL_NUMBERS, ret_held, &state)) {
+		store_key_next(key);
+		if (state.draining)
+			return true;
+	}
+	return false;
 }
 
 bool allot_next_held(struct store *store, struct store_key *key, struct allotted *ret_held)
@@ -480,6 +528,7 @@ void allot_usage(struct store *store, const struct pool *pool, const struct rail
 	uint32_t index;
 
 	usage.held = state_get(store, pool->name, rail->name).held;
+	usage.draining = state_get(store, pool->name, rail->name).draining;
 	store_key_u64(&key, since_ms > 0 ? (uint64_t)since_ms : 0);
 	while (queue_seek(store, &key, prefix, &since_ms, &index)) {
 		usage.resting++;

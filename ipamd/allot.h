@@ -40,13 +40,15 @@ int allot_choose(struct store *store, const struct pool *pool, const struct rail
 		 struct allotment *ret_choice, struct err *err);
 void allot_take(struct store *store, const struct allotment *choice, uint64_t id);
 /* The index begins to rest. It must be held by @id. */
-void allot_release(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
-		   int64_t now_ms);
+void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
+		   const struct rail_ref *rail, uint64_t id, int64_t now_ms);
 
-/* The rails have changed: indexes that were left out may now be given. */
-void allot_forget_frontiers(struct store *store);
-/* The states of the rails in the form of schema 3. */
-void allot_migrate(struct store *store);
+/* The rails have changed: @held of them drain, and indexes that were left out may be given. */
+void allot_edit(struct store *store, const struct rails_held *held);
+/* The same, from the form before schema 3. */
+void allot_migrate(struct store *store, const struct rails_held *held);
+/* The first rail with something draining, as allot_next_held(). */
+bool allot_next_draining(struct store *store, struct store_key *key, struct rail_held *ret_held);
 
 /* One held index; pool and rail are inside the store's own key. */
 struct allotted {

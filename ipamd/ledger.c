@@ -75,6 +75,7 @@ static void ledger_closep(struct ledger **ledger)
 int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledger, struct err *err)
 {
 	CLEANUP(ledger_closep) struct ledger *ledger = calloc(1, sizeof(*ledger));
+	struct err unread;
 	int r;
 
 	if (strlen(boot_id) > ERA_BOOT_ID_MAX)
@@ -91,6 +92,8 @@ int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledg
 		r = era_load(ledger, err);
 	if (r < 0)
 		return r;
+	/* The rails' counters are of these. If they cannot be read, who sets others is told. */
+	(void)ledger_stored_pools(ledger, &ledger->pools, &unread);
 	*ret_ledger = TAKE_PTR(ledger);
 	return 0;
 }
@@ -171,7 +174,8 @@ static void record_forget(struct ledger *ledger, const struct attachment *a, con
 	if (a->guid)
 		guid_release(ledger->store, a->guid, a->id);
 	if (a->pool[0])
-		allot_release(ledger->store, a->pool, &a->rail, a->id, ledger_now_ms(ledger));
+		allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id,
+			      ledger_now_ms(ledger));
 	history_add(ledger->store, "released", a, reason);
 }
 
@@ -560,7 +564,8 @@ static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool le
 		return r;
 	count_change(ledger, a->state, dirty.state);
 	if (left && a->pool[0])
-		allot_release(ledger->store, a->pool, &a->rail, a->id, ledger_now_ms(ledger));
+		allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id,
+			      ledger_now_ms(ledger));
 	history_add(ledger->store, "dirty", a, reason);
 	return store_check(ledger->store, err);
 }
@@ -663,25 +668,6 @@ const struct pool_set *ledger_pools(const struct ledger *ledger)
 	return &ledger->pools;
 }
 
-static int pools_load(struct ledger *ledger, struct pool_set *ret_set, struct err *err)
-{
-	CLEANUP_JSON json_t *json = NULL;
-	struct store_key key = meta_key("pools");
-	struct store_view value;
-	int r;
-
-	if (!store_get(ledger->store, STORE_META, &key, &value)) {
-		r = store_check(ledger->store, err);
-		return r < 0 ? r : -ENOENT;
-	}
-	r = json_parse((const char *)value.data, value.len, &json, err);
-	if (r == 0)
-		r = pool_set_read(json_object_get(json, "pools"), ret_set, err);
-	if (r < 0)
-		err_prefix(err, "pools kept in the store");
-	return r;
-}
-
 int ledger_stored_pools(struct ledger *ledger, struct pool_set *ret_set, struct err *err)
 {
 	bool own;
@@ -690,7 +676,7 @@ int ledger_stored_pools(struct ledger *ledger, struct pool_set *ret_set, struct 
 	r = read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
-	r = pools_load(ledger, ret_set, err);
+	r = edit_load(ledger->store, ret_set, err);
 	read_end(ledger, own);
 	return r;
 }
@@ -709,6 +695,7 @@ static int pools_store(struct ledger *ledger, const struct pool_set *set, struct
 {
 	CLEANUP_JSON json_t *json = json_pack("{s:O}", "pools", set->source);
 	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
+	CLEANUP(rails_held_free) struct rails_held held = { 0 };
 	CLEANUP(pool_set_free) struct pool_set before = { 0 };
 	struct store_key key = meta_key("pools");
 	int r;
@@ -717,13 +704,13 @@ static int pools_store(struct ledger *ledger, const struct pool_set *set, struct
 		return err_nomem(err);
 	if (pools_are_stored(ledger, text))
 		return 0;
-	r = pools_load(ledger, &before, err);
+	r = edit_load(ledger->store, &before, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = edit_check(ledger->store, &before, set, err);
+	r = edit_check(ledger->store, &before, set, &held, err);
 	if (r < 0)
 		return r;
-	allot_forget_frontiers(ledger->store);
+	allot_edit(ledger->store, &held);
 	store_put(ledger->store, STORE_META, &key, text, strlen(text));
 	return 0;
 }
@@ -746,6 +733,43 @@ int ledger_set_pools(struct ledger *ledger, struct pool_set *set, struct err *er
 	pool_set_free(&ledger->pools);
 	ledger->pools = *set;
 	*set = (struct pool_set) { 0 };
+	return 0;
+}
+
+int ledger_try_pools(struct ledger *ledger, const struct pool_set *set, struct rails_held *ret_held,
+		     struct err *err)
+{
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = edit_check(ledger->store, &ledger->pools, set, ret_held, err);
+	read_end(ledger, own);
+	return r;
+}
+
+int ledger_draining(struct ledger *ledger, struct rails_held *ret_held, struct err *err)
+{
+	CLEANUP(rails_held_free) struct rails_held held = { 0 };
+	struct store_key key = { 0 };
+	struct rail_held rail;
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	while (r == 0 && allot_next_draining(ledger->store, &key, &rail))
+		r = rails_held_add(&held, &rail) ? 0 : err_nomem(err);
+	if (r == 0)
+		r = store_check(ledger->store, err);
+	read_end(ledger, own);
+	if (r < 0)
+		return r;
+	*ret_held = held;
+	held = (struct rails_held) { 0 };
 	return 0;
 }
 

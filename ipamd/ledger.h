@@ -34,13 +34,38 @@ void ledger_close(struct ledger *ledger); /* NULL is fine */
 /*
  * Makes @set (taken on success) the effective pools and keeps its source in the store, in a batch
  * of its own. Refused, whole (-EBUSY, ERR_VALUE), if an attachment holds an address that would map
- * to another index, rail or pool, or an index that would get another address. What is held outside
- * the new pools stays held; nothing new is given from there.
+ * to another index, rail or pool, or an index that would get another address, or if a GUID that has
+ * an owner would come to a rail of other PFs. What is held outside the new pools stays held, as
+ * draining; nothing new is given from there.
  */
 int ledger_set_pools(struct ledger *ledger, struct pool_set *set, struct err *err);
-/* The pools kept in the store by the last ledger_set_pools(); -ENOENT if there are none yet. */
+/* The pools kept in the store by the last ledger_set_pools(), which are the effective ones from
+ * ledger_open() on; -ENOENT if there are none yet. */
 int ledger_stored_pools(struct ledger *ledger, struct pool_set *ret_set, struct err *err);
 const struct pool_set *ledger_pools(const struct ledger *ledger);
+
+/* A rail that holds something; it may have left the pools. */
+struct rail_held {
+	char pool[PROTO_POOL_MAX + 1], rail[PROTO_POOL_MAX + 1];
+	uint64_t held;
+	uint64_t draining; /* of these: what the pools do not give any more */
+};
+struct rails_held {
+	struct rail_held *at;
+	size_t count;
+};
+void rails_held_free(struct rails_held *held);
+/* Appends a copy; returns it, or NULL if out of memory. */
+struct rail_held *rails_held_add(struct rails_held *held, const struct rail_held *rail);
+
+/*
+ * What ledger_set_pools() would answer to @set; nothing is changed. *@ret_held: the rails that hold
+ * something, with what would drain; on -EBUSY too. The caller frees it.
+ */
+int ledger_try_pools(struct ledger *ledger, const struct pool_set *set, struct rails_held *ret_held,
+		     struct err *err);
+/* The rails, of the pools and of none, on which something drains. The caller frees it. */
+int ledger_draining(struct ledger *ledger, struct rails_held *ret_held, struct err *err);
 
 int ledger_begin(struct ledger *ledger, struct err *err);
 int ledger_commit(struct ledger *ledger, struct err *err); /* durable on success */
@@ -151,7 +176,7 @@ int ledger_guid_each(struct ledger *ledger,
 
 /* Figures for status and metrics, by rail of each pool: exact. The rest may be reserved now. */
 struct rail_usage {
-	uint64_t capacity, held, resting;
+	uint64_t capacity, held, resting, draining;
 };
 int ledger_usage(struct ledger *ledger, const struct pool *pool, const struct rail *rail,
 		 struct rail_usage *ret_usage, struct err *err);

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "ipamd/allot.h"
+#include "ipamd/edit.h"
 #include "ipamd/era.h"
 #include "ipamd/record.h"
 
@@ -71,6 +72,22 @@ static int records_index(struct store *store, const char *boot_id, struct era *e
 	return r == -ENOENT ? 0 : r;
 }
 
+/* What drains was not counted before. */
+static int rails_count(struct store *store, struct err *err)
+{
+	CLEANUP(rails_held_free) struct rails_held held = { 0 };
+	CLEANUP(pool_set_free) struct pool_set pools = { 0 };
+	int r;
+
+	r = edit_load(store, &pools, err);
+	if (r == 0 || r == -ENOENT)
+		r = edit_check(store, &pools, &pools, &held, err);
+	if (r < 0 && r != -EBUSY) /* what is refused is counted all the same */
+		return r;
+	allot_migrate(store, &held);
+	return 0;
+}
+
 static int migrate_to_3(struct store *store, struct err *err)
 {
 	char boot_id[ERA_BOOT_ID_MAX + 1] = "";
@@ -84,7 +101,9 @@ static int migrate_to_3(struct store *store, struct err *err)
 	r = records_index(store, boot_id, &era, err);
 	if (r < 0)
 		return r;
-	allot_migrate(store);
+	r = rails_count(store, err);
+	if (r < 0)
+		return r;
 	era_put(store, boot_id, &era);
 	return store_check(store, err);
 }

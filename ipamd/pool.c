@@ -630,7 +630,7 @@ static bool rail_addresses_pf(const struct rail *rail, const struct pci_addr *pf
 	return false;
 }
 
-static bool rails_share_pf(const struct rail *a, const struct rail *b)
+bool rails_share_pf(const struct rail *a, const struct rail *b)
 {
 	for (size_t i = 0; i < a->pf_name_count; i++) {
 		if (rail_names_pf(b, a->pf_names[i]))

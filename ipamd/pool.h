@@ -90,6 +90,8 @@ const struct rail *pool_rail(const struct pool *pool, const char *name);
  */
 bool rail_matches(const struct rail *rail, const char *pf_netdev, const struct pci_addr *pf);
 bool rail_has_match(const struct rail *rail);
+/* Do both name one PF in the same way? */
+bool rails_share_pf(const struct rail *a, const struct rail *b);
 /* The rail whose `match` names this PF: of one pool, of all (the first), and the one whose GUIDs
  * its VFs get (the first with a guidBase). NULL: none. */
 const struct rail *pool_rail_of(const struct pool *pool, const char *pf_netdev,

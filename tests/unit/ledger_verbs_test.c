@@ -412,7 +412,7 @@ static void test_pools_are_kept(void **state)
 	ledger_close(ledger);
 
 	ledger = kit_open("boot-1"); /* the file is bad now */
-	assert_int_equal(ledger_pools(ledger)->count, 0);
+	assert_int_equal(ledger_pools(ledger)->count, 2);
 	assert_ok(ledger_stored_pools(ledger, &set, &kit_err));
 	assert_int_equal(set.count, 2);
 	assert_ok(ledger_set_pools(ledger, &set, &kit_err));
@@ -439,8 +439,14 @@ static void test_edits_of_pools(void **state)
 		  "'fd00::/64'}]}]",
 		  0, "" },
 		{ "[{'name': 'p', 'rails': [{'name': 's', 'cidr': '10.0.1.0/28'}]}]", 0, "" },
-		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr6': 'fd00::/64'}]}]", 0, "" },
 		{ "[]", 0, "" },
+		/* other slots, other prefixes, the same addresses */
+		{ "[{'name': 'p', 'blockBits': 2, 'subnet': 'slot', 'rails': [{'name': 'r', "
+		  "'cidr': '10.0.0.0/28', 'gatewayIndex': 1}]}]",
+		  0, "" },
+		{ "[{'name': 'p', 'blockBits': 2, 'reservedSlots': [1], 'rails': [{'name': 'r', "
+		  "'cidr': '10.0.0.0/28'}]}]",
+		  0, "" },
 		/* the address would be another's */
 		{ "[{'name': 'p', 'rails': [{'name': 's', 'cidr': '10.0.0.0/28'}]}]", -EBUSY,
 		  "rail \"s\"" },
@@ -451,7 +457,9 @@ static void test_edits_of_pools(void **state)
 		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/30'}, {'name': 's', "
 		  "'cidr': '10.0.0.4/30'}]}]",
 		  -EBUSY, "rail \"s\"" },
-		/* the index would have another address */
+		/* the index would have another address, or one more that another rail may get */
+		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr6': 'fd00::/64'}]}]", -EBUSY,
+		  "10.0.0.5" },
 		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.1.0/28'}]}]", -EBUSY,
 		  "container c1 (ns/pod)" },
 	};
@@ -482,6 +490,131 @@ static void test_edits_of_pools(void **state)
 		ledger_close(ledger);
 		kit_check();
 	}
+}
+
+/* A rail that lost a prefix under a held index would leave its address to another rail. */
+static void test_prefix_stays_under_what_is_held(void **state)
+{
+	(void)state;
+	struct reserve_request request = kit_request("c1", "p");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct ledger *ledger = kit_open("boot-1");
+
+	kit_set_pools(ledger, "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28', "
+			      "'cidr6': 'fd00::/64'}]}]");
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_int_equal(kit_try_pools(ledger, "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': "
+					       "'10.0.0.0/28'}]}]"),
+			 -EBUSY);
+	assert_non_null(strstr(kit_err.msg, "fd00::1"));
+	assert_true(kit_release(ledger, &a, true, true));
+	kit_set_pools(ledger, "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28'}, "
+			      "{'name': 's', 'cidr6': 'fd00::/64'}]}]");
+	ledger_close(ledger);
+	kit_check();
+}
+
+static uint64_t draining(struct ledger *ledger, const char *name)
+{
+	CLEANUP(rails_held_free) struct rails_held held = { 0 };
+	uint64_t count = 0;
+
+	assert_ok(ledger_draining(ledger, &held, &kit_err));
+	for (size_t i = 0; i < held.count; i++) {
+		assert_true(held.at[i].draining > 0 && held.at[i].draining <= held.at[i].held);
+		count += !name || strcmp(held.at[i].rail, name) == 0 ? held.at[i].draining : 0;
+	}
+	return count;
+}
+
+/* What drains is counted, through each way that it may go and come back. */
+static void test_draining_is_counted(void **state)
+{
+	(void)state;
+	static const char whole[] = "[{'name': 'p', 'cooldown_s': 0, 'rails': [{'name': 'r', "
+				    "'cidr': '10.0.0.0/28'}]}]";
+	static const char slots[] = "[{'name': 'p', 'blockBits': 2, 'reservedSlots': [0], 'rails': "
+				    "[{'name': 'r', 'cidr': '10.0.0.0/28'}]}]";
+	struct attachment a[4] = { 0 };
+	static const char *const names[] = { "c1", "c2", "c3", "c4" };
+	struct ledger *ledger = kit_open("boot-1");
+
+	kit_set_pools(ledger, whole);
+	for (int i = 0; i < 4; i++) {
+		struct reserve_request request = kit_request(names[i], "p");
+
+		assert_ok(kit_reserve(ledger, &request, NULL, &a[i]));
+	}
+	assert_int_equal(draining(ledger, NULL), 0);
+	kit_set_pools(ledger, slots); /* 1, 2 and 3 of the four */
+	assert_int_equal(draining(ledger, "r"), 3);
+	assert_true(kit_release(ledger, &a[0], true, true));
+	assert_int_equal(draining(ledger, "r"), 2);
+	assert_true(kit_release(ledger, &a[3], true, true));
+	assert_int_equal(draining(ledger, "r"), 2);
+	kit_set_pools(ledger, whole);
+	assert_int_equal(draining(ledger, NULL), 0);
+	kit_set_pools(ledger, "[]");
+	assert_int_equal(draining(ledger, "r"), 2);
+	ledger_close(ledger);
+	kit_check();
+
+	ledger = kit_open("boot-1"); /* before anybody sets the pools */
+	assert_true(kit_release(ledger, &a[1], true, true));
+	assert_int_equal(draining(ledger, "r"), 1);
+	assert_true(kit_release(ledger, &a[2], true, true));
+	assert_int_equal(draining(ledger, NULL), 0);
+	ledger_close(ledger);
+	kit_check();
+	for (int i = 0; i < 4; i++)
+		attachment_free(&a[i]);
+}
+
+/* A GUID that a VF owns does not come to other PFs; to the same ones by another name it does. */
+static void test_guids_stay_with_their_pfs(void **state)
+{
+#define GUID_RAIL(name, pf, cidr, guid)                                                       \
+	"{'name': '" name "', 'cidr': '" cidr "', 'match': {'pf': ['" pf "']}, 'guidBase': '" \
+	"02:00:00:00:00:0" guid ":00:00'}"
+	static const struct {
+		const char *pools;
+		int r;
+	} rows[] = {
+		{ "[{'name': 'p', 'rails': [" GUID_RAIL("a", "ib0", "10.0.0.0/24", "1") "]}]", 0 },
+		{ "[{'name': 'p', 'rails': [" GUID_RAIL("x", "ib0", "10.0.0.0/24", "1") "]}]", 0 },
+		{ "[{'name': 'p', 'rails': [" GUID_RAIL("a", "ib0", "10.0.0.0/24", "3") "]}]", 0 },
+		{ "[{'name': 'p', 'rails': [" GUID_RAIL(
+			  "a", "ib0", "10.0.0.0/24", "2") ", " GUID_RAIL("b", "ib1", "10.0.1.0/24",
+									 "1") "]}]",
+		  -EBUSY },
+		{ "[{'name': 'q', 'rails': [" GUID_RAIL("a", "ib1", "10.0.0.0/24", "1") "]}]",
+		  -EBUSY },
+		{ "[]", 0 },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ledger *ledger;
+		uint64_t guid;
+
+		kit_setup(NULL);
+		ledger = kit_open("boot-1");
+		kit_set_pools(ledger,
+			      "[{'name': 'p', 'rails': [" GUID_RAIL(
+				      "a", "ib0", "10.0.0.0/24",
+				      "1") ", " GUID_RAIL("b", "ib1", "10.0.1.0/24", "2") "]}]");
+		assert_ok(ledger_begin(ledger, &kit_err));
+		assert_ok(ledger_guid_assign(ledger, &ledger_pools(ledger)->pools[0].rails[0],
+					     "pci:0000:1a:00.1", &guid, &kit_err));
+		assert_ok(ledger_commit(ledger, &kit_err));
+		if (kit_try_pools(ledger, rows[i].pools) != rows[i].r)
+			fail_msg("row %zu: %s", i, kit_err.msg);
+		if (rows[i].r < 0)
+			assert_non_null(strstr(kit_err.msg, "belongs to pci:0000:1a:00.1"));
+		ledger_close(ledger);
+		kit_check();
+	}
+#undef GUID_RAIL
 }
 
 /* Held when its rail shrank, it is still in the way of a rail that would take its address. */
@@ -1001,6 +1134,9 @@ int main(void)
 		cmocka_unit_test_setup(test_rest_outlives_restart_and_reboot, kit_setup),
 		cmocka_unit_test_setup(test_pools_are_kept, kit_setup),
 		cmocka_unit_test_setup(test_edits_of_pools, kit_setup),
+		cmocka_unit_test_setup(test_prefix_stays_under_what_is_held, kit_setup),
+		cmocka_unit_test_setup(test_draining_is_counted, kit_setup),
+		cmocka_unit_test_setup(test_guids_stay_with_their_pfs, kit_setup),
 		cmocka_unit_test_setup(test_drained_index_is_not_forgotten, kit_setup),
 		cmocka_unit_test_setup(test_exclusions_come_and_go, kit_setup),
 		cmocka_unit_test_setup(test_usage, kit_setup),
