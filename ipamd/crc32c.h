@@ -5,5 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Continues @crc (0 at first) over @len bytes. Not from several threads before the first return. */
+/* Continues @crc (0 at first) over @len bytes. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+/* What crc32c() does on a processor that has no instruction for it. */
+uint32_t crc32c_by_tables(uint32_t crc, const void *data, size_t len);
