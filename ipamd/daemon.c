@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "host/sysfs.h"
 #include "ipamd/batch.h"
+#include "ipamd/guard.h"
 #include "ipamd/http.h"
 #include "ipamd/inventory.h"
 #include "ipamd/reconcile.h"
@@ -334,9 +335,10 @@ static int open_parts(struct daemon *d, struct err *err)
 		r = reconcile_open(d, &d->reconcile, err);
 	if (r == 0)
 		r = inventory_open(d, &d->inventory, err);
-	if (r < 0)
-		return r;
-	r = reconcile_start(d->reconcile, err);
+	if (r == 0)
+		r = guard_raise(err); /* from here on there may be threads, and programs */
+	if (r == 0)
+		r = reconcile_start(d->reconcile, err);
 	if (r < 0)
 		return r;
 	spool_load(d->spool);

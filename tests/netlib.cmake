@@ -10,7 +10,9 @@ spur_unit_test(wire_test wire)
 target_link_options(wire_test PRIVATE -Wl,--wrap=send,--wrap=recvfrom)
 
 # The real kernel, in namespaces of the test's own.
-add_executable(rt_test netns/rt_test.c)
-target_link_libraries(rt_test PRIVATE rt host cmocka)
-add_test(NAME netns/rt COMMAND rt_test)
-set_tests_properties(netns/rt PROPERTIES LABELS netns SKIP_RETURN_CODE 77 TIMEOUT 120)
+foreach(test rt netns)
+  add_executable(${test}_test netns/${test}_test.c)
+  target_link_libraries(${test}_test PRIVATE rt host cmocka)
+  add_test(NAME netns/${test} COMMAND ${test}_test)
+  set_tests_properties(netns/${test} PROPERTIES LABELS netns SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()

@@ -8,8 +8,10 @@
 #include "base/err.h"
 
 /*
- * Opens @path as a network namespace (nsfs, checked with NS_GET_NSTYPE; linux/nsfs.h). Anything
- * else: -EINVAL with ERR_ENV. Not there: -ENOENT. The caller owns *@ret_fd (CLOEXEC).
+ * Opens @path as a network namespace. What is none (a device, a FIFO, a file, a namespace of
+ * another kind) is never opened: -EINVAL with ERR_ENV. So is a path that leads through a link of a
+ * process, unless it is /proc/PID[/task/TID]/ns/net itself. Not there: -ENOENT. The caller owns
+ * *@ret_fd (CLOEXEC).
  */
 int netns_open(const char *path, int *ret_fd, struct err *err);
 
@@ -23,7 +25,8 @@ int netns_enter(int netns_fd, struct err *err);
 int netns_socket_cookie(int socket_fd, uint64_t *ret_cookie, struct err *err);
 
 /*
- * The cookie of the namespace at @path, looked at from a short-lived thread: the caller's
- * namespace does not change and nothing stays open. -ENOENT if the path leads to none.
+ * The cookie of the namespace at @path, looked at from a short-lived thread, which makes effective
+ * what capabilities the caller is permitted: the caller's namespace and capabilities do not change,
+ * and nothing stays open. -ENOENT if the path leads to none.
  */
 int netns_path_cookie(const char *path, uint64_t *ret_cookie, struct err *err);

@@ -8,6 +8,7 @@ import signal
 import time
 
 import lab
+from daemon_serve import boot_ms
 
 
 def valgrind_wrapper(node, log):
@@ -35,8 +36,10 @@ def live_a_day(node):
     time.sleep(1)
     node.stop()
     node.start()
-    pod.close()
-    lab.wait_for(lambda: not node.attachments(), 60, "the pod's attachment is reclaimed")
+    # Not by the pod's death: valgrind 3.19 does not know openat2, so no look at a path succeeds.
+    key = {k: node.attachments()[0][k] for k in ("network", "containerID", "ifname")}
+    node.rpc("attachment.undo", timeout=60, deadline=boot_ms() + 60000, **key)
+    assert not node.attachments()
     node.stop()
 
 
