@@ -20,5 +20,6 @@ set_target_properties(bench_puts PROPERTIES PREFIX "" OUTPUT_NAME puts
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/bench)
 
 add_test(NAME bench/exact COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/bench/run.py exact)
-set_tests_properties(bench/exact PROPERTIES LABELS bench SKIP_RETURN_CODE 77 TIMEOUT 120
+add_test(NAME bench/ledger COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/bench/ledger.py exact)
+set_tests_properties(bench/exact bench/ledger PROPERTIES LABELS bench SKIP_RETURN_CODE 77 TIMEOUT 120
   ENVIRONMENT SPUR_BUILD=${CMAKE_BINARY_DIR})
