@@ -19,3 +19,9 @@ if(SPUR_HOOKS)
     SPUR_FIXTURES="${CMAKE_CURRENT_SOURCE_DIR}/fixture")
   set_property(TEST torture/steps APPEND PROPERTY LABELS hooks)
 endif()
+
+# Against the real daemon; a program stands in for the plugin.
+add_executable(torture_stand_in torture/stand_in.c)
+target_link_libraries(torture_stand_in PRIVATE ipamd_client)
+spur_python_tests(torture crowd)
+spur_python_tests(torture flush)
