@@ -207,9 +207,12 @@ static int choose_free(struct store *store, struct allotment *choice, int64_t no
 		struct rail_state state = state_get(store, choice->pool->name, choice->rail->name);
 
 		err_prefix(err, "pool \"%s\" rail \"%s\"", choice->pool->name, choice->rail->name);
-		err_details(err, "of %llu addresses %llu are held and %llu rest for %lld s",
+		err_details(err,
+			    "of %llu addresses %llu are held, %llu claimed, and %llu rest for "
+			    "%lld s",
 			    (unsigned long long)rail_capacity(choice->rail),
-			    (unsigned long long)state.held, (unsigned long long)state.queued,
+			    (unsigned long long)state.held, (unsigned long long)state.claimed,
+			    (unsigned long long)state.queued,
 			    (long long)choice->pool->cooldown_ms / 1000);
 		return r;
 	}
@@ -340,42 +343,112 @@ int allot_choose_rail(const struct pool_set *pools, const struct reserve_request
 	return r;
 }
 
+struct allotment allot_look(struct store *store, const struct pool *pool, const struct rail *rail,
+			    uint32_t index)
+{
+	struct store_key key = index_key(pool->name, rail->name, index);
+
+	return (struct allotment) { pool, rail, index, lease_get(store, &key), false };
+}
+
+bool allot_is_free(const struct allotment *choice, int64_t now_ms)
+{
+	const struct lease *lease = &choice->before;
+
+	if (!rail_has_index(choice->rail, choice->index))
+		return false;
+	return lease->state == LEASE_UNUSED ||
+	       (lease->state == LEASE_RESTING &&
+		!lease_rest_left_ms(lease->since_ms, choice->pool->cooldown_ms, now_ms));
+}
+
+static bool next_rested(struct store *store, const struct pool *pool, const struct rail *rail,
+			int64_t now_ms, struct allot_walk *walk, uint32_t *ret_index)
+{
+	size_t prefix = rail_key(pool->name, rail->name).len;
+	int64_t since_ms;
+
+	if (!walk->queue.len)
+		walk->queue = rail_key(pool->name, rail->name);
+	if (walk->step == walk->tries ||
+	    !queue_seek(store, &walk->queue, prefix, &since_ms, ret_index) ||
+	    lease_rest_left_ms(since_ms, pool->cooldown_ms, now_ms))
+		return false;
+	walk->step++;
+	walk->queue = queue_key(pool->name, rail->name, since_ms, *ret_index);
+	store_key_next(&walk->queue);
+	return true;
+}
+
+static bool next_unused(struct store *store, const struct pool *pool, const struct rail *rail,
+			struct allot_walk *walk, uint32_t *ret_index)
+{
+	uint64_t index;
+
+	if (!walk->at_unused) {
+		walk->unused = state_get(store, pool->name, rail->name).frontier;
+		walk->at_unused = true;
+		walk->step = 0;
+	}
+	if (walk->step == walk->tries || !rail_next_index(rail, walk->unused, &index))
+		return false;
+	walk->step++;
+	walk->unused = index + 1;
+	*ret_index = (uint32_t)index;
+	return true;
+}
+
+bool allot_next_free(struct store *store, const struct pool *pool, const struct rail *rail,
+		     int64_t now_ms, struct allot_walk *walk, uint32_t *ret_index)
+{
+	return (!walk->at_unused && next_rested(store, pool, rail, now_ms, walk, ret_index)) ||
+	       next_unused(store, pool, rail, walk, ret_index);
+}
+
 int allot_choose(struct store *store, const struct pool *pool, const struct rail *rail,
-		 const struct reserve_request *request, int64_t now_ms,
-		 struct allotment *ret_choice, struct err *err)
+		 int64_t now_ms, struct allotment *ret_choice, struct err *err)
 {
 	struct allotment choice = { .pool = pool, .rail = rail };
-	struct store_key key;
-	char text[IP_TEXT];
 	int r;
 
-	if (request->ip_count > 0)
-		r = lease_requested(choice.rail, request->ips, request->ip_count, &choice.index,
-				    err);
-	else
-		r = choose_free(store, &choice, now_ms, err);
-	if (r < 0)
-		return r;
-	key = index_key(choice.pool->name, choice.rail->name, choice.index);
-	choice.before = lease_get(store, &key);
-	if (choice.before.state == LEASE_HELD)
-		return err_set(err, EBUSY, ERR_AGAIN,
-			       "requested address %s: is held by attachment %llu",
-			       ip_format(&request->ips[0].ip, text),
-			       (unsigned long long)choice.before.holder);
-	r = store_check(store, err);
+	r = choose_free(store, &choice, now_ms, err);
+	if (r == 0) {
+		bool moves_frontier = choice.moves_frontier;
+
+		choice = allot_look(store, pool, rail, choice.index);
+		choice.moves_frontier = moves_frontier;
+		r = store_check(store, err);
+	}
 	if (r == 0)
 		*ret_choice = choice;
 	return r;
 }
 
-void allot_take(struct store *store, const struct allotment *choice, uint64_t id)
+int64_t allot_rested_ms(const struct pool *pool, int64_t now_ms)
+{
+	int64_t since_ms = now_ms - (pool ? pool->cooldown_ms : 0);
+
+	return since_ms > 0 ? since_ms : 0;
+}
+
+/* Is it the first that nobody ever had? Then the next one begins behind it. */
+static bool is_at_frontier(const struct allotment *choice, const struct rail_state *state)
+{
+	uint64_t first;
+
+	return choice->moves_frontier ||
+	       (choice->before.state == LEASE_UNUSED &&
+		rail_next_index(choice->rail, state->frontier, &first) && first == choice->index);
+}
+
+void allot_take(struct store *store, const struct allotment *choice, enum lease_state lease_state,
+		uint64_t id)
 {
 	const char *pool = choice->pool->name, *rail = choice->rail->name;
 	struct store_key entry = index_key(pool, rail, choice->index);
 	struct store_key key = state_key(pool, rail);
 	struct rail_state state = state_get(store, pool, rail);
-	struct lease lease = { .state = LEASE_HELD, .holder = id };
+	struct lease lease = { .state = lease_state, .holder = id };
 
 	if (choice->before.state == LEASE_RESTING) {
 		struct store_key queued =
@@ -384,10 +457,36 @@ void allot_take(struct store *store, const struct allotment *choice, uint64_t id
 		store_delete(store, STORE_FREE_Q, &queued);
 		state.queued--;
 	}
-	if (choice->moves_frontier)
+	state.claimed -= choice->before.state == LEASE_CLAIMED;
+	if (is_at_frontier(choice, &state))
 		state.frontier = (uint64_t)choice->index + 1;
-	state.held++;
+	state.held += lease_state == LEASE_HELD;
+	state.claimed += lease_state == LEASE_CLAIMED;
 	lease_put(store, &entry, &lease);
+	state_put(store, &key, &state);
+}
+
+/* What @id has in this way begins to rest. */
+static void rest(struct store *store, const char *pool, const struct rail_ref *rail,
+		 enum lease_state was, uint64_t id, bool drains, int64_t since_ms)
+{
+	struct store_key entry = index_key(pool, rail->name, rail->index);
+	struct store_key queued = queue_key(pool, rail->name, since_ms, rail->index);
+	struct store_key key = state_key(pool, rail->name);
+	struct rail_state state = state_get(store, pool, rail->name);
+	struct lease lease = lease_get(store, &entry);
+
+	if (lease.state != was || lease.holder != id) {
+		store_fail(store, STORE_BY_INDEX, "an index is not of the one that gives it up");
+		return;
+	}
+	state.held -= was == LEASE_HELD;
+	state.claimed -= was == LEASE_CLAIMED;
+	state.draining -= drains;
+	state.queued++;
+	lease = (struct lease) { .state = LEASE_RESTING, .since_ms = since_ms };
+	lease_put(store, &entry, &lease);
+	store_put(store, STORE_FREE_Q, &queued, NULL, 0);
 	state_put(store, &key, &state);
 }
 
@@ -403,23 +502,13 @@ static bool is_given(const struct pool_set *pools, const char *pool, const struc
 void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
 		   const struct rail_ref *rail, uint64_t id, int64_t now_ms)
 {
-	struct store_key entry = index_key(pool, rail->name, rail->index);
-	struct store_key queued = queue_key(pool, rail->name, now_ms, rail->index);
-	struct store_key key = state_key(pool, rail->name);
-	struct rail_state state = state_get(store, pool, rail->name);
-	struct lease lease = lease_get(store, &entry);
+	rest(store, pool, rail, LEASE_HELD, id, !is_given(pools, pool, rail), now_ms);
+}
 
-	if (lease.state != LEASE_HELD || lease.holder != id) {
-		store_fail(store, STORE_BY_INDEX, "an index is not held by the record that has it");
-		return;
-	}
-	state.held--;
-	state.queued++;
-	state.draining -= !is_given(pools, pool, rail);
-	lease = (struct lease) { .state = LEASE_RESTING, .since_ms = now_ms };
-	lease_put(store, &entry, &lease);
-	store_put(store, STORE_FREE_Q, &queued, NULL, 0);
-	state_put(store, &key, &state);
+void allot_unclaim(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
+		   int64_t since_ms)
+{
+	rest(store, pool, rail, LEASE_CLAIMED, id, false, since_ms);
 }
 
 /* The state of the first rail whose key is not below *@key; moves *@key to it. */
@@ -525,10 +614,12 @@ void allot_usage(struct store *store, const struct pool *pool, const struct rail
 	size_t prefix = key.len;
 	int64_t since_ms = now_ms - pool->cooldown_ms + 1;
 	struct rail_usage usage = { .capacity = rail_capacity(rail) };
+	struct rail_state state = state_get(store, pool->name, rail->name);
 	uint32_t index;
 
-	usage.held = state_get(store, pool->name, rail->name).held;
-	usage.draining = state_get(store, pool->name, rail->name).draining;
+	usage.held = state.held;
+	usage.draining = state.draining;
+	usage.claimed = state.claimed;
 	store_key_u64(&key, since_ms > 0 ? (uint64_t)since_ms : 0);
 	while (queue_seek(store, &key, prefix, &since_ms, &index)) {
 		usage.resting++;

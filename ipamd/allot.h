@@ -34,11 +34,36 @@ int allot_find_rail(const struct pool_set *pools, const struct reserve_request *
  */
 int allot_choose_rail(const struct pool_set *pools, const struct reserve_request *request,
 		      const struct baseline *device, const struct rail **ret_rail, struct err *err);
-/* Finds the index for @request on this rail. Takes nothing yet. Refused: see ledger_reserve(). */
+/* The oldest rested index of this rail, else an unused one. Takes nothing yet. Refused: see
+ * ledger_reserve(). */
 int allot_choose(struct store *store, const struct pool *pool, const struct rail *rail,
-		 const struct reserve_request *request, int64_t now_ms,
-		 struct allotment *ret_choice, struct err *err);
-void allot_take(struct store *store, const struct allotment *choice, uint64_t id);
+		 int64_t now_ms, struct allotment *ret_choice, struct err *err);
+/* This very index, whatever it is. */
+struct allotment allot_look(struct store *store, const struct pool *pool, const struct rail *rail,
+			    uint32_t index);
+/* May it be given to anybody? */
+bool allot_is_free(const struct allotment *choice, int64_t now_ms);
+
+/* A walk over what allot_choose() could give, in its order: at most @tries rested indexes, and as
+ * many unused ones. Begin with the rest zeroed. */
+struct allot_walk {
+	int tries;
+	bool at_unused;
+	int step;
+	struct store_key queue;
+	uint64_t unused;
+};
+bool allot_next_free(struct store *store, const struct pool *pool, const struct rail *rail,
+		     int64_t now_ms, struct allot_walk *walk, uint32_t *ret_index);
+
+/* The index is held by record @id, or claimed by claim @id. */
+void allot_take(struct store *store, const struct allotment *choice, enum lease_state state,
+		uint64_t id);
+/* The index, claimed by @id, is free; it counts as released at @since_ms. */
+void allot_unclaim(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
+		   int64_t since_ms);
+/* When an index must have been released to be rested now. @pool NULL: it is not known any more. */
+int64_t allot_rested_ms(const struct pool *pool, int64_t now_ms);
 /* The index begins to rest. It must be held by @id. */
 void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
 		   const struct rail_ref *rail, uint64_t id, int64_t now_ms);

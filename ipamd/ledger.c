@@ -18,12 +18,15 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "ipamd/allot.h"
+#include "ipamd/choice.h"
+#include "ipamd/claim.h"
 #include "ipamd/edit.h"
 #include "ipamd/era.h"
 #include "ipamd/guid.h"
 #include "ipamd/history.h"
 #include "ipamd/migrate.h"
 #include "ipamd/record.h"
+#include "ipamd/sticky.h"
 #include "ipamd/store.h"
 
 struct ledger {
@@ -33,7 +36,27 @@ struct ledger {
 	int64_t clock_offset_ms;          /* ledger time - BOOTTIME */
 	struct era era, stored;           /* of this batch, and as the last one left it */
 	uint64_t rebooted, rebooted_then; /* records dropped: likewise */
+	const struct ledger_vfs *vfs;
+	int64_t claim_due_ms; /* ledger time: no claim ends before it */
 };
+
+static int no_vf(const struct rail *rail, const char *not_this, char key[PROTO_DEVICE_MAX],
+		 void *arg, struct err *err)
+{
+	(void)not_this;
+	(void)key;
+	(void)arg;
+	return err_set(err, EBUSY, ERR_AGAIN, "rail %s: no VFs are known", rail->name);
+}
+
+static void vf_claimed(const char *device_key, bool taken, void *arg)
+{
+	(void)device_key;
+	(void)taken;
+	(void)arg;
+}
+
+static const struct ledger_vfs no_vfs = { no_vf, vf_claimed, NULL };
 
 static int64_t ledger_now_ms(const struct ledger *ledger)
 {
@@ -82,6 +105,7 @@ int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledg
 		return err_set(err, EINVAL, ERR_INTERNAL, "boot id %s: is too long", boot_id);
 	if (!ledger)
 		return err_nomem(err);
+	ledger->vfs = &no_vfs;
 	ledger->boot_id = strdup(boot_id);
 	if (!ledger->boot_id)
 		return err_nomem(err);
@@ -165,7 +189,201 @@ static void read_end(struct ledger *ledger, bool own)
 		store_abort(ledger->store);
 }
 
+/* Claims */
+
+void ledger_set_vfs(struct ledger *ledger, const struct ledger_vfs *vfs)
+{
+	ledger->vfs = vfs;
+}
+
+static bool is_rebooted(const struct ledger *ledger, uint64_t id)
+{
+	return id < ledger->era.first_id;
+}
+
+/* Nobody has used what was claimed, so no peer has cached it: it need not rest. */
+static void claim_end(struct ledger *ledger, const char *container_id, const char *pool_name,
+		      struct claim *claim)
+{
+	const struct pool *pool = pool_find(&ledger->pools, pool_name);
+	int64_t since_ms = allot_rested_ms(pool, ledger_now_ms(ledger));
+
+	for (size_t i = 0; i < claim->count; i++) {
+		const struct claim_rail *place = &claim->rails[i];
+
+		allot_unclaim(ledger->store, pool_name, &place->rail, claim->id, since_ms);
+		if (!place->device[0])
+			continue;
+		claim_free_device(ledger->store, place->device);
+		ledger->vfs->claimed(place->device, false, ledger->vfs->arg);
+	}
+	claim->count = 0;
+	claim_put(ledger->store, container_id, pool_name, claim);
+}
+
+/* A claim ends with the last attachment of its container on its pool. */
+static void claim_end_if_last(struct ledger *ledger, const struct attachment *gone)
+{
+	struct store_key key = { 0 };
+	struct record_ref ref;
+	struct claim claim;
+
+	if (!claim_get(ledger->store, gone->container_id, gone->pool, &claim))
+		return;
+	while (record_next_of(ledger->store, gone->container_id, &key, &ref)) {
+		if (!is_rebooted(ledger, ref.id) && strcmp(ref.pool, gone->pool) == 0)
+			return;
+	}
+	claim_end(ledger, gone->container_id, gone->pool, &claim);
+}
+
+static void claim_drop_rebooted(struct ledger *ledger, const char *container_id, const char *pool)
+{
+	struct claim claim;
+
+	if (claim_get(ledger->store, container_id, pool, &claim) && is_rebooted(ledger, claim.id))
+		claim_end(ledger, container_id, pool, &claim);
+}
+
+int ledger_device_is_free(struct ledger *ledger, const char *device_key, bool *ret_free,
+			  struct err *err)
+{
+	struct store_key by_device = record_by_device(device_key);
+	struct store_view value;
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	*ret_free =
+		!store_get(ledger->store, STORE_BY_DEVICE, &by_device, &value) ||
+		(value.len == sizeof(uint64_t) && is_rebooted(ledger, store_view_u64(&value, 0)));
+	r = store_check(ledger->store, err);
+	read_end(ledger, own);
+	return r;
+}
+
+int ledger_claimed_device(struct ledger *ledger, const struct reserve_request *request,
+			  char device_key[PROTO_DEVICE_MAX], struct err *err)
+{
+	struct claim claim;
+	int place = -1, r;
+	bool own;
+
+	if (!request->pool || !request->rail)
+		return -ENOENT;
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	if (claim_get(ledger->store, request->key.container_id, request->pool, &claim) &&
+	    !is_rebooted(ledger, claim.id))
+		place = claim_find(&claim, request->rail);
+	r = store_check(ledger->store, err);
+	read_end(ledger, own);
+	if (r < 0)
+		return r;
+	if (place < 0 || !claim.rails[place].device[0])
+		return -ENOENT;
+	memcpy(device_key, claim.rails[place].device, PROTO_DEVICE_MAX);
+	return 0;
+}
+
+int ledger_claimed_each(struct ledger *ledger, void (*visit)(const char *device_key, void *arg),
+			void *arg, struct err *err)
+{
+	struct store_key key = { 0 };
+	struct claim_name name;
+	struct claim claim;
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	while (claim_next(ledger->store, &key, &name, &claim)) {
+		for (size_t i = 0; i < claim.count; i++) {
+			if (claim.rails[i].device[0])
+				visit(claim.rails[i].device, arg);
+		}
+	}
+	r = store_check(ledger->store, err);
+	read_end(ledger, own);
+	return r;
+}
+
+bool ledger_claims_due(const struct ledger *ledger)
+{
+	return ledger_now_ms(ledger) >= ledger->claim_due_ms;
+}
+
+int ledger_claims_sweep(struct ledger *ledger, size_t *ret_count, struct err *err)
+{
+	int64_t now_ms = ledger_now_ms(ledger), due_ms = INT64_MAX;
+	struct store_key key = { 0 };
+	struct claim_name name;
+	struct claim claim;
+	size_t count = 0;
+	int r;
+
+	while (claim_next(ledger->store, &key, &name, &claim)) {
+		if (claim.expiry_ms <= now_ms || is_rebooted(ledger, claim.id)) {
+			claim_end(ledger, name.container_id, name.pool, &claim);
+			count++;
+		} else if (claim.expiry_ms < due_ms) {
+			due_ms = claim.expiry_ms;
+		}
+	}
+	r = store_check(ledger->store, err);
+	if (r < 0)
+		return r;
+	ledger->claim_due_ms = due_ms;
+	*ret_count = count;
+	return 0;
+}
+
 /* Records */
+
+/* The pod that this index was remembered for has it, or has just left it. */
+static bool is_kept_for(struct ledger *ledger, const struct attachment *a, const struct sticky *had)
+{
+	const struct pool *pool = pool_find(&ledger->pools, a->pool);
+	const struct rail *rail = pool ? pool_rail(pool, a->rail.name) : NULL;
+	CLEANUP(attachment_free) struct attachment holder = { 0 };
+	struct lease lease;
+	struct err err;
+
+	if (!rail)
+		return false;
+	lease = allot_look(ledger->store, pool, rail, had->index).before;
+	if (lease.state == LEASE_RESTING)
+		return lease.since_ms == had->last_ms;
+	return lease.state == LEASE_HELD &&
+	       record_get(ledger->store, lease.holder, &holder, &err) == 0 &&
+	       strcmp(holder.sticky, a->sticky) == 0;
+}
+
+/* Of two that live under one identity the first keeps its index. */
+static void sticky_note(struct ledger *ledger, const struct attachment *a, int64_t now_ms)
+{
+	struct sticky had;
+
+	if (sticky_find(ledger->store, a->pool, a->rail.name, a->sticky, &had) && had.here &&
+	    had.index != a->rail.index && is_kept_for(ledger, a, &had))
+		return;
+	sticky_put(ledger->store, a->pool, a->rail.name, a->sticky, a->rail.index, now_ms);
+}
+
+/* The index begins to rest, and is remembered; what the pod has claimed beside it may go. */
+static void index_release(struct ledger *ledger, const struct attachment *a)
+{
+	int64_t now_ms = ledger_now_ms(ledger);
+
+	allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id, now_ms);
+	if (a->sticky[0])
+		sticky_note(ledger, a, now_ms);
+	claim_end_if_last(ledger, a);
+}
 
 /* All that a record has is free again; history says why. */
 static void record_forget(struct ledger *ledger, const struct attachment *a, const char *reason)
@@ -174,14 +392,8 @@ static void record_forget(struct ledger *ledger, const struct attachment *a, con
 	if (a->guid)
 		guid_release(ledger->store, a->guid, a->id);
 	if (a->pool[0])
-		allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id,
-			      ledger_now_ms(ledger));
+		index_release(ledger, a);
 	history_add(ledger->store, "released", a, reason);
-}
-
-static bool is_rebooted(const struct ledger *ledger, uint64_t id)
-{
-	return id < ledger->era.first_id;
 }
 
 /* Nothing is left of a pod of an earlier boot, and its devices are as the kernel has made them. */
@@ -264,6 +476,34 @@ int ledger_find_pod(struct ledger *ledger, const char *uid, const struct attachm
 	struct store_key by_pod = record_by_pod(uid, key);
 
 	return ledger_lookup(ledger, STORE_BY_POD, &by_pod, ret_a, err);
+}
+
+int ledger_find_pod_other(struct ledger *ledger, const char *uid, const char *container_id,
+			  struct attachment *ret_a, struct err *err)
+{
+	struct store_key key = { 0 };
+	struct attachment a;
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	while ((r = record_next_of_pod(ledger->store, uid, &key, &a, err)) == 0) {
+		bool other = strcmp(a.container_id, container_id) != 0;
+
+		r = found_now(ledger, &a, err);
+		if (r < 0 && r != -ENOENT)
+			break;
+		if (r == 0 && other) {
+			*ret_a = a;
+			break;
+		}
+		if (r == 0)
+			attachment_free(&a);
+	}
+	read_end(ledger, own);
+	return r;
 }
 
 int ledger_find_id(struct ledger *ledger, uint64_t id, struct attachment *ret_a, struct err *err)
@@ -407,28 +647,63 @@ static int reserve_check_free(struct ledger *ledger, const struct reserve_reques
 /* What the ledger gives to a reservation. */
 struct found {
 	const struct rail *rail;
-	struct allotment choice; /* without a rail: no address was asked for */
+	struct choice choice; /* without a rail: no address was asked for */
 	uint64_t guid;
 };
 
-static int reserve_find(struct ledger *ledger, const struct reserve_request *request,
-			const struct baseline *device, struct found *ret_found, struct err *err)
+/* A VF that a pod has claimed is that pod's, on the rail that it was claimed for. */
+static int reserve_check_claimed(struct ledger *ledger, const struct reserve_request *request,
+				 const struct rail *rail, const char *device_key, struct err *err)
 {
-	const char *device_key = device ? device->key : "";
-	struct found found = { .guid = request->guid };
+	struct claim_name name;
+	struct claim claim;
+	int place;
+
+	if (!device_key[0] || !claim_of_device(ledger->store, device_key, &name))
+		return store_check(ledger->store, err);
+	claim_drop_rebooted(ledger, name.container_id, name.pool);
+	if (!claim_get(ledger->store, name.container_id, name.pool, &claim))
+		return store_check(ledger->store, err);
+	place = rail ? claim_find(&claim, rail->name) : -1;
+	if (place >= 0 && request->pool && strcmp(request->pool, name.pool) == 0 &&
+	    strcmp(request->key.container_id, name.container_id) == 0 &&
+	    strcmp(claim.rails[place].device, device_key) == 0)
+		return 0;
+	return err_set(err, EBUSY, ERR_AGAIN, "reserve device %s: container %s has claimed it",
+		       device_key, name.container_id);
+}
+
+static struct choice_ask choice_ask(const struct ledger *ledger,
+				    const struct reserve_request *request, const struct rail *rail,
+				    const char *device_key)
+{
+	return (struct choice_ask) {
+		.store = ledger->store,
+		.pool = pool_find(&ledger->pools, request->pool),
+		.rail = rail,
+		.request = request,
+		.device_key = device_key,
+		.first_id = ledger->era.first_id,
+		.now_ms = ledger_now_ms(ledger),
+	};
+}
+
+static int reserve_find(struct ledger *ledger, const struct reserve_request *request,
+			const char *device_key, struct found *found, struct err *err)
+{
+	struct choice_ask ask;
 	int r;
 
-	r = allot_choose_rail(&ledger->pools, request, device, &found.rail, err);
+	r = reserve_check_claimed(ledger, request, found->rail, device_key, err);
 	if (r == 0 && request->guid)
 		r = guid_check(ledger->store, request->guid, device_key, err);
-	else if (r == 0 && device)
-		found.guid = guid_of(ledger->store, device_key);
-	if (r == 0 && request->pool)
-		r = allot_choose(ledger->store, pool_find(&ledger->pools, request->pool),
-				 found.rail, request, ledger_now_ms(ledger), &found.choice, err);
-	if (r == 0)
-		*ret_found = found;
-	return r;
+	else if (r == 0 && device_key[0])
+		found->guid = guid_of(ledger->store, device_key);
+	if (r < 0 || !request->pool)
+		return r;
+	claim_drop_rebooted(ledger, request->key.container_id, request->pool);
+	ask = choice_ask(ledger, request, found->rail, device_key);
+	return choice_make(&ask, ledger->vfs, &found->choice, err);
 }
 
 /* The new record, with everything borrowed from @request and @device. */
@@ -436,7 +711,7 @@ static struct attachment reserve_record(const struct ledger *ledger,
 					const struct reserve_request *request,
 					const struct baseline *device, const struct found *found)
 {
-	const struct allotment *choice = &found->choice;
+	const struct allotment *choice = &found->choice.own;
 	struct attachment a = {
 		.id = ledger->era.next_id,
 		.generation = ledger->era.next_id,
@@ -460,6 +735,8 @@ static struct attachment reserve_record(const struct ledger *ledger,
 		a.device = *device;
 	if (!a.pkey && found->rail)
 		a.pkey = found->rail->pkey;
+	if (request->sticky)
+		(void)snprintf(a.sticky, sizeof(a.sticky), "%s", request->sticky);
 	if (choice->rail) {
 		(void)snprintf(a.pool, sizeof(a.pool), "%s", choice->pool->name);
 		(void)snprintf(a.rail.name, sizeof(a.rail.name), "%s", choice->rail->name);
@@ -470,8 +747,22 @@ static struct attachment reserve_record(const struct ledger *ledger,
 	return a;
 }
 
-static int reserve_write(struct ledger *ledger, const struct attachment *a,
-			 const struct allotment *choice, bool asked_guid, struct attachment *ret_a,
+static void reserve_take(struct ledger *ledger, const struct reserve_request *request,
+			 const struct attachment *a, struct found *found)
+{
+	struct choice_ask ask = choice_ask(ledger, request, found->rail, a->device.key);
+	struct choice *choice = &found->choice;
+	bool claims = choice->added_count > 0;
+
+	choice_take(&ask, choice, a->id, ledger->era.next_id, ledger->vfs);
+	if (claims && choice->is_new)
+		ledger->era.next_id++;
+	if (claims && choice->claim.expiry_ms < ledger->claim_due_ms)
+		ledger->claim_due_ms = choice->claim.expiry_ms;
+}
+
+static int reserve_write(struct ledger *ledger, const struct reserve_request *request,
+			 const struct attachment *a, struct found *found, struct attachment *ret_a,
 			 struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment copy = { 0 };
@@ -480,18 +771,20 @@ static int reserve_write(struct ledger *ledger, const struct attachment *a,
 	r = attachment_copy(a, &copy, err);
 	if (r == 0)
 		r = record_add(ledger->store, a, err);
-	if (r < 0)
+	if (r < 0) {
+		choice_drop(&found->choice, ledger->vfs);
 		return r;
-	if (choice->rail)
-		allot_take(ledger->store, choice, a->id);
-	if (asked_guid)
+	}
+	ledger->era.next_id++;
+	ledger->era.counts[a->state]++;
+	if (found->choice.rail)
+		reserve_take(ledger, request, a, found);
+	if (request->guid)
 		guid_take(ledger->store, a->guid, a->id);
 	history_add(ledger->store, "reserved", a, "");
 	r = store_check(ledger->store, err);
 	if (r < 0)
 		return r;
-	ledger->era.next_id++;
-	ledger->era.counts[a->state]++;
 	*ret_a = copy;
 	copy = (struct attachment) { 0 };
 	return 0;
@@ -500,17 +793,19 @@ static int reserve_write(struct ledger *ledger, const struct attachment *a,
 int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 		   const struct baseline *device, struct attachment *ret_a, struct err *err)
 {
-	struct found found = { 0 };
+	struct found found = { .guid = request->guid };
 	struct attachment a;
 	int r;
 
 	r = reserve_check_free(ledger, request, device, err);
 	if (r == 0)
-		r = reserve_find(ledger, request, device, &found, err);
+		r = allot_choose_rail(&ledger->pools, request, device, &found.rail, err);
+	if (r == 0)
+		r = reserve_find(ledger, request, device ? device->key : "", &found, err);
 	if (r < 0)
 		return r;
 	a = reserve_record(ledger, request, device, &found);
-	return reserve_write(ledger, &a, &found.choice, request->guid != 0, ret_a, err);
+	return reserve_write(ledger, request, &a, &found, ret_a, err);
 }
 
 /* Done and release */
@@ -564,8 +859,7 @@ static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool le
 		return r;
 	count_change(ledger, a->state, dirty.state);
 	if (left && a->pool[0])
-		allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id,
-			      ledger_now_ms(ledger));
+		index_release(ledger, a);
 	history_add(ledger->store, "dirty", a, reason);
 	return store_check(ledger->store, err);
 }

@@ -127,6 +127,41 @@ int ledger_find_rail(const struct ledger *ledger, const struct reserve_request *
 		     const struct rail **ret_rail, struct err *err);
 
 /*
+ * The VFs that a pod claims without naming them: the ledger knows no devices but those it is told
+ * of. Both are called inside a batch.
+ */
+struct ledger_vfs {
+	/* Any free VF of @rail but @not_this; -EBUSY (ERR_AGAIN): there is none. */
+	int (*choose)(const struct rail *rail, const char *not_this, char key[PROTO_DEVICE_MAX],
+		      void *arg, struct err *err);
+	/* The VF is kept for a pod, or is free again. */
+	void (*claimed)(const char *device_key, bool taken, void *arg);
+	void *arg;
+};
+/* Until then no VF can be claimed. *@vfs outlives the ledger. */
+void ledger_set_vfs(struct ledger *ledger, const struct ledger_vfs *vfs);
+
+/* Has neither a record nor a claim this device? Inside a batch, or outside. */
+int ledger_device_is_free(struct ledger *ledger, const char *device_key, bool *ret_free,
+			  struct err *err);
+/* The VF that the container of @request has claimed on its rail; -ENOENT: none. */
+int ledger_claimed_device(struct ledger *ledger, const struct reserve_request *request,
+			  char device_key[PROTO_DEVICE_MAX], struct err *err);
+/* Every VF that is claimed now. @visit must not call the ledger. */
+int ledger_claimed_each(struct ledger *ledger, void (*visit)(const char *device_key, void *arg),
+			void *arg, struct err *err);
+/* By pod UID, under another container than @container_id: what a claim has to wait for. */
+int ledger_find_pod_other(struct ledger *ledger, const char *uid, const char *container_id,
+			  struct attachment *ret_a, struct err *err);
+
+/*
+ * Claims end by themselves: is one due? Cheap, to be asked each second. The sweep, inside a batch,
+ * frees what has waited longer than its pool's "claim_s", or is of an earlier boot.
+ */
+bool ledger_claims_due(const struct ledger *ledger);
+int ledger_claims_sweep(struct ledger *ledger, size_t *ret_count, struct err *err);
+
+/*
  * Changes; only inside a batch.
  *
  * reserve: writes a record in state unfinished with the addresses chosen and @device (the observed
@@ -136,9 +171,17 @@ int ledger_find_rail(const struct ledger *ledger, const struct reserve_request *
  * The rail is the one that the request names, else the one that the device's PF is on, else the
  * pool's only one. GUID and P_Key are those asked for, else the device's own (ledger_guid_of) and
  * the rail's.
- * Refusals: no such pool or rail, a device that is not on it (ERR_VALUE), a static address outside
- * the rail or excluded (ERR_VALUE), held by another or pool exhausted (ERR_AGAIN, with how many
- * rest and until when), a GUID that no port can have (ERR_VALUE), or that another VF or record has
+ * The index: the one asked for by address or number, which may rest; else the one that the
+ * container has claimed there; else the one that it has on another rail of the pool, if it is free
+ * here; else the one that its identity ("sticky") had, if nobody else has it or has left it to
+ * rest; else the one that has rested longest; else one that was never used. A claim takes, beside
+ * the own rail, an index on each rail that it names and that the container has nothing on yet (the
+ * same on all, if one is found), and a VF if one is chosen here too: all in this change, or
+ * nothing. Later reserves of the container find them. Refusals: no such pool or rail, a device that
+ * is not on it (ERR_VALUE), a static address outside the rail or excluded (ERR_VALUE), held by
+ * another or pool exhausted (ERR_AGAIN, with how many rest and until when), a claim of rails that
+ * the pool has not or that names one twice (ERR_VALUE), a claimed rail without a free index or VF
+ * (ERR_AGAIN), a GUID that no port can have (ERR_VALUE), or that another VF or record has
  * (-EEXIST, ERR_AGAIN, with its name).
  */
 int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
@@ -176,7 +219,7 @@ int ledger_guid_each(struct ledger *ledger,
 
 /* Figures for status and metrics, by rail of each pool: exact. The rest may be reserved now. */
 struct rail_usage {
-	uint64_t capacity, held, resting, draining;
+	uint64_t capacity, held, resting, draining, claimed;
 };
 int ledger_usage(struct ledger *ledger, const struct pool *pool, const struct rail *rail,
 		 struct rail_usage *ret_usage, struct err *err);

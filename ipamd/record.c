@@ -203,6 +203,24 @@ int record_next(struct store *store, uint64_t after, struct attachment *ret_a, s
 	return r < 0 ? r : -ENOENT;
 }
 
+int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
+		       struct attachment *ret_a, struct err *err)
+{
+	struct store_key prefix = { 0 };
+	struct store_view found, value;
+	int r;
+
+	store_key_text(&prefix, uid);
+	if (store_seek(store, STORE_BY_POD, key->len ? key : &prefix, prefix.len, &found, &value)) {
+		store_key_set(key, &found);
+		r = record_find(store, STORE_BY_POD, key, ret_a, err);
+		store_key_next(key);
+		return r;
+	}
+	r = store_check(store, err);
+	return r < 0 ? r : -ENOENT;
+}
+
 uint64_t record_id(struct store *store, enum store_table table, const struct store_key *key)
 {
 	struct store_view value;

@@ -40,6 +40,9 @@ int record_find(struct store *store, enum store_table table, const struct store_
 int record_text(struct store *store, enum store_table table, const struct store_key *key,
 		char **ret_text, struct err *err);
 int record_next(struct store *store, uint64_t after, struct attachment *ret_a, struct err *err);
+/* The next record of a pod that its UID leads to: a cursor as above. -ENOENT: there is none. */
+int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
+		       struct attachment *ret_a, struct err *err);
 /* What by_netns tells of the record after *@brief, in the order of namespaces and ids. */
 bool record_next_brief(struct store *store, struct ledger_brief *brief);
 

@@ -534,6 +534,7 @@ static int attachment_read(json_t *json, struct attachment *a, struct err *err)
 	read_baseline(&r, &a->device);
 	read_array_text(&r, "pool", a->pool, sizeof(a->pool));
 	read_rail(&r, &a->rail);
+	read_array_text(&r, "sticky", a->sticky, sizeof(a->sticky));
 	read_ip_config(&r, &a->net);
 	(void)read_guid(&r, "guid", &a->guid);
 	read_pkey(&r, &a->pkey);
@@ -600,6 +601,51 @@ static void read_device(struct json_reader *r, struct reserve_request *request)
 		json_bad(r, "rdmaOnly", "needs \"device\"");
 }
 
+static void read_index(struct json_reader *r, struct reserve_request *request)
+{
+	int64_t index;
+
+	request->has_index = json_int(r, "index", 0, UINT32_MAX, &index);
+	if (!request->has_index)
+		return;
+	request->index = (uint32_t)index;
+	if (!request->pool)
+		json_bad(r, "index", "needs \"pool\"");
+	else if (request->ip_count)
+		json_bad(r, "index", "cannot be given together with \"ips\"");
+}
+
+static void read_claim(struct json_reader *r, struct reserve_request *request)
+{
+	json_t *array, *element;
+	size_t i;
+
+	if (!read_array(r, "claim", PROTO_RAILS_MAX, &array))
+		return;
+	json_array_foreach (array, i, element) {
+		const char *name = json_string_value(element);
+
+		if (!name || !name[0] || strlen(name) > PROTO_POOL_MAX) {
+			json_bad(r, "claim", "must be names of rails, or only \"*\"");
+			return;
+		}
+		request->claim[i] = name;
+		request->claim_all = request->claim_all || strcmp(name, "*") == 0;
+	}
+	request->claim_count = request->claim_all ? 0 : i;
+	if (i == 0 || (request->claim_all && i > 1))
+		json_bad(r, "claim", "must be names of rails, or only \"*\"");
+	else if (!request->pool)
+		json_bad(r, "claim", "needs \"pool\"");
+}
+
+static void read_sticky(struct json_reader *r, struct reserve_request *request)
+{
+	if (json_str(r, "sticky", &request->sticky) && !sticky_is_valid(request->sticky))
+		json_bad(r, "sticky", "must be 1..%d letters, digits, '/', '.', '_', '-', ':'",
+			 PROTO_STICKY_MAX);
+}
+
 int reserve_decode(json_t *params, struct reserve_request *ret_request, struct err *err)
 {
 	struct reserve_request request = { 0 };
@@ -614,6 +660,9 @@ int reserve_decode(json_t *params, struct reserve_request *ret_request, struct e
 	request.rail = read_name(&r, "rail", PROTO_POOL_MAX);
 	read_device(&r, &request);
 	read_ips(&r, &request);
+	read_index(&r, &request);
+	read_claim(&r, &request);
+	read_sticky(&r, &request);
 	if (!json_int(&r, "deadline", 0, INT64_MAX, &request.deadline_ms))
 		json_missing(&r, "deadline");
 	if (json_finish(&r, READ_LENIENT) == 0)

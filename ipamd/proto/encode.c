@@ -306,6 +306,7 @@ json_t *attachment_encode(const struct attachment *a)
 		put(&obj, "pool", json_string(a->pool));
 		put(&obj, "rail", rail_encode(&a->rail));
 	}
+	put_text(&obj, "sticky", a->sticky);
 	put_ip_config(&obj, &a->net);
 	if (a->guid)
 		put_guid(&obj, "guid", a->guid);
@@ -314,6 +315,21 @@ json_t *attachment_encode(const struct attachment *a)
 	put_number(&obj, "reservedAt", a->reserved_at_ms);
 	put_number(&obj, "bootTime", a->boot_time_ms);
 	return obj;
+}
+
+/* The rails by name, or "*". */
+static void put_claim(json_t **obj, const struct reserve_request *request)
+{
+	json_t *rails = json_array();
+
+	if (request->claim_all)
+		append(&rails, json_string("*"));
+	for (size_t i = 0; i < request->claim_count; i++)
+		append(&rails, json_string(request->claim[i]));
+	if (rails && json_array_size(rails) == 0)
+		json_decref(rails);
+	else
+		put(obj, "claim", rails);
 }
 
 json_t *reserve_encode(const struct reserve_request *request)
@@ -336,6 +352,10 @@ json_t *reserve_encode(const struct reserve_request *request)
 	put_text(&obj, "pool", request->pool);
 	put_text(&obj, "rail", request->rail);
 	put(&obj, "ips", ips);
+	if (request->has_index)
+		put(&obj, "index", json_integer(request->index));
+	put_claim(&obj, request);
+	put_text(&obj, "sticky", request->sticky);
 	put(&obj, "deadline", json_integer(request->deadline_ms));
 	return obj;
 }

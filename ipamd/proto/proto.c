@@ -30,6 +30,15 @@ struct attachment_key attachment_key(const struct attachment *a)
 	return (struct attachment_key) { a->network, a->container_id, a->ifname };
 }
 
+bool sticky_is_valid(const char *identity)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789/._-:";
+	size_t len = strlen(identity);
+
+	return len > 0 && len <= PROTO_STICKY_MAX && strspn(identity, allowed) == len;
+}
+
 void baseline_free(struct baseline *device)
 {
 	for (size_t i = 0; i < device->altname_count; i++)

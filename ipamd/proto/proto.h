@@ -25,6 +25,8 @@ enum {
 	PROTO_KEY_MAX = 490,       /* network + containerID + ifname: LMDB keys end at 511 bytes */
 	PROTO_DEVICE_MAX = 128,    /* "net:NAME", "pci:ADDRESS", "aux:NAME" */
 	PROTO_POOL_MAX = 63,       /* a pool's or rail's name */
+	PROTO_RAILS_MAX = 32,      /* of a pool */
+	PROTO_STICKY_MAX = 253,    /* an identity's name */
 	PROTO_WAIT_MS = 10 * 1000, /* how long a verb waits for its turn at the daemon */
 	PROTO_ADD_MS = 60 * 1000,  /* how long an ADD may take in all */
 	PROTO_CONNECT_MS = 1000,   /* after this the daemon counts as unreachable */
@@ -159,9 +161,10 @@ struct attachment {
 	struct baseline device;
 	char pool[PROTO_POOL_MAX + 1];
 	struct rail_ref rail;
-	struct ip_config net; /* from the pool */
-	uint64_t guid;        /* InfiniBand: the explicit one, else the VF's own; 0 = none */
-	uint16_t pkey;        /* asked for, else the rail's; 0 = none */
+	char sticky[PROTO_STICKY_MAX + 1]; /* the identity that is to get this index again; "" */
+	struct ip_config net;              /* from the pool */
+	uint64_t guid; /* InfiniBand: the explicit one, else the VF's own; 0 = none */
+	uint16_t pkey; /* asked for, else the rail's; 0 = none */
 	struct facts facts;
 	int64_t reserved_at_ms; /* wall clock, for people */
 	int64_t boot_time_ms;   /* CLOCK_BOOTTIME, for comparisons within one boot */
@@ -196,8 +199,17 @@ struct reserve_request {
 	const char *rail;               /* NULL: the pool's only rail */
 	struct cidr ips[PROTO_IPS_MAX]; /* static requests; the prefix length is not looked at */
 	size_t ip_count;
+	bool has_index; /* a static request by number: the host index on its rail */
+	uint32_t index;
+	bool claim_all;                     /* every rail of @pool is to be the pod's, or none… */
+	const char *claim[PROTO_RAILS_MAX]; /* …or these; 0: none beside its own */
+	size_t claim_count;
+	const char *sticky; /* an identity, or NULL */
 	int64_t deadline_ms;
 };
+
+/* An identity: 1..PROTO_STICKY_MAX of letters, digits, '/', '.', '_', '-', ':'. */
+bool sticky_is_valid(const char *identity);
 
 json_t *reserve_encode(const struct reserve_request *request);
 /* The result borrows its strings from @params: keep that alive. */

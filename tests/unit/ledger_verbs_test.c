@@ -356,7 +356,8 @@ static void test_choice_of_an_index(void **state)
 	assert_int_equal(kit_err.code, ERR_AGAIN);
 	assert_non_null(strstr(kit_err.msg, "pool \"train\" rail \"rail0\": no address is free"));
 	assert_non_null(strstr(kit_err.msg, "in 1 s"));
-	assert_non_null(strstr(kit_err.details, "of 5 addresses 4 are held and 1 rest"));
+	assert_non_null(
+		strstr(kit_err.details, "of 5 addresses 4 are held, 0 claimed, and 1 rest"));
 	kit_now_ms += 10;
 	assert_int_equal(take(ledger, "h", NULL, NULL), 2);
 	assert_int_equal(take(ledger, "i", NULL, NULL), -EAGAIN);

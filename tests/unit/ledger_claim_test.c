@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a pod claims beside what it reserves, and what an identity gets again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "ipamd/sticky.h"
+#include "ledger_kit.h"
+
+static const char pools_text[] =
+	"[{'name': 'train', 'cooldown_s': 100, 'sticky_s': 1000, 'claim_s': 60, 'rails': ["
+	"  {'name': 'r0', 'cidr': '10.0.0.0/29', 'match': {'pf': ['p0']}},"
+	"  {'name': 'r1', 'cidr': '10.0.1.0/29', 'match': {'pf': ['p1']}},"
+	"  {'name': 'r2', 'cidr': '10.0.2.0/29', 'match': {'pf': ['p2']}}]}]";
+
+/* Each rail has two VFs, "pci:0000:0R:00.1" and .2. */
+static bool vf_is_claimed[3][3];
+static struct ledger *vf_ledger;
+
+static int choose_vf(const struct rail *rail, const char *not_this, char key[PROTO_DEVICE_MAX],
+		     void *arg, struct err *err)
+{
+	int number = rail->name[1] - '0';
+	bool is_free;
+
+	(void)arg;
+	for (int i = 1; i <= 2; i++) {
+		(void)snprintf(key, PROTO_DEVICE_MAX, "pci:0000:0%d:00.%d", number, i);
+		assert_ok(ledger_device_is_free(vf_ledger, key, &is_free, &kit_err));
+		if (is_free && strcmp(key, not_this) != 0 && !vf_is_claimed[number][i])
+			return 0;
+	}
+	return err_set(err, EBUSY, ERR_AGAIN, "rail %s: no VF is free", rail->name);
+}
+
+static void note_vf(const char *device_key, bool taken, void *arg)
+{
+	int number = device_key[strlen("pci:0000:0")] - '0';
+	int i = device_key[strlen(device_key) - 1] - '0';
+
+	(void)arg;
+	assert_int_equal(vf_is_claimed[number][i], !taken);
+	vf_is_claimed[number][i] = taken;
+}
+
+static const struct ledger_vfs vfs = { choose_vf, note_vf, NULL };
+
+static struct ledger *open_ledger(const char *boot)
+{
+	struct ledger *ledger = kit_open(boot);
+
+	ledger_set_vfs(ledger, &vfs);
+	kit_set_pools(ledger, pools_text);
+	vf_ledger = ledger;
+	return ledger;
+}
+
+static void close_ledger(struct ledger *ledger)
+{
+	ledger_close(ledger);
+	kit_check();
+}
+
+static int setup(void **state)
+{
+	memset(vf_is_claimed, 0, sizeof(vf_is_claimed));
+	return kit_setup(state);
+}
+
+struct ask {
+	const char *container, *rail;
+	const char *claim[4]; /* "*" or rails */
+	const char *ip, *sticky;
+	bool choose;
+	int vf; /* of the rail; 0 = no device */
+};
+
+static int try(struct ledger *ledger, const struct ask *ask, struct attachment *ret_a)
+{
+	struct reserve_request request = kit_request(ask->container, "train");
+	struct baseline device;
+	char key[PROTO_DEVICE_MAX], pf[4];
+
+	request.key.ifname = ask->rail;
+	request.rail = ask->rail;
+	request.sticky = ask->sticky;
+	request.choose_device = ask->choose;
+	for (int i = 0; ask->claim[i]; i++) {
+		request.claim_all = ask->claim[i][0] == '*';
+		request.claim[request.claim_count++] = ask->claim[i];
+	}
+	if (request.claim_all)
+		request.claim_count = 0;
+	if (ask->ip) {
+		assert_int_equal(cidr_parse(ask->ip, &request.ips[0]), 0);
+		request.ip_count = 1;
+	}
+	(void)snprintf(key, sizeof(key), "pci:0000:0%c:00.%d", ask->rail[1], ask->vf);
+	(void)snprintf(pf, sizeof(pf), "p%c", ask->rail[1]);
+	device = kit_vf(key, pf, "0000:ff:00.0");
+	return kit_reserve(ledger, &request, ask->vf ? &device : NULL, ret_a);
+}
+
+/* The index, or the error. */
+static int take(struct ledger *ledger, struct ask ask)
+{
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	int r = try(ledger, &ask, &a);
+
+	return r < 0 ? r : (int)a.rail.index;
+}
+
+static void give_back(struct ledger *ledger, const char *container, const char *rail)
+{
+	struct attachment_key key = { "net", container, rail };
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	assert_ok(ledger_find(ledger, &key, &a, &kit_err));
+	assert_true(kit_release(ledger, &a, true, true));
+}
+
+static struct rail_usage usage(struct ledger *ledger, int rail)
+{
+	const struct pool *pool = &ledger_pools(ledger)->pools[0];
+	struct rail_usage usage;
+
+	assert_ok(ledger_usage(ledger, pool, &pool->rails[rail], &usage, &kit_err));
+	return usage;
+}
+
+static size_t sweep(struct ledger *ledger)
+{
+	size_t count;
+
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_claims_sweep(ledger, &count, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	return count;
+}
+
+static void test_claimed_rails_are_bound(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	/* Only 3 is free on every rail of the first two. */
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "x", .rail = "r0", .ip = "10.0.0.1" }), 1);
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "y", .rail = "r1", .ip = "10.0.1.2" }), 2);
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "a", .rail = "r0", .claim = { "r0", "r1" } }),
+		3);
+	assert_int_equal(usage(ledger, 1).claimed, 1);
+	assert_int_equal(usage(ledger, 2).claimed, 0);
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "b", .rail = "r1", .ip = "10.0.1.3" }),
+		-EBUSY);
+	assert_non_null(strstr(kit_err.msg, "is claimed by another pod on rail \"r1\""));
+	/* What it has already is not claimed again, by whatever list. */
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r2", .claim = { "*" } }), 3);
+	assert_int_equal(usage(ledger, 1).claimed, 1);
+	ledger_close(ledger);
+	kit_check();
+	ledger = open_ledger("boot-1");
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r1" }), 3);
+	assert_int_equal(usage(ledger, 1).claimed, 0);
+	assert_int_equal(usage(ledger, 1).held, 2);
+	close_ledger(ledger);
+}
+
+static void test_all_rails_or_none(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	char name[8], ip[16];
+
+	for (int i = 1; i <= 6; i++) { /* r2 is full */
+		(void)snprintf(name, sizeof(name), "x%d", i);
+		(void)snprintf(ip, sizeof(ip), "10.0.2.%d", i);
+		assert_int_equal(
+			take(ledger, (struct ask) { .container = name, .rail = "r2", .ip = ip }),
+			i);
+	}
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r0", .claim = { "*" } }),
+		-EAGAIN);
+	assert_int_equal(kit_err.code, ERR_AGAIN);
+	assert_non_null(strstr(kit_err.msg, "rail \"r2\": no address is free"));
+	assert_int_equal(
+		usage(ledger, 0).held + usage(ledger, 0).claimed + usage(ledger, 1).claimed, 0);
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "a", .rail = "r0", .claim = { "r1", "r9" } }),
+		-ENOENT);
+	assert_int_equal(kit_err.code, ERR_VALUE);
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "a", .rail = "r0", .claim = { "r1", "r1" } }),
+		-EINVAL);
+	assert_int_equal(kit_count(ledger), 6);
+	close_ledger(ledger);
+}
+
+/* No index is free on all: each rail has its own. */
+static void test_no_common_index(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	char name[8], ip[16];
+
+	for (int i = 1; i <= 6; i++) {
+		(void)snprintf(name, sizeof(name), "x%d", i);
+		(void)snprintf(ip, sizeof(ip), "10.0.%d.%d", i > 3, i);
+		assert_int_equal(take(ledger, (struct ask) { .container = name,
+							     .rail = i > 3 ? "r1" : "r0",
+							     .ip = ip }),
+				 i);
+	}
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r0", .claim = { "r1" } }),
+		4);
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r1" }), 1);
+	close_ledger(ledger);
+}
+
+static void test_requested_address_is_for_all_rails(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "a",
+						     .rail = "r0",
+						     .ip = "10.0.0.5",
+						     .claim = { "*" } }),
+			 5);
+	assert_int_equal(take(ledger, (struct ask) { .container = "b",
+						     .rail = "r1",
+						     .ip = "10.0.1.5",
+						     .claim = { "*" } }),
+			 -EBUSY);
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r1" }), 5);
+	/* Another one by name is taken, and what was claimed is free. */
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r2", .ip = "10.0.2.6" }), 6);
+	assert_int_equal(usage(ledger, 2).claimed, 0);
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "c", .rail = "r2", .ip = "10.0.2.5" }), 5);
+	close_ledger(ledger);
+}
+
+static void test_claimed_vfs(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	struct reserve_request request = kit_request("a", "train");
+	char key[PROTO_DEVICE_MAX];
+	bool is_free;
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "a",
+						     .rail = "r0",
+						     .vf = 1,
+						     .choose = true,
+						     .claim = { "*" } }),
+			 1);
+	assert_true(vf_is_claimed[1][1] && vf_is_claimed[2][1] && !vf_is_claimed[0][1]);
+	request.rail = "r1";
+	assert_ok(ledger_claimed_device(ledger, &request, key, &kit_err));
+	assert_string_equal(key, "pci:0000:01:00.1");
+	assert_ok(ledger_device_is_free(ledger, key, &is_free, &kit_err));
+	assert_false(is_free);
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r1", .vf = 1 }),
+			 -EBUSY);
+	assert_non_null(strstr(kit_err.msg, "container a has claimed it"));
+	/* Bound with another VF: the claimed one is free. And with the claimed one. */
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r1", .vf = 2 }), 1);
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "a", .rail = "r2", .vf = 1, .choose = true }),
+		1);
+	assert_false(vf_is_claimed[1][1] || vf_is_claimed[2][1]);
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r1", .vf = 1 }), 2);
+	close_ledger(ledger);
+}
+
+/* One rail has no VF left: none is taken on the others. */
+static void test_all_vfs_or_none(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "x", .rail = "r2", .vf = 1 }), 1);
+	assert_int_equal(take(ledger, (struct ask) { .container = "y", .rail = "r2", .vf = 2 }), 2);
+	assert_int_equal(take(ledger, (struct ask) { .container = "a",
+						     .rail = "r0",
+						     .vf = 1,
+						     .choose = true,
+						     .claim = { "*" } }),
+			 -EBUSY);
+	assert_false(vf_is_claimed[1][1] || vf_is_claimed[2][1]);
+	assert_int_equal(usage(ledger, 0).held + usage(ledger, 1).claimed, 0);
+	close_ledger(ledger);
+}
+
+static void test_claim_ends(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	kit_now_ms = 1000000;
+	assert_false(ledger_claims_due(ledger) && sweep(ledger));
+	assert_int_equal(take(ledger, (struct ask) { .container = "a",
+						     .rail = "r0",
+						     .vf = 1,
+						     .choose = true,
+						     .claim = { "*" } }),
+			 1);
+	kit_now_ms += 59999;
+	assert_false(ledger_claims_due(ledger));
+	kit_now_ms += 1;
+	assert_true(ledger_claims_due(ledger));
+	assert_int_equal(sweep(ledger), 1);
+	assert_false(ledger_claims_due(ledger));
+	assert_false(vf_is_claimed[1][1] || vf_is_claimed[2][1]);
+	assert_int_equal(usage(ledger, 1).claimed, 0);
+	assert_int_equal(usage(ledger, 1).resting, 0); /* nobody has used it */
+	/* With the last attachment of the pod. */
+	assert_int_equal(take(ledger, (struct ask) { .container = "b",
+						     .rail = "r0",
+						     .vf = 2,
+						     .choose = true,
+						     .claim = { "r1" } }),
+			 2);
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r2" }), 2);
+	give_back(ledger, "b", "r0");
+	assert_true(vf_is_claimed[1][1]);
+	give_back(ledger, "b", "r2");
+	assert_false(vf_is_claimed[1][1]);
+	assert_int_equal(usage(ledger, 1).claimed, 0);
+	close_ledger(ledger);
+}
+
+/* A claim of an earlier boot keeps nothing from anybody. */
+static void test_claim_of_another_boot(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "a",
+						     .rail = "r0",
+						     .vf = 1,
+						     .choose = true,
+						     .claim = { "*" } }),
+			 1);
+	ledger_close(ledger);
+	kit_now_ms = 1000;
+	ledger = open_ledger("boot-2");
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r1", .vf = 1 }), 1);
+	memset(vf_is_claimed, 0, sizeof(vf_is_claimed));
+	ledger_close(ledger);
+	kit_check();
+	kit_now_ms = 1000;
+	ledger = open_ledger("boot-3");
+	assert_true(ledger_claims_due(ledger));
+	assert_int_equal(sweep(ledger), 0); /* the one who met it has dropped it */
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r1" }), 2);
+	close_ledger(ledger);
+}
+
+static void test_aborted_claim_is_not_there(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	struct reserve_request request = kit_request("a", "train");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	request.rail = "r0";
+	request.claim_all = true;
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_reserve(ledger, &request, NULL, &a, &kit_err));
+	ledger_abort(ledger);
+	assert_int_equal(usage(ledger, 1).claimed, 0);
+	close_ledger(ledger);
+}
+
+/* Without any claim the rails of one pod get one index where that is free. */
+static void test_siblings_share_an_index(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "x", .rail = "r0" }), 1);
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r0" }), 2);
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r1" }), 2);
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "b", .rail = "r2", .ip = "10.0.2.2" }), 2);
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r2" }),
+			 1); /* 2 is held */
+	close_ledger(ledger);
+}
+
+static void test_identity_gets_its_index_again(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "x", .rail = "r0" }), 1);
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "a", .rail = "r0", .sticky = "job/worker-3" }),
+		2);
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "a", .rail = "r1", .sticky = "job/worker-3" }),
+		2);
+	give_back(ledger, "a", "r0");
+	kit_now_ms += 7; /* each rail rests from its own moment on */
+	give_back(ledger, "a", "r1");
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r0" }),
+			 3); /* 2 rests */
+	ledger_close(ledger);
+	kit_check();
+	ledger = open_ledger("boot-1");
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "c", .rail = "r0", .sticky = "job/worker-3" }),
+		2);
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "c", .rail = "r1", .sticky = "job/worker-3" }),
+		2);
+	/* A second one of that name gets another, and does not take the first one's place. */
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "d", .rail = "r0", .sticky = "job/worker-3" }),
+		4);
+	give_back(ledger, "c", "r0");
+	kit_now_ms += 7;
+	give_back(ledger, "d", "r0");
+	assert_int_equal(
+		take(ledger,
+		     (struct ask) { .container = "e", .rail = "r0", .sticky = "job/worker-3" }),
+		2);
+	close_ledger(ledger);
+}
+
+static void test_identity_is_kept_from_a_strangers_rest(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r0", .sticky = "s" }), 1);
+	give_back(ledger, "a", "r0");
+	kit_now_ms += 10;
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "b", .rail = "r0", .ip = "10.0.0.1" }), 1);
+	give_back(ledger, "b", "r0");
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "c", .rail = "r0", .sticky = "s" }), 2);
+	give_back(ledger, "c", "r0"); /* and that is its index from now on */
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "d", .rail = "r0", .sticky = "s" }), 2);
+	close_ledger(ledger);
+}
+
+static void test_identity_is_forgotten(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r0", .sticky = "s" }), 1);
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r0" }), 2);
+	give_back(ledger, "b", "r0");
+	kit_now_ms += 10;
+	give_back(ledger, "a", "r0");
+	kit_now_ms += 999999;
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "c", .rail = "r0", .sticky = "s" }), 1);
+	give_back(ledger, "c", "r0");
+	kit_now_ms += 1000000;
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "d", .rail = "r0", .sticky = "s" }), 2);
+	close_ledger(ledger);
+}
+
+static void test_table_of_identities_is_bounded(void **state)
+{
+	(void)state;
+	struct store_view last;
+	struct sticky had;
+	struct store *store;
+	char name[16];
+
+	assert_ok(store_open(kit_dir, &store, &kit_err));
+	assert_ok(store_begin(store, STORE_WRITE, &kit_err));
+	for (int i = 0; i < STICKY_MAX + 2; i++) {
+		(void)snprintf(name, sizeof(name), "id-%d", i);
+		sticky_put(store, "p", "r", name, (uint32_t)i, 1000 + i);
+		if (i == STICKY_MAX - 1) /* the oldest is used again, and is not the oldest now */
+			sticky_put(store, "p", "r", "id-0", 7, 500000);
+	}
+	assert_int_equal(store_count(store, STORE_STICKY), STICKY_MAX);
+	assert_int_equal(store_count(store, STORE_STICKY_Q), STICKY_MAX);
+	assert_false(sticky_find(store, "p", "r", "id-1", &had));
+	assert_false(sticky_find(store, "p", "r", "id-2", &had));
+	assert_true(sticky_find(store, "p", "r", "id-3", &had));
+	assert_true(sticky_find(store, "p", "r", "id-0", &had) && had.index == 7 && had.here);
+	assert_true(sticky_find(store, "p", "other", "id-0", &had) && !had.here);
+	assert_true(store_last(store, STORE_STICKY_Q, &last));
+	assert_ok(store_commit(store, &kit_err));
+	store_close(store);
+}
+
+static void test_request_by_number(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	struct reserve_request request = kit_request("a", "train");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	request.rail = "r0";
+	request.has_index = true;
+	request.index = 7;
+	assert_int_equal(kit_reserve(ledger, &request, NULL, &a), -EINVAL);
+	assert_int_equal(kit_err.code, ERR_VALUE);
+	assert_non_null(strstr(kit_err.msg, "requested index 7: "));
+	request.index = 4;
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_int_equal(a.rail.index, 4);
+	request.key.container_id = "b";
+	assert_int_equal(kit_reserve(ledger, &request, NULL, NULL), -EBUSY);
+	assert_non_null(strstr(kit_err.msg, "requested index 4: is held by attachment 1"));
+	close_ledger(ledger);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(test_claimed_rails_are_bound, setup),
+		cmocka_unit_test_setup(test_all_rails_or_none, setup),
+		cmocka_unit_test_setup(test_no_common_index, setup),
+		cmocka_unit_test_setup(test_requested_address_is_for_all_rails, setup),
+		cmocka_unit_test_setup(test_claimed_vfs, setup),
+		cmocka_unit_test_setup(test_all_vfs_or_none, setup),
+		cmocka_unit_test_setup(test_claim_ends, setup),
+		cmocka_unit_test_setup(test_claim_of_another_boot, setup),
+		cmocka_unit_test_setup(test_aborted_claim_is_not_there, setup),
+		cmocka_unit_test_setup(test_siblings_share_an_index, setup),
+		cmocka_unit_test_setup(test_identity_gets_its_index_again, setup),
+		cmocka_unit_test_setup(test_identity_is_kept_from_a_strangers_rest, setup),
+		cmocka_unit_test_setup(test_identity_is_forgotten, setup),
+		cmocka_unit_test_setup(test_table_of_identities_is_bounded, setup),
+		cmocka_unit_test_setup(test_request_by_number, setup),
+	};
+
+	return cmocka_run_group_tests(tests, kit_make_root, kit_remove_root);
+}
