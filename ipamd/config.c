@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "ipamd/pool.h"
 #include "ipamd/proto/proto.h"
 
 static int port_parse(const char *text, in_port_t *ret_port)
@@ -173,23 +174,35 @@ static int config_read(json_t *json, struct config *config, struct err *err)
 	return ret;
 }
 
-int config_parse(const char *text, size_t len, struct config *ret_config, struct err *err)
+int config_decode(json_t *json, struct config *ret_config, struct err *err)
 {
-	CLEANUP_JSON json_t *json = NULL;
 	struct config config = { 0 };
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(config_keys); i++)
 		*config_text(&config, &config_keys[i]) = config_keys[i].otherwise;
-	r = json_parse(text, len, &json, err);
-	if (r < 0)
-		return r;
 	r = config_read(json, &config, err);
 	if (r < 0)
 		return r;
-	config.json = TAKE_PTR(json);
+	config.json = json_incref(json);
 	*ret_config = config;
 	return 0;
+}
+
+int config_parse(const char *text, size_t len, struct config *ret_config, struct err *err)
+{
+	CLEANUP_JSON json_t *json = NULL;
+	int r;
+
+	r = json_parse(text, len, &json, err);
+	return r < 0 ? r : config_decode(json, ret_config, err);
+}
+
+int config_pools(const struct config *config, struct pool_set *ret_set, struct err *err)
+{
+	if (!config->pools)
+		return err_set(err, EINVAL, ERR_VALUE, "key \"pools\": is required");
+	return pool_set_read(config->pools, ret_set, err);
 }
 
 int config_load(const char *path, struct config *ret_config, struct err *err)

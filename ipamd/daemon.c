@@ -61,13 +61,6 @@ static void set_plugin(struct daemon *d, const struct config *config)
 			 strerror(errno));
 }
 
-static int read_pools(const struct config *config, struct pool_set *ret_set, struct err *err)
-{
-	if (!config->pools)
-		return err_set(err, EINVAL, ERR_VALUE, "key \"pools\": is required");
-	return pool_set_read(config->pools, ret_set, err);
-}
-
 int daemon_check_config(const char *path, struct err *err)
 {
 	struct pool_set set = { 0 };
@@ -77,7 +70,7 @@ int daemon_check_config(const char *path, struct err *err)
 	r = config_load(path, &config, err);
 	if (r < 0)
 		return r;
-	r = read_pools(&config, &set, err);
+	r = config_pools(&config, &set, err);
 	if (r < 0)
 		err_prefix(err, "%s", path);
 	pool_set_free(&set);
@@ -92,7 +85,7 @@ static int take_pools(struct daemon *d, const struct config *config, struct err 
 	struct pool_set set = { 0 };
 	int r;
 
-	r = read_pools(config, &set, err);
+	r = config_pools(config, &set, err);
 	if (r == 0)
 		r = ledger_set_pools(d->ledger, &set, err);
 	if (r < 0)

@@ -12,6 +12,7 @@
 #include "ipamd/daemon.h"
 #include "ipamd/device.h"
 #include "ipamd/inventory.h"
+#include "ipamd/preview.h"
 #include "ipamd/reconcile.h"
 #include "ipamd/status.h"
 #include "ipamd/turn.h"
@@ -748,6 +749,13 @@ static int serve_pools(struct daemon *d, struct request *q, json_t **ret_result,
 	return status_pools(d, pool, ret_result, err);
 }
 
+static int serve_pool_diff(struct daemon *d, struct request *q, json_t **ret_result,
+			   struct err *err)
+{
+	return preview_file(d->ledger, q->rpc.params, METHOD_ANSWER_MAX - ERR_MSG_MAX, ret_result,
+			    err);
+}
+
 static int serve_devices(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	int64_t after = 0, limit = METHOD_DEVICES_MAX;
@@ -831,6 +839,7 @@ const struct method methods[METHOD_COUNT] = {
 	{ "attachment.undo", serve_undo },
 	{ "attachment.list", serve_list },
 	{ "pool.list", serve_pools },
+	{ "pool.diff", serve_pool_diff },
 	{ "device.list", serve_devices },
 	{ "history.get", serve_history },
 	{ "node.status", serve_status },

@@ -9,7 +9,7 @@
 
 struct daemon;
 
-enum { METHOD_WAITS = 1, METHOD_COUNT = 11 };
+enum { METHOD_WAITS = 1, METHOD_COUNT = 12 };
 
 struct method {
 	const char *name;

@@ -101,11 +101,12 @@ static int add_rail(struct daemon *d, const struct pool *pool, const struct rail
 	r = ledger_usage(d->ledger, pool, rail, &usage, err);
 	if (r < 0)
 		return r;
-	json = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:I}", "name", rail->name, "cidr",
-			 cidr_json(&rail->cidr), "cidr6", cidr_json(&rail->cidr6), "gateway",
-			 ip_json(&rail->gateway), "gateway6", ip_json(&rail->gateway6), "capacity",
-			 (json_int_t)usage.capacity, "held", (json_int_t)usage.held, "resting",
-			 (json_int_t)usage.resting);
+	json = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:I, s:I}", "name", rail->name,
+			 "cidr", cidr_json(&rail->cidr), "cidr6", cidr_json(&rail->cidr6),
+			 "gateway", ip_json(&rail->gateway), "gateway6", ip_json(&rail->gateway6),
+			 "capacity", (json_int_t)usage.capacity, "held", (json_int_t)usage.held,
+			 "resting", (json_int_t)usage.resting, "draining",
+			 (json_int_t)usage.draining);
 	return json_array_append_new(rails, json) < 0 ? err_nomem(err) : 0;
 }
 
@@ -121,7 +122,52 @@ static int add_pool(struct daemon *d, const struct pool *pool, json_t *pools, st
 		return r;
 	json = json_pack("{s:s, s:I, s:O}", "name", pool->name, "cooldown_s",
 			 (json_int_t)(pool->cooldown_ms / 1000), "rails", rails);
+	if (json && pool->slots.bits < RAIL_ONE_SLOT)
+		(void)json_object_update_new(
+			json, json_pack("{s:i, s:s, s:I}", "blockBits", pool->slots.bits, "subnet",
+					pool->slots.subnets ? "slot" : "rail", "slots",
+					(json_int_t)rail_slot_count(&pool->rails[0])));
 	return json_array_append_new(pools, json) < 0 ? err_nomem(err) : 0;
+}
+
+/* The list's entry of that pool, made if there is none: no file of today has it. NULL: no memory.
+ */
+static json_t *pool_entry(json_t *pools, const char *name)
+{
+	json_t *pool;
+	size_t i;
+
+	json_array_foreach (pools, i, pool) {
+		if (strcmp(json_string_value(json_object_get(pool, "name")), name) == 0)
+			return pool;
+	}
+	pool = json_pack("{s:s, s:b, s:[]}", "name", name, "removed", 1, "rails");
+	return json_array_append_new(pools, pool) < 0 ? NULL : pool;
+}
+
+/* What left the pools while something was held there, until that is released. */
+static int add_removed(struct daemon *d, const char *name, json_t *pools, struct err *err)
+{
+	CLEANUP(rails_held_free) struct rails_held held = { 0 };
+	int r;
+
+	r = ledger_draining(d->ledger, &held, err);
+	for (size_t i = 0; r == 0 && i < held.count; i++) {
+		const struct rail_held *on = &held.at[i];
+		const struct pool *pool = pool_find(ledger_pools(d->ledger), on->pool);
+		json_t *rails;
+
+		if ((name && strcmp(name, on->pool) != 0) || (pool && pool_rail(pool, on->rail)))
+			continue;
+		rails = json_object_get(pool_entry(pools, on->pool), "rails");
+		if (json_array_append_new(
+			    rails, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "name", on->rail,
+					     "removed", 1, "capacity", (json_int_t)0, "held",
+					     (json_int_t)on->held, "resting", (json_int_t)0,
+					     "draining", (json_int_t)on->draining)) < 0)
+			r = err_nomem(err);
+	}
+	return r;
 }
 
 int status_pools(struct daemon *d, const char *name, json_t **ret_json, struct err *err)
@@ -134,6 +180,8 @@ int status_pools(struct daemon *d, const char *name, json_t **ret_json, struct e
 		if (!name || strcmp(name, set->pools[i].name) == 0)
 			r = add_pool(d, &set->pools[i], pools, err);
 	}
+	if (r == 0)
+		r = add_removed(d, name, pools, err);
 	if (r < 0)
 		return r;
 	*ret_json = json_pack("{s:O}", "pools", pools);

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "ipamd/ctl/answer.h"
+#include "ipamd/ctl/diff.h"
 #include "ipamd/ctl/record.h"
 #include "ipamd/ctl/table.h"
 #include "ipamd/ctl/top.h"
@@ -116,7 +117,8 @@ static void print_rails(struct table *table, json_t *pool)
 
 	json_array_foreach (json_object_get(pool, "rails"), i, rail) {
 		long long capacity = number_of(rail, "capacity"), held = number_of(rail, "held"),
-			  resting = number_of(rail, "resting");
+			  resting = number_of(rail, "resting"),
+			  draining = number_of(rail, "draining");
 
 		table_cell(table, "%s", text_of(pool, "name"));
 		table_cell(table, "%s", text_of(rail, "name"));
@@ -125,19 +127,23 @@ static void print_rails(struct table *table, json_t *pool)
 			   text_of(rail, "cidr6"));
 		table_cell(table, "%lld", held);
 		table_cell(table, "%lld", resting);
-		table_cell(table, "%lld", capacity - held - resting);
+		table_cell(table, "%lld", capacity - (held - draining) - resting);
+		table_cell(table, "%lld", draining);
 	}
 }
 
 static int run_pools(struct ctl *ctl, struct err *err)
 {
-	static const char *const heads[] = { "POOL", "RAIL", "PREFIX", "HELD", "RESTING", "FREE" };
+	static const char *const heads[] = { "POOL",    "RAIL", "PREFIX",  "HELD",
+					     "RESTING", "FREE", "DRAINING" };
 	CLEANUP_JSON json_t *result = NULL;
 	struct table table;
 	json_t *pool;
 	size_t i;
 	int r;
 
+	if (ctl->diff)
+		return diff_run(ctl, err);
 	r = ctl_call(ctl, "pool.list", json_object(), &result, err);
 	if (r < 0)
 		return r;

@@ -12,6 +12,7 @@ struct ctl {
 	struct client client;
 	bool json, wide, force, yes;
 	const char *argument; /* NULL: none */
+	const char *diff;     /* pools: a file to compare with; NULL: none */
 };
 
 enum { COMMAND_DECLINED = 1 /* the question was not answered with yes */ };

@@ -12,7 +12,8 @@ static const char usage[] =
 	"\n"
 	"  status                             how the node is\n"
 	"  top                                the same, with rates, again each second\n"
-	"  pools                              addresses held, resting and free\n"
+	"  pools                              addresses held, resting, free and draining\n"
+	"  pools --diff FILE                  what this configuration would change\n"
 	"  vfs                                the VFs of the node, whose they are, and drift\n"
 	"  attachments [-o wide]              which pod has what\n"
 	"  show ADDRESS|DEVICE|POD            all there is to tell of it\n"
@@ -68,6 +69,8 @@ static int run_arguments(struct ctl *ctl, char **argv, int count, const char *so
 	command = command_find(argv[0]);
 	if (!command)
 		return usage_error("unknown command", argv[0]);
+	if (ctl->diff && strcmp(command->name, "pools") != 0)
+		return usage_error("--diff is of pools", ctl->diff);
 	if (command->takes_argument && count < 2)
 		return usage_error("an argument is missing", argv[0]);
 	if (count > 1 + command->takes_argument)
@@ -79,13 +82,10 @@ static int run_arguments(struct ctl *ctl, char **argv, int count, const char *so
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "socket", required_argument, NULL, 's' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "force", no_argument, NULL, 'f' },
-		{ "yes", no_argument, NULL, 'y' },
-		{ "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
+		{ "force", no_argument, NULL, 'f' },        { "yes", no_argument, NULL, 'y' },
+		{ "diff", required_argument, NULL, 'd' },   { "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
 	};
 	struct ctl ctl = { .client.fd = -1 };
 	const char *socket = PROTO_SOCKET;
@@ -109,6 +109,9 @@ int main(int argc, char **argv)
 			if (strcmp(optarg, "wide") != 0)
 				return usage_error("-o must be wide", optarg);
 			ctl.wide = true;
+			break;
+		case 'd':
+			ctl.diff = optarg;
 			break;
 		case 'v':
 			printf("spurctl %s\n", SPUR_VERSION);

@@ -18,14 +18,14 @@ _spurctl()
 		word=${COMP_WORDS[i]}
 		case $word in
 		--socket) socket=(--socket "${COMP_WORDS[++i]}") ;;
-		-o) ((i++)) ;;
+		-o | --diff) ((i++)) ;;
 		-*) ;;
 		*) command=${command:-$word} ;;
 		esac
 	done
 
 	case $prev in
-	--socket)
+	--socket | --diff)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -36,6 +36,7 @@ _spurctl()
 	esac
 	case $command in
 	"") word="status top pools vfs attachments show history reconcile release --socket --json --help --version" ;;
+	pools) word="--diff --json" ;;
 	attachments) word="-o --json" ;;
 	show) word="$(_spurctl_names) --json" ;;
 	release) word="$(_spurctl_names) --force --yes" ;;

@@ -100,7 +100,8 @@ def test_status_and_pools():
         out, _ = ctl(node, "status")
         assert node.label in out and "3 attached, 0 unfinished, 0 dirty" in out and "ALARM" not in out, out
         assert rows(ctl(node, "pools")[0]) == [
-            ["POOL", "RAIL", "PREFIX", "HELD", "RESTING", "FREE"], ["train", "rail0", "10.0.0.0/24", "2", "0", "251"]]
+            ["POOL", "RAIL", "PREFIX", "HELD", "RESTING", "FREE", "DRAINING"],
+            ["train", "rail0", "10.0.0.0/24", "2", "0", "251", "0"]]
         assert json.loads(ctl(node, "status", "--json")[0])["attachments"]["attached"] == 3
         out, _ = ctl(node, "history")
         assert [r[1] for r in rows(out)[1:]] == ["reserved", "finished"] * 3, out
@@ -108,6 +109,127 @@ def test_status_and_pools():
             f.write("{")
         node.ipamd.send_signal(1)
         lab.wait_for(lambda: "ALARM" in ctl(node, "status")[0], what="the alarm is shown")
+
+
+def rails_of(node):
+    """Of each (pool, rail): whether it is removed, capacity, held, draining."""
+    return {(p["name"], r["name"]): (r.get("removed", False), r["capacity"], r["held"], r["draining"])
+            for p in node.rpc("pool.list")["pools"] for r in p["rails"]}
+
+
+def read_again(node):
+    """SIGHUP; returns whether the file was taken."""
+    before = node.rpc("node.status")["config"]["time"]
+    node.ipamd.send_signal(1)
+    lab.wait_for(lambda: node.rpc("node.status")["config"]["time"] != before, what="the file is read again")
+    return node.rpc("node.status")["config"]["ok"]
+
+
+def foretold(before, diff):
+    """The rails as the diff says they will be."""
+    rails = dict(before)
+    for change in diff["changes"]:
+        if "rail" not in change:
+            continue
+        key, held = (change["pool"], change["rail"]), change["held"]
+        assert held == before.get(key, (0, 0, 0, 0))[2], change
+        gone = change["change"] == "removed"
+        if gone and not held:
+            rails.pop(key)
+        else:
+            rails[key] = (gone, 0 if gone else change["capacityAfter"], held, change["draining"])
+    return rails
+
+
+def diff_and_take(node, text, verdict, says=""):
+    """The file's diff, and then the file: the one foretells the other. Returns the diff as people see it."""
+    path, before = f"{node.dir}/candidate.json", rails_of(node)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    code = 1 if verdict == "refused" else 0
+    out, err = ctl(node, "pools", "--diff", path, "--json", code=code)
+    assert says in err and (not says or path in err), err
+    shown, _ = ctl(node, "pools", "--diff", path, code=code)
+    assert rails_of(node) == before, "nothing is changed by it"
+    diff = json.loads(out) if out else {"verdict": "refused", "changes": []}
+    assert diff["verdict"] == verdict and not out or shown.splitlines()[-1] == verdict, (diff, shown)
+    os.replace(path, node.config)
+    assert read_again(node) == (verdict != "refused"), diff
+    expected = before if verdict == "refused" else foretold(before, diff)
+    assert rails_of(node) == expected, (diff, rails_of(node))
+    return shown
+
+
+def test_pools_diff():
+    train = {"name": "train", "cooldown_s": 0, "rails": [{"name": "rail0", "cidr": "10.0.0.0/28"}]}
+    other = {"name": "other", "rails": [{"name": "r", "cidr": "10.9.0.0/30"}]}
+
+    def rail(**more):
+        return {**train, "rails": [{**train["rails"][0], **more}]}
+
+    with Node() as node:
+        node.daemon(pools=[train])
+        for i in range(5):  # indexes 1 to 5
+            node.attach(container=f"c{i}")
+        with open(node.config, encoding="utf-8") as f:
+            file = json.load(f)
+
+        def take(pools, verdict, says=""):
+            return diff_and_take(node, json.dumps({**file, "pools": pools}), verdict, says)
+
+        assert take([train], "unchanged") == "unchanged\n"
+        out = take([{**train, "cooldown_s": 7, "sticky_s": 1}, other], "taken")
+        assert "~ train\n    cooldown_s: 0 -> 7\n    sticky_s: none -> 1\n+ other\n" in out, out
+        assert "+ other/r\n    cidr: \"10.9.0.0/30\"\n    addresses: 2\n" in out, out
+        out = take([rail(exclude=["10.0.0.4-10.0.0.5"])], "taken")
+        assert "exclude: none -> [\"10.0.0.4-10.0.0.5\"]\n    addresses: 14 -> 12\n" in out, out
+        assert "    5 held, of which 2 drain\n" in out and "- other/r\n" in out, out
+        take([rail(cidr="10.0.0.0/30")], "taken")
+        take([rail(cidr="10.0.0.0/16")], "taken")
+        out = take([{**train, "blockBits": 2, "subnet": "slot", "reservedSlots": [1]}], "taken")
+        assert "~ train/rail0\n    cidr: \"10.0.0.0/16\" -> \"10.0.0.0/28\"\n    addresses: 65534 -> 6\n" in out, out
+        take([other], "taken")
+        assert rows(ctl(node, "pools")[0])[2] == ["train", "rail0", "-", "5", "0", "0", "5"]
+        take([other, {"name": "thief", "rails": [{"name": "r", "cidr": "10.0.0.0/29"}]}], "refused", "10.0.0.1")
+        take([train], "taken")
+        take([rail(cidr="10.0.1.0/28")], "refused", "rail \"rail0\"")
+        take([rail(cidr="10.0.0.4/30")], "refused", "would move it")
+        take([rail(cidr="10.0.0.0/28", colour=1)], "refused", "is not known")
+        take("many", "refused", "must be an array")
+        diff_and_take(node, json.dumps({**file, "log": {"level": "loud"}}), "refused", "log.level")
+        diff_and_take(node, json.dumps({k: v for k, v in file.items() if k != "pools"}), "refused", "is required")
+        diff_and_take(node, "{", "refused", "parse JSON")
+
+        # The last good pools stay, also over a restart with bad ones; and what they hold.
+        take([rail(cidr="10.0.1.0/28")], "refused", "would move it")
+        before = rails_of(node)
+        node.stop()
+        node.start()
+        assert rails_of(node) == before and before["train", "rail0"] == (False, 14, 5, 0)
+        for i in range(5):
+            a = next(a for a in node.attachments() if a["containerID"] == f"c{i}")
+            node.rpc("attachment.release", network="rail0", containerID=f"c{i}", ifname="net1",
+                     generation=a["generation"], left=True, restored=True, reason="test")
+        diff_and_take(node, json.dumps({**file, "pools": [rail(cidr="10.0.1.0/28")]}), "taken")
+
+
+def test_pools_diff_of_long_files():
+    with Node() as node:
+        node.daemon()
+        path = f"{node.dir}/long.json"
+        pools = [{"name": f"p{i}", "rails": [{"name": f"r{k}", "cidr": f"10.{i}.{k}.0/24", "exclude": [f"10.{i}.{k}.9"] * 5}
+                                             for k in range(32)]} for i in range(1, 16)]
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"pools": pools}, f)
+        assert re.search(r"\nand \d+ more\ntaken\n$", ctl(node, "pools", "--diff", path)[0]), "the answer is cut"
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump({"pools": pools * 2}, f)
+        _, err = ctl(node, "pools", "--diff", path, code=1)
+        assert "more than 65535" in err, err
+        _, err = ctl(node, "pools", "--diff", "/nowhere", code=1)
+        assert "open /nowhere" in err, err
+        _, err = ctl(node, "status", "--diff", path, code=2)
+        assert "--diff is of pools" in err, err
 
 
 def test_reconcile():
@@ -176,6 +298,7 @@ def test_completion():
         assert {"status", "attachments", "--socket"} <= complete("spurctl", "")
         assert complete("spurctl", "at") == {"attachments"}
         assert complete("spurctl", "attachments", "-o", "") == {"wide"}
+        assert complete("spurctl", "pools", "") == {"--diff", "--json"}
         names = complete("spurctl", "--socket", node.socket, "show", "")
         assert {"eth1", "10.0.0.2", "10.0.0.3", "ns/pod-c1"} <= names, names
 
