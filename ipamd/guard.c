@@ -37,7 +37,7 @@ static const char *const allowed[] = {
 	/* the sysfs of a pod, mounted nowhere */
 	"fsconfig", "fsmount", "fsopen",
 	/* memory */
-	"brk", "madvise", "membarrier", "mincore", "mmap", "mprotect", "mremap", "msync", "munmap",
+	"brk", "madvise", "membarrier", "mmap", "mprotect", "mremap", "msync", "munmap",
 	/* waiting, and the time */
 	"clock_getres", "clock_gettime", "clock_nanosleep", "epoll_create1", "epoll_ctl",
 	"epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd2", "futex", "getitimer",
