@@ -42,18 +42,10 @@ static void entry_free(struct entry *entry)
 	free(entry);
 }
 
-/* What an entry says, borrowed from its JSON. */
-struct told {
-	struct attachment_key key;
-	const char *boot_id;
-	int64_t boot_time_ms;
-	json_t *request;
-};
-
-static int told_decode(json_t *json, struct told *ret_told, struct err *err)
+int spool_told_decode(json_t *json, struct spool_told *ret_told, struct err *err)
 {
 	json_t *key = NULL, *env = NULL, *netconf = NULL;
-	struct told told = { 0 };
+	struct spool_told told = { 0 };
 	struct json_reader r;
 
 	json_read(&r, json, "", err);
@@ -95,7 +87,7 @@ static void set_aside(struct spool *spool, const char *name, const char *why)
 }
 
 /* Is there a record that is older than the DEL? */
-static bool told_applies(struct spool *spool, const struct told *told)
+static bool told_applies(struct spool *spool, const struct spool_told *told)
 {
 	struct attachment a = { 0 };
 	struct err err;
@@ -112,7 +104,7 @@ static bool told_applies(struct spool *spool, const struct told *told)
 	return applies;
 }
 
-static int keep(struct spool *spool, const char *name, const struct told *told)
+static int keep(struct spool *spool, const char *name, const struct spool_told *told)
 {
 	struct entry *entry = calloc(1, sizeof(*entry));
 
@@ -150,7 +142,7 @@ static bool is_passing(int r, const struct err *err)
 static void load_entry(struct spool *spool, const char *name)
 {
 	CLEANUP_JSON json_t *json = NULL;
-	struct told told = { 0 };
+	struct spool_told told = { 0 };
 	struct err err;
 	int r;
 
@@ -163,7 +155,7 @@ static void load_entry(struct spool *spool, const char *name)
 		return;
 	}
 	if (r == 0)
-		r = told_decode(json, &told, &err);
+		r = spool_told_decode(json, &told, &err);
 	if (r < 0) {
 		set_aside(spool, name, err.msg);
 		return;

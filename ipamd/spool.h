@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "ipamd/proto/proto.h"
 
 struct daemon;
 struct spool;
@@ -26,3 +27,13 @@ json_t *spool_request(const struct spool *spool, const char *seat_key);
 /* The record of this key has gone. */
 void spool_undone(struct spool *spool, const char *seat_key);
 int spool_count(const struct spool *spool);
+
+/* What a file of it says, borrowed from its JSON. */
+struct spool_told {
+	struct attachment_key key;
+	const char *boot_id;
+	int64_t boot_time_ms;
+	json_t *request;
+};
+/* Refused: -EINVAL, or what else the readers of JSON return. */
+int spool_told_decode(json_t *json, struct spool_told *ret_told, struct err *err);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "ipamd/pool.h"
 #include "ipamd/proto/proto.h"
 #include "ipamd/rpc.h"
 
@@ -42,6 +43,16 @@ static void decode_record(json_t *params)
 	attachment_free(&b);
 }
 
+/* The pools of pool.diff. */
+static void decode_pools(json_t *params)
+{
+	struct pool_set set = { 0 };
+	struct err err;
+
+	if (pool_set_read(json_object_get(params, "pools"), &set, &err) == 0)
+		pool_set_free(&set);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rpc_request request;
@@ -57,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)facts_decode(request.params, &facts, &err);
 		decode_reserve(request.params);
 		decode_record(request.params);
+		decode_pools(request.params);
 	} else {
 		answer = rpc_error(request.id, code, &err);
 	}

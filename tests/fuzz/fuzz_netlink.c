@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel answers, read by each reader of netlib/rt and netlib/rdma: one message, its
+ * header with it. Link with --wrap=wire_query,--wrap=wire_make_room.
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <netlink/msg.h>
+
+#include "rdma/rdma.h"
+#include "rt/addr.h"
+#include "rt/link.h"
+#include "rt/nsid.h"
+#include "rt/route.h"
+#include "rt/rule.h"
+#include "rt/vf.h"
+#include "wire/wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char nothing;
+static struct wire *const wire = (struct wire *)&nothing; /* never looked into */
+static struct nlmsghdr *answer;
+
+int __wrap_wire_query(struct wire *rt, struct nl_msg *msg, wire_parse_fn parse, void *arg,
+		      void (*restart)(void *arg), struct err *err, const char *what, ...)
+	__attribute__((format(printf, 7, 8)));
+int __wrap_wire_make_room(struct wire *rt, size_t size);
+
+int __wrap_wire_make_room(struct wire *rt, size_t size)
+{
+	(void)rt;
+	(void)size;
+	return 0;
+}
+
+int __wrap_wire_query(struct wire *rt, struct nl_msg *msg, wire_parse_fn parse, void *arg,
+		      void (*restart)(void *arg), struct err *err, const char *what, ...)
+{
+	int r;
+
+	(void)rt;
+	(void)restart;
+	(void)what;
+	nlmsg_free(msg);
+	r = parse(answer, arg, err);
+	return r < 0 ? r : 0;
+}
+
+static int each_link(const struct link_info *link, void *arg)
+{
+	(void)arg;
+	return link->altname_count > LINK_ALTNAMES_MAX ? -EINVAL : 0;
+}
+
+static void each_nsid(int32_t nsid, void *arg)
+{
+	*(int32_t *)arg = nsid;
+}
+
+static void read_links(void)
+{
+	struct link_info link;
+	struct err err;
+
+	(void)link_get(wire, "eth5", &link, &err);
+	(void)link_get_index(wire, 7, &link, &err);
+	(void)link_list(wire, each_link, NULL, &err);
+}
+
+static void read_lists(void)
+{
+	struct route_spec route = { .ifindex = 7, .table = 254 };
+	struct addr_list addrs = { 0 };
+	struct rule_list rules = { 0 };
+	struct err err;
+	int32_t nsid;
+	bool exists;
+
+	(void)addr_dump(wire, 7, &addrs, &err);
+	(void)rule_dump(wire, &rules, &err);
+	(void)route_exists(wire, &route, &exists, &err);
+	(void)nsid_list(wire, each_nsid, &nsid, &err);
+	(void)nsid_exists(wire, 3, &exists, &err);
+}
+
+static int each_vf(int vf, const struct vf_state *state, void *arg)
+{
+	(void)state;
+	(void)arg;
+	return vf < 0 ? -EINVAL : 0;
+}
+
+static void read_vfs(void)
+{
+	struct err err;
+
+	(void)vf_list(wire, 7, each_vf, NULL, &err);
+}
+
+static void read_rdma(void)
+{
+	char name[RDMA_CHARDEV_MAX + 1];
+	struct rdma_device device;
+	enum rdma_mode mode;
+	struct err err;
+
+	(void)rdma_mode(wire, &mode, &err);
+	(void)rdma_find(wire, "mlx5_3", &device, &err);
+	(void)rdma_chardev(wire, 3, name, &err);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size < NLMSG_HDRLEN)
+		return 0;
+	/* Of its own size, so that a sanitizer sees each read beyond it. */
+	answer = malloc(size);
+	if (!answer)
+		return 0;
+	memcpy(answer, data, size);
+	answer->nlmsg_len = (uint32_t)size;
+	read_links();
+	read_lists();
+	read_vfs();
+	read_rdma();
+	free(answer);
+	return 0;
+}
