@@ -57,6 +57,14 @@ static bool is_at_rest(const struct seat *seat, const struct conn *conn)
 	return seat->rest_until_ms > clock_boot_ms() && !ours;
 }
 
+/* Why a record goes: a plugin that we have started ourselves cannot know. */
+static const char *reason_of(const struct seat *seat, const struct request *q, const char *told)
+{
+	bool ours = seat->work == SEAT_RUNNING && seat->child_pid == q->conn->pid;
+
+	return ours ? seat->reason : told;
+}
+
 /* Takes the lock of @key, or METHOD_WAITS. */
 static int take_seat(struct daemon *d, struct request *q, const struct attachment_key *key,
 		     struct seat **ret_seat, struct err *err)
@@ -534,7 +542,7 @@ static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, s
 	if (r == 0)
 		r = take_seat(d, q, &key, &seat, err);
 	if (r == 0 && reason)
-		r = release_addresses(d, &key, reason, err);
+		r = release_addresses(d, &key, reason_of(seat, q, reason), err);
 	if (r == 0)
 		r = answer_record(d, q, &key, "{\"attachment\":", "}", err);
 	if (r != -ENOENT)
@@ -586,7 +594,7 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 		r = take_seat(d, q, &key, &seat, err);
 	if (r != 0)
 		return r;
-	r = release(d, &key, generation, left, restored, reason, err);
+	r = release(d, &key, generation, left, restored, reason_of(seat, q, reason), err);
 	if (r < 0)
 		return r;
 	seat->held_ifindex = 0;

@@ -151,6 +151,8 @@ static void print_undo(FILE *f, struct daemon *d)
 	for (size_t i = 0; i < METRICS_REASONS && m->reclaimed[i].reason; i++)
 		(void)fprintf(f, "spur_reclaimed_total{reason=\"%s\"} %llu\n",
 			      m->reclaimed[i].reason, (unsigned long long)m->reclaimed[i].count);
+	(void)fprintf(f, "spur_reclaimed_total{reason=\"reboot\"} %llu\n",
+		      (unsigned long long)ledger_rebooted(d->ledger));
 	undo_count(d, &queued, &running);
 	head(f, "spur_undo_pending", "gauge", "Records to be undone, now or again.");
 	(void)fprintf(f, "spur_undo_pending %d\n", queued + running);

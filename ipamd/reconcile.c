@@ -16,14 +16,18 @@
 #include "ipamd/undo.h"
 #include "rt/nsid.h"
 
-/* One attached record, as far as a pass needs it. */
+/* A record, as far as its namespace's id is judged by it. */
 struct sighting {
-	uint64_t id;
-	int32_t nsid;
-	uint64_t cookie;
+	uint64_t id, cookie;
 	int64_t reserved_ms; /* BOOTTIME */
-	char *path, *key;
-	bool young, suspect, dead;
+	bool attached;
+};
+
+/* A suspect, while the thread pool follows its path. */
+struct glance {
+	uint64_t id, cookie;
+	char *path;
+	bool dead;
 };
 
 /* An id that went, and when: it may be another namespace's by now. */
@@ -32,13 +36,18 @@ struct lost_nsid {
 	int64_t at_ms;
 };
 
+struct ids {
+	uint64_t *ids;
+	size_t count, next; /* next: the first that has not been seen to */
+};
+
 struct reconcile {
 	struct daemon *daemon;
 	int watch_fd;
 	uv_poll_t watch;
-	uv_timer_t every, soon, slice;
+	uv_timer_t every, soon, slice, reclaim, reboot;
 	uv_work_t work;
-	bool at_work; /* the thread pool has the sightings */
+	bool at_work; /* the thread pool has the glances */
 
 	struct lost_nsid *lost;
 	size_t lost_count;
@@ -46,14 +55,20 @@ struct reconcile {
 	/* The running pass. */
 	bool running, force, again, again_force;
 	int64_t begun_ms;
-	uint64_t number, after; /* the last record it has seen */
+	uint64_t number;
 	int32_t *nsids;
 	size_t nsid_count;
-	struct sighting *seen;
-	size_t seen_count;
+	struct ledger_brief at; /* the last record that it has seen */
+	int32_t group_nsid;     /* the id that… */
+	struct sighting *group; /* …these records name */
+	size_t group_count;
+	struct ids suspects, dead;
+	struct glance glances[RECONCILE_GLANCES];
+	size_t glance_count;
 	int total;
 
 	struct reconcile_report last;
+	struct ids doomed; /* what passes that are over have found dead */
 };
 
 /* A growing array: room for one more element, or NULL. */
@@ -62,6 +77,30 @@ static void *array_more(void *array, size_t count, size_t element)
 	if (count & (count - 1)) /* full only at the powers of two, and at first */
 		return array;
 	return reallocarray(array, count ? count * 2 : 1, element);
+}
+
+static void ids_push(struct ids *ids, uint64_t id)
+{
+	uint64_t *more = array_more(ids->ids, ids->count, sizeof(*more));
+
+	if (!more) {
+		log_warn("out of memory: attachment %llu waits for the next look",
+			 (unsigned long long)id);
+		return;
+	}
+	ids->ids = more;
+	ids->ids[ids->count++] = id;
+}
+
+static void ids_free(struct ids *ids)
+{
+	free(ids->ids);
+	*ids = (struct ids) { 0 };
+}
+
+static bool slice_is_over(uint64_t begun_ns)
+{
+	return uv_hrtime() - begun_ns > RECONCILE_SLICE_US * 1000ULL;
 }
 
 /* --- does a namespace live? --- */
@@ -199,26 +238,14 @@ static int compare_nsids(const void *a, const void *b)
 	return (one > other) - (one < other);
 }
 
-/* By nsid, the older record first. */
-static int compare_sightings(const void *a, const void *b)
-{
-	const struct sighting *one = a, *other = b;
-
-	if (one->nsid != other->nsid)
-		return compare_nsids(&one->nsid, &other->nsid);
-	return (one->id > other->id) - (one->id < other->id);
-}
-
 static void pass_reset(struct reconcile *rc)
 {
-	for (size_t i = 0; i < rc->seen_count; i++) {
-		free(rc->seen[i].path);
-		free(rc->seen[i].key);
-	}
-	free(TAKE_PTR(rc->seen));
 	free(TAKE_PTR(rc->nsids));
-	rc->seen_count = rc->nsid_count = 0;
-	rc->after = 0;
+	free(TAKE_PTR(rc->group));
+	ids_free(&rc->suspects);
+	ids_free(&rc->dead);
+	rc->at = (struct ledger_brief) { 0 };
+	rc->nsid_count = rc->group_count = 0;
 	rc->total = 0;
 }
 
@@ -264,166 +291,211 @@ static void pass_fail(struct reconcile *rc, int r, const struct err *err)
 	pass_end(rc, &report);
 }
 
-static void reclaim(struct daemon *d, const struct sighting *s)
+static void reclaim(struct daemon *d, uint64_t id)
 {
-	const struct seat *seat = seat_find(&d->seats, s->key);
 	struct attachment a = { 0 };
+	struct attachment_key key;
+	char text[SEAT_KEY_MAX];
+	const struct seat *seat;
 	struct err err;
 
-	if (seat && (seat->holder || seat->work != SEAT_IDLE))
-		return;
-	if (ledger_find_id(d->ledger, s->id, &a, &err) < 0)
-		return;
-	log_info("%s: its namespace %s has gone", s->key, s->path);
-	undo_ask(d, s->key, "dead", false);
+	if (ledger_find_id(d->ledger, id, &a, &err) < 0)
+		return; /* it went by itself; or the next pass tells why */
+	key = attachment_key(&a);
+	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (!seat || (!seat->holder && seat->work == SEAT_IDLE)) {
+		log_info("%s: its namespace %s has gone", text, a.netns.path);
+		undo_ask(d, text, "dead", false);
+	}
 	attachment_free(&a);
+}
+
+/* Hands the dead to undo.c, a few at a time: each takes a seat there, and a run of the plugin. */
+static void on_reclaim(uv_timer_t *timer)
+{
+	struct reconcile *rc = timer->data;
+	struct ids *doomed = &rc->doomed;
+	int room = RECONCILE_QUEUED - undo_queue(rc->daemon);
+
+	for (; doomed->next < doomed->count && room > 0; room--)
+		reclaim(rc->daemon, doomed->ids[doomed->next++]);
+	undo_go(rc->daemon->undo);
+	if (doomed->next < doomed->count)
+		(void)uv_timer_start(timer, on_reclaim, RECONCILE_QUEUED_MS, 0);
+	else
+		ids_free(doomed);
 }
 
 static void judge(struct reconcile *rc)
 {
-	struct reconcile_report report = { .looked = rc->total };
+	struct reconcile_report report = { .looked = rc->total, .dead = (int)rc->dead.count };
 
-	for (size_t i = 0; i < rc->seen_count; i++)
-		report.dead += rc->seen[i].dead;
 	report.alarm = !rc->force && report.dead >= RECONCILE_MASS && report.dead * 2 > rc->total;
 	if (report.alarm && !rc->last.alarm)
 		log_error("%d of %d attachments look dead at once: none is reclaimed; if they are, "
 			  "say `spurctl reconcile --force`",
 			  report.dead, rc->total);
-	for (size_t i = 0; i < rc->seen_count && !report.alarm; i++) {
-		if (rc->seen[i].dead)
-			reclaim(rc->daemon, &rc->seen[i]);
+	if (!report.alarm) { /* what an earlier pass has left to do is among them */
+		ids_free(&rc->doomed);
+		rc->doomed = rc->dead;
+		rc->dead = (struct ids) { 0 };
+		report.reclaimed = report.dead;
+		on_reclaim(&rc->reclaim);
 	}
-	report.reclaimed = report.alarm ? 0 : report.dead;
 	pass_end(rc, &report);
 }
 
-static void suspects_work(uv_work_t *work)
+static void glances_work(uv_work_t *work)
 {
 	struct reconcile *rc = work->data;
 
-	for (size_t i = 0; i < rc->seen_count; i++) {
-		struct sighting *s = &rc->seen[i];
+	for (size_t i = 0; i < rc->glance_count; i++) {
+		struct glance *glance = &rc->glances[i];
 
-		s->dead = s->suspect && !path_leads_to(s->path, s->cookie);
+		glance->dead = !path_leads_to(glance->path, glance->cookie);
 	}
 }
 
-static void suspects_done(uv_work_t *work, int status)
+static void pass_look(struct reconcile *rc);
+
+static void glances_done(uv_work_t *work, int status)
 {
 	struct reconcile *rc = work->data;
 
 	(void)status;
 	rc->at_work = false;
-	if (!rc->daemon->stopping)
-		judge(rc);
-}
-
-/* Whose nsid has gone, or is a younger record's by now? */
-static bool find_suspects(struct reconcile *rc)
-{
-	bool any = false;
-
-	if (rc->seen_count)
-		qsort(rc->seen, rc->seen_count, sizeof(*rc->seen), compare_sightings);
-	for (size_t i = 0; i < rc->seen_count; i++) {
-		struct sighting *s = &rc->seen[i];
-		const struct sighting *next = i + 1 < rc->seen_count ? s + 1 : NULL;
-
-		if (s->young || s->nsid < 0)
-			continue;
-		s->suspect = nsid_was_lost(rc, s->nsid, s->reserved_ms) ||
-			     (next && next->nsid == s->nsid && next->cookie != s->cookie) ||
-			     rc->nsid_count == 0 ||
-			     !bsearch(&s->nsid, rc->nsids, rc->nsid_count, sizeof(*rc->nsids),
-				      compare_nsids);
-		any = any || s->suspect;
+	for (size_t i = 0; i < rc->glance_count; i++) {
+		if (rc->glances[i].dead)
+			ids_push(&rc->dead, rc->glances[i].id);
+		free(rc->glances[i].path);
 	}
-	return any;
+	rc->glance_count = 0;
+	if (!rc->daemon->stopping)
+		pass_look(rc);
 }
 
+/* The record of a suspect is read, for its path; it may have gone meanwhile. */
+static void glance_at(struct reconcile *rc, uint64_t id)
+{
+	struct attachment a = { 0 };
+	struct err err;
+	char *path;
+
+	if (ledger_find_id(rc->daemon->ledger, id, &a, &err) < 0)
+		return;
+	path = strdup(a.netns.path);
+	if (path)
+		rc->glances[rc->glance_count++] =
+			(struct glance) { .id = id, .cookie = a.netns.cookie, .path = path };
+	attachment_free(&a);
+}
+
+/* Where do the paths of the next suspects lead? Nobody is dead who was not looked at. */
 static void pass_look(struct reconcile *rc)
 {
-	if (!find_suspects(rc)) {
-		judge(rc);
-		return;
-	}
+	struct ids *suspects = &rc->suspects;
+
+	while (suspects->next < suspects->count && rc->glance_count < RECONCILE_GLANCES)
+		glance_at(rc, suspects->ids[suspects->next++]);
 	rc->work.data = rc;
-	rc->at_work =
-		uv_queue_work(&rc->daemon->loop, &rc->work, suspects_work, suspects_done) == 0;
+	rc->at_work = rc->glance_count &&
+		      uv_queue_work(&rc->daemon->loop, &rc->work, glances_work, glances_done) == 0;
 	if (!rc->at_work)
-		judge(rc); /* nothing is dead that was not looked at */
+		judge(rc);
 }
 
-static int sight(struct reconcile *rc, const struct attachment *a, const char *key)
+/*
+ * All records that name one id have been seen, the youngest last, and that is whose the id is. Who
+ * is older and of another namespace is suspect; all are if nobody has the id.
+ */
+static void group_judge(struct reconcile *rc)
 {
-	struct sighting *more = array_more(rc->seen, rc->seen_count, sizeof(*more));
-	struct sighting s = {
-		.id = a->id,
-		.nsid = a->netns.nsid,
-		.cookie = a->netns.cookie,
-		.reserved_ms = a->boot_time_ms,
-		.path = strdup(a->netns.path),
-		.key = strdup(key),
-		.young = rc->begun_ms - a->boot_time_ms <
-			 hook_number("SPUR_YOUNG_MS", RECONCILE_YOUNG_MS),
+	int64_t young_ms = hook_number("SPUR_YOUNG_MS", RECONCILE_YOUNG_MS);
+	bool stands = rc->nsid_count && bsearch(&rc->group_nsid, rc->nsids, rc->nsid_count,
+						sizeof(*rc->nsids), compare_nsids);
+
+	for (size_t i = 0; i < rc->group_count; i++) {
+		const struct sighting *s = &rc->group[i];
+
+		if (!s->attached || rc->begun_ms - s->reserved_ms < young_ms)
+			continue;
+		if (!stands || s->cookie != rc->group[rc->group_count - 1].cookie ||
+		    nsid_was_lost(rc, rc->group_nsid, s->reserved_ms))
+			ids_push(&rc->suspects, s->id);
+	}
+	rc->group_count = 0;
+}
+
+static void group_add(struct reconcile *rc, const struct ledger_brief *brief)
+{
+	struct sighting *more;
+
+	if (rc->group_count && rc->group_nsid != brief->nsid)
+		group_judge(rc);
+	rc->group_nsid = brief->nsid;
+	more = array_more(rc->group, rc->group_count, sizeof(*more));
+	if (!more)
+		return; /* the next pass may have the memory */
+	rc->group = more;
+	rc->group[rc->group_count++] = (struct sighting) {
+		.id = brief->id,
+		.cookie = brief->cookie,
+		.reserved_ms = brief->boot_time_ms,
+		.attached = brief->state == ATTACHMENT_ATTACHED,
 	};
-
-	if (more)
-		rc->seen = more;
-	if (!more || !s.path || !s.key) {
-		free(s.path);
-		free(s.key);
-		return -ENOMEM;
-	}
-	rc->seen[rc->seen_count++] = s;
-	return 0;
 }
 
-static void see(struct reconcile *rc, const struct attachment *a)
+/* Left unfinished, for its `done` could not be written (it may be good all the same), or dirty. */
+static void see_unsettled(struct daemon *d, const struct ledger_brief *brief)
 {
-	struct attachment_key key = attachment_key(a);
-	const struct seat *seat;
+	struct attachment a = { 0 };
+	struct attachment_key key;
 	char text[SEAT_KEY_MAX];
+	const struct seat *seat;
+	struct err err;
 
+	if (ledger_find_id(d->ledger, brief->id, &a, &err) < 0)
+		return;
+	key = attachment_key(&a);
+	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (!seat || (!seat->holder && seat->work == SEAT_IDLE))
+		undo_ask(d, text, a.state == ATTACHMENT_DIRTY ? "dirty" : "unfinished",
+			 a.state == ATTACHMENT_UNFINISHED);
+	attachment_free(&a);
+}
+
+static void see(struct reconcile *rc, const struct ledger_brief *brief)
+{
+	if (!brief->this_boot)
+		return;
 	rc->total++;
-	seat = seat_find(&rc->daemon->seats, seat_key(&key, text));
-	if (a->state == ATTACHMENT_ATTACHED) {
-		if (sight(rc, a, text) < 0)
-			log_warn("out of memory: %s is not looked at", text);
-	} else if (!seat || (!seat->holder && seat->work == SEAT_IDLE)) {
-		/* Left unfinished, for its `done` could not be written: it may be good all the
-		 * same. */
-		undo_ask(rc->daemon, text, a->state == ATTACHMENT_DIRTY ? "dirty" : "unfinished",
-			 a->state == ATTACHMENT_UNFINISHED);
-	}
+	if (brief->state != ATTACHMENT_ATTACHED)
+		see_unsettled(rc->daemon, brief);
+	if (brief->nsid >= 0)
+		group_add(rc, brief);
 }
 
 /* One slice of the walk over all records. */
 static void on_slice(uv_timer_t *timer)
 {
 	struct reconcile *rc = timer->data;
-	struct attachment a = { 0 };
+	uint64_t begun_ns = uv_hrtime();
 	struct err err;
-	int r = 0;
+	int r;
 
-	for (int i = 0; i < RECONCILE_SLICE; i++) {
-		r = ledger_next(rc->daemon->ledger, rc->after, &a, &err);
-		if (r < 0)
-			break;
-		rc->after = a.id;
-		see(rc, &a);
-		attachment_free(&a);
-	}
+	do {
+		r = ledger_next_brief(rc->daemon->ledger, &rc->at, &err);
+		if (r == 0)
+			see(rc, &rc->at);
+	} while (r == 0 && !slice_is_over(begun_ns));
 	if (r == 0) {
 		(void)uv_timer_start(&rc->slice, on_slice, 0, 0);
-		return;
-	}
-	if (r != -ENOENT) {
+	} else if (r == -ENOENT) {
+		group_judge(rc);
+		pass_look(rc);
+	} else {
 		pass_fail(rc, r, &err);
-		return;
 	}
-	pass_look(rc);
 }
 
 uint64_t reconcile_ask(struct reconcile *rc, bool force)
@@ -494,61 +566,91 @@ static void on_watch(uv_poll_t *poll, int status, int events)
 
 /* --- start and end --- */
 
-struct first_look {
-	struct reconcile *rc;
-	uint64_t after;
-	int count, dropped;
-};
-
-static void leave_to_rest(struct daemon *d, const struct attachment *a)
+/* What the last run of the daemon has left unfinished, and how many more there are. */
+static void leave_to_rest(struct daemon *d, uint64_t id)
 {
-	struct attachment_key key = attachment_key(a);
+	struct attachment a = { 0 };
+	struct attachment_key key;
 	char text[SEAT_KEY_MAX];
-	struct seat *seat = seat_get(&d->seats, seat_key(&key, text));
+	struct seat *seat;
+	struct err err;
 
-	if (!seat)
+	if (ledger_find_id(d->ledger, id, &a, &err) < 0)
 		return;
-	seat->rest_until_ms = a->boot_time_ms + hook_number("SPUR_REST_MS", PROTO_ADD_MS);
-	undo_ask(d, text, "unfinished", true);
+	key = attachment_key(&a);
+	seat = seat_get(&d->seats, seat_key(&key, text));
+	if (seat) {
+		seat->rest_until_ms = a.boot_time_ms + hook_number("SPUR_REST_MS", PROTO_ADD_MS);
+		undo_ask(d, text, "unfinished", true);
+	}
+	attachment_free(&a);
 }
 
-static int first_slice(struct daemon *d, void *arg, struct err *err)
+/* Looks for as many as there are, in one transaction. */
+static int rest_unfinished(struct daemon *d, void *arg, struct err *err)
 {
-	struct first_look *look = arg;
-	struct attachment a = { 0 };
-	size_t dropped;
-	int r;
+	uint64_t left = *(uint64_t *)arg;
+	struct ledger_brief brief = { 0 };
+	int r = 0;
 
-	r = ledger_drop_rebooted(d->ledger, RECONCILE_SLICE, &dropped, err);
-	look->dropped += (int)dropped;
-	look->count = (int)dropped;
-	for (size_t i = 0; i < dropped; i++)
-		metrics_reclaimed(&d->metrics, "reboot");
-	for (; r == 0 && look->count < RECONCILE_SLICE; look->count++) {
-		r = ledger_next(d->ledger, look->after, &a, err);
-		if (r < 0)
-			break;
-		look->after = a.id;
-		if (a.state == ATTACHMENT_UNFINISHED)
-			leave_to_rest(d, &a);
-		attachment_free(&a);
+	while (left && (r = ledger_next_brief(d->ledger, &brief, err)) == 0) {
+		if (!brief.this_boot || brief.state != ATTACHMENT_UNFINISHED)
+			continue;
+		leave_to_rest(d, brief.id);
+		left--;
 	}
 	return r == -ENOENT ? 0 : r;
 }
 
-int reconcile_start(struct reconcile *rc, struct err *err)
+/* As many as a slice has time for; *@arg: is there more? */
+static int drop_rebooted(struct daemon *d, void *arg, struct err *err)
 {
-	struct first_look look = { .rc = rc };
+	uint64_t begun_ns = uv_hrtime();
+	bool *more = arg;
+	size_t count;
 	int r;
 
 	do {
-		r = batch_change(rc->daemon->batch, first_slice, &look, err);
-	} while (r == 0 && look.count == RECONCILE_SLICE);
+		r = ledger_drop_rebooted(d->ledger, RECONCILE_DROPS, &count, err);
+		*more = count == RECONCILE_DROPS;
+	} while (r == 0 && *more && !slice_is_over(begun_ns));
+	return r;
+}
+
+/* Nobody can find the records of an earlier boot any more: they go when there is time. */
+static void on_reboot(uv_timer_t *timer)
+{
+	struct reconcile *rc = timer->data;
+	int64_t begun_ms = clock_boot_ms();
+	bool more = false;
+	struct err err;
+	int r;
+
+	r = batch_change(rc->daemon->batch, drop_rebooted, &more, &err);
+	if (r < 0)
+		log_warn("drop attachments of an earlier boot: %s; it is tried again", err.msg);
+	if (r < 0)
+		(void)uv_timer_start(timer, on_reboot, RECONCILE_EVERY_MS, 0);
+	else if (more) /* as long for the others as it took */
+		(void)uv_timer_start(timer, on_reboot, (uint64_t)(clock_boot_ms() - begun_ms) + 1,
+				     0);
+	else
+		log_info("%llu attachments of an earlier boot are dropped",
+			 (unsigned long long)ledger_rebooted(rc->daemon->ledger));
+}
+
+int reconcile_start(struct reconcile *rc, struct err *err)
+{
+	struct ledger_counts counts;
+	int r;
+
+	r = ledger_counts(rc->daemon->ledger, &counts, err);
+	if (r == 0 && counts.unfinished)
+		r = batch_change(rc->daemon->batch, rest_unfinished, &counts.unfinished, err);
 	if (r < 0)
 		return r;
-	if (look.dropped)
-		log_info("dropped %d attachments of an earlier boot", look.dropped);
-	rc->last.rebooted = look.dropped;
+	if (counts.rebooted)
+		(void)uv_timer_start(&rc->reboot, on_reboot, 0, 0);
 	(void)reconcile_ask(rc, false);
 	return 0;
 }
@@ -570,7 +672,10 @@ int reconcile_open(struct daemon *d, struct reconcile **ret_reconcile, struct er
 	(void)uv_timer_init(&d->loop, &rc->every);
 	(void)uv_timer_init(&d->loop, &rc->soon);
 	(void)uv_timer_init(&d->loop, &rc->slice);
+	(void)uv_timer_init(&d->loop, &rc->reclaim);
+	(void)uv_timer_init(&d->loop, &rc->reboot);
 	rc->watch.data = rc->every.data = rc->soon.data = rc->slice.data = rc;
+	rc->reclaim.data = rc->reboot.data = rc;
 	(void)uv_poll_start(&rc->watch, UV_READABLE, on_watch);
 	(void)uv_timer_start(&rc->every, on_due, RECONCILE_EVERY_MS, RECONCILE_EVERY_MS);
 	*ret_reconcile = rc;
@@ -585,6 +690,8 @@ void reconcile_close(struct reconcile *rc)
 	uv_close((uv_handle_t *)&rc->every, NULL);
 	uv_close((uv_handle_t *)&rc->soon, NULL);
 	uv_close((uv_handle_t *)&rc->slice, NULL);
+	uv_close((uv_handle_t *)&rc->reclaim, NULL);
+	uv_close((uv_handle_t *)&rc->reboot, NULL);
 }
 
 void reconcile_free(struct reconcile *rc)
@@ -594,6 +701,7 @@ void reconcile_free(struct reconcile *rc)
 	if (!rc->at_work) /* else a path hangs: the thread keeps what it looks at */
 		pass_reset(rc);
 	(void)close(rc->watch_fd);
+	ids_free(&rc->doomed);
 	free(rc->lost);
 	if (!rc->at_work)
 		free(rc);

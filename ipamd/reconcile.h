@@ -5,7 +5,9 @@
  * undone, a dirty one is tried again. If too many look dead at once, it is our eyes that fail:
  * nothing is reclaimed and an alarm is raised.
  *
- * Paths of namespaces are opened in the thread pool: they may block.
+ * Nothing of it keeps a request waiting for long: the walk goes in slices, over an index that tells
+ * suspects from others without a look at their records, and keeps their ids only. Paths of
+ * namespaces are opened in the thread pool: they may block.
  */
 #pragma once
 
@@ -19,8 +21,12 @@ enum {
 	RECONCILE_EVERY_MS = 30000,
 	RECONCILE_SOON_MS = 1000,   /* after an event: a runtime's own DEL may be on its way */
 	RECONCILE_YOUNG_MS = 10000, /* records younger than this are not looked at */
-	RECONCILE_SLICE = 256,      /* records a turn of the loop */
-	RECONCILE_MASS = 4,         /* this many dead, and more than half of all: an alarm */
+	RECONCILE_SLICE_US = 2000,  /* of work on end, between the requests */
+	RECONCILE_GLANCES = 32,     /* paths that are followed at once */
+	RECONCILE_DROPS = 8,        /* records between two looks at the clock */
+	RECONCILE_QUEUED = 64, /* dead ones that wait for the plugin; the others wait for them… */
+	RECONCILE_QUEUED_MS = 100, /* …and are asked for so often */
+	RECONCILE_MASS = 4,        /* this many dead, and more than half of all: an alarm */
 };
 
 struct daemon;
@@ -28,7 +34,7 @@ struct reconcile;
 
 struct reconcile_report {
 	uint64_t pass; /* its number, from 1 */
-	int looked, dead, reclaimed, rebooted;
+	int looked, dead, reclaimed;
 	bool alarm; /* too many looked dead: none was reclaimed */
 	int error;  /* -errno: the pass ended before it was over, and the figures are older */
 	char why[ERR_MSG_MAX];
@@ -40,8 +46,8 @@ void reconcile_close(struct reconcile *reconcile);
 void reconcile_free(struct reconcile *reconcile);
 
 /*
- * Before anything is served: drops the records of earlier boots, and puts what an earlier run of
- * the daemon has left unfinished to rest.
+ * Before anything is served: puts what an earlier run of the daemon has left unfinished to rest.
+ * The records of earlier boots count as absent already, and go behind what is served.
  */
 int reconcile_start(struct reconcile *reconcile, struct err *err);
 

@@ -389,14 +389,15 @@ void undo_tick(struct undo *undo)
 }
 
 struct undo_tally {
-	int queued, running;
+	int queued, backed_off, running;
 };
 
 static void tally(struct seat *seat, void *arg)
 {
 	struct undo_tally *t = arg;
 
-	t->queued += seat->work == SEAT_QUEUED || seat->work == SEAT_BACKOFF;
+	t->queued += seat->work == SEAT_QUEUED;
+	t->backed_off += seat->work == SEAT_BACKOFF;
 	t->running += seat->work == SEAT_RUNNING;
 }
 
@@ -405,6 +406,14 @@ void undo_count(const struct daemon *d, int *ret_queued, int *ret_running)
 	struct undo_tally t = { 0 };
 
 	seats_each(&d->seats, tally, &t);
-	*ret_queued = t.queued;
+	*ret_queued = t.queued + t.backed_off;
 	*ret_running = t.running;
+}
+
+int undo_queue(const struct daemon *d)
+{
+	struct undo_tally t = { 0 };
+
+	seats_each(&d->seats, tally, &t);
+	return t.queued;
 }

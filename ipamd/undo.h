@@ -37,3 +37,4 @@ void undo_tick(struct undo *undo);
 void undo_go(struct undo *undo);
 /* How many are queued or wait for their next try, and how many run. */
 void undo_count(const struct daemon *d, int *ret_queued, int *ret_running);
+int undo_queue(const struct daemon *d); /* how many wait for nothing but a place */

@@ -2,6 +2,7 @@
 """Many clients at once, most of them dying, silent or hostile, and a disk that stalls under them."""
 
 import contextlib
+import json
 import os
 import resource
 import signal
@@ -170,6 +171,101 @@ def test_hooked_a_crash_before_it_is_taken_back():
         node.start({"SPUR_REST_MS": "0"})
         node.gone()
         assert held(node) == 0
+
+
+# -- sixty thousand records
+
+MANY = 60000
+MARK = "@" * 16  # stands for a name, in tests/bench/fill.c
+
+
+def filled(node, boot_id, count=MANY, **how):
+    """A store with so many attachments of that boot."""
+    program = os.path.join(lab.BIN, "bench", "fill")
+    if not os.path.exists(program):
+        lab.skip(program)
+    params = node.request(container=MARK * 4, **how)
+    text = json.dumps({"pools": [wide_pool()], "params": params})
+    lab.run(program, node.state, boot_id, str(count), input=text)
+
+
+def this_boot():
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
+        return f.read().strip()
+
+
+def first_answer(node):
+    """Starts the daemon; seconds from its start to its first answer."""
+    begun = time.monotonic()
+    node.daemon(pools=[wide_pool()])
+    node.rpc("node.status")
+    return time.monotonic() - begun
+
+
+def slowest(node, is_over, seconds=120):
+    """Reserves and releases until @is_over(status); the longest wait for an answer, and how many."""
+    waits, end = [], time.monotonic() + seconds
+    with node.client() as client:
+        while not is_over(client.call("node.status")):
+            assert time.monotonic() < end, "not over in time"
+            time.sleep(0.01)
+            for method in ("attachment.reserve", "attachment.release"):
+                params = node.request(container="new") if method.endswith("reserve") else {
+                    **generation_of(a), "left": True, "restored": True}
+                begun = time.monotonic()
+                a = client.call(method, **params)
+                waits.append(time.monotonic() - begun)
+    return max(waits), len(waits)
+
+
+def test_a_reboot_with_many_records():
+    """It serves at once; the old ones count as absent, go behind, and leave one event each."""
+    with Node() as node:
+        filled(node, "11111111-2222-3333-4444-555555555555")
+        start = first_answer(node)
+        status = node.rpc("node.status")
+        assert status["attachments"] == {"unfinished": 0, "attached": 0, "dirty": 0}, status
+        rail = node.rpc("pool.list")["pools"][0]["rails"][0]
+        slow, count = slowest(node, lambda status: not status["rebooted"])
+        lab.wait_for(lambda: node.logged(f"{MANY} attachments of an earlier boot are dropped"), what="all are gone")
+        print(f"first answer after {start * 1000:.0f} ms; {count} requests beside it, the slowest "
+              f"{slow * 1000:.0f} ms; {memory_kb(node)} kB")
+        assert node.attachments() == [] and held(node) == 0 and rail["held"] > 0
+        assert slow < 1, f"{slow} s"
+        assert memory_kb(node) < 16 * 1024, f"{memory_kb(node)} kB"
+        assert reasons(node)["reboot"] == MANY and node.calls() == []
+
+
+def test_many_records_after_a_crash():
+    """Nobody reads them all before it serves, nor later on the thread that serves."""
+    with Node() as node:
+        filled(node, this_boot(), nsid=1)
+        node.net.ip("netns", "set", node.pod("a").name, "1")
+        start = first_answer(node)
+        status = node.rpc("node.status")
+        assert status["attachments"]["attached"] == MANY, status
+        report = node.rpc("node.reconcile")
+        assert report == {"looked": MANY, "dead": 0, "reclaimed": 0, "alarm": False}, report
+        begun = time.monotonic()
+        for _ in range(20):
+            node.rpc("node.status")
+        took = time.monotonic() - begun
+        print(f"first answer after {start * 1000:.0f} ms, node.status {took * 50:.1f} ms; {memory_kb(node)} kB")
+        assert took < 2, "node.status counts nothing by walking"
+        assert memory_kb(node) < 16 * 1024, f"{memory_kb(node)} kB"
+
+
+def test_hooked_many_that_look_dead():
+    """A walk, and a look at the path of each, between requests; an alarm, and nothing happens."""
+    with Node() as node:
+        filled(node, this_boot(), nsid=77)
+        node.daemon(pools=[wide_pool()], env={"SPUR_YOUNG_MS": "0"})
+        slow, count = slowest(node, lambda status: status["alarms"])
+        print(f"{count} requests beside the pass, the slowest {slow * 1000:.0f} ms; {memory_kb(node)} kB")
+        assert f"{MANY} of {MANY} attachments look dead" in node.rpc("node.status")["alarms"][0]
+        assert slow < 1, f"{slow} s"
+        assert memory_kb(node) < 16 * 1024, f"{memory_kb(node)} kB"
+        assert node.calls() == [] and node.rpc("node.status")["undo"]["queued"] == 0
 
 
 # -- one at a time, and places for those who ask
