@@ -47,13 +47,13 @@ def middle_of(values):
 class Ledger(lab.Node):
     """A node whose store lies on a disk, and a pod that all attachments name as theirs."""
 
-    def __init__(self, filled=0, boot_id=None):
+    def __init__(self, filled=0):
         super().__init__("ledger")
         self.disk = tempfile.mkdtemp(prefix="spur-ledger-", dir=disk())
         self.state = os.path.join(self.disk, "state")
         self.target = self.pod("pod")
         self.net.ip("netns", "set", self.target.name, "1")
-        self.fill(filled, boot_id or this_boot())
+        self.fill(filled, this_boot())
 
     def close(self):
         super().close()
@@ -170,22 +170,23 @@ class Numbers:
 # -- the rows
 
 
-def versus_floor(filled, cycles):
+def versus_floor(filled, cycles=100, rounds=15):
+    """Short rounds and many: what else the machine does meanwhile then meets both sides."""
     with Ledger(filled) as node:
-        numbers, floor = Numbers(), Floor(node, cycles * (ROUNDS + 1))
+        numbers, floor = Numbers(), Floor(node, cycles * (rounds + 1))
         node.serve()
-        return Pairs(lambda: node.load(1, cycles, numbers.take(cycles)), lambda: floor.turn(cycles))
+        return Pairs(lambda: node.load(1, cycles, numbers.take(cycles)), lambda: floor.turn(cycles), rounds)
 
 
 def cycle():
     """Reserve and release in the daemon against two bare commits."""
-    pairs = versus_floor(0, 200)
-    yield pairs.figure("CPU of reserve and release, against two bare commits", 1.5, "cpu", 200e3)
+    pairs = versus_floor(0)
+    yield pairs.figure("CPU of reserve and release, against two bare commits", 1.5, "cpu", 100e3)
 
 
 def population():
     """The same beside many records."""
-    pairs = versus_floor(MANY, 200)
+    pairs = versus_floor(MANY)
     yield pairs.figure(f"reserve beside {MANY} records, p50 against a bare commit", 1.3, "p50")
 
 
@@ -313,17 +314,17 @@ def start_once(node):
 
 def start():
     """From the start to the first answer, beside many records."""
-    for words, boot_id in (("a crash", None), ("a reboot", "another-boot")):
-        with Ledger(MANY, boot_id) as node:
+    for words, boot_id in (("a crash", this_boot()), ("a reboot", "another-boot")):
+        with Ledger() as node:
             node.serve()
-            node.stop(signal.SIGKILL)
+            node.stop()
             kept, took = f"{node.disk}/kept", []
             shutil.rmtree(node.state)
-            node.fill(MANY, boot_id or this_boot())
+            node.fill(MANY, boot_id)
             os.rename(node.state, kept)
             for _ in range(ROUNDS):
                 shutil.copytree(kept, node.state)
-                if boot_id:
+                if boot_id != this_boot():
                     forget(f"{node.state}/data.mdb")
                 took.append(start_once(node))
                 node.stop(signal.SIGKILL)
