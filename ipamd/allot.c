@@ -235,12 +235,21 @@ struct device_pf {
 	struct pci_addr own;
 };
 
+/* By its own name, or by that of its netdev. */
+static bool device_is_aux(const struct baseline *device)
+{
+	static const char key[] = "aux:", parent[] = "auxiliary/";
+
+	return strncmp(device->key, key, strlen(key)) == 0 ||
+	       strncmp(device->parent, parent, strlen(parent)) == 0;
+}
+
 static void device_pf(const struct baseline *device, struct device_pf *ret_pf)
 {
-	static const char key[] = "pci:", aux[] = "aux:", parent[] = "pci/";
+	static const char key[] = "pci:", parent[] = "pci/";
 
 	*ret_pf = (struct device_pf) { .netdev = device->name };
-	if (device->vf.is_vf || strncmp(device->key, aux, strlen(aux)) == 0) {
+	if (device->vf.is_vf || device_is_aux(device)) {
 		ret_pf->netdev = device->vf.pf_netdev;
 		ret_pf->addr = &device->vf.pf;
 	} else if ((strncmp(device->key, key, strlen(key)) == 0 &&

@@ -831,6 +831,7 @@ static const char matched_text[] =
 static void test_rail_of_a_device(void **state)
 {
 	static const char vf[] = "pci:0000:1a:00.2", nic[] = "pci:0000:1a:00.0";
+	static const char sf[] = "aux:mlx5_core.sf.4", sf_netdev[] = "net:eth5";
 	static const struct {
 		const char *pool, *rail;
 		const char *device, *pf_netdev, *pf; /* pf NULL: no VF */
@@ -854,6 +855,17 @@ static void test_rail_of_a_device(void **state)
 		{ "m", NULL, "net:eth5", NULL, NULL, 0, 0, NULL },
 		{ "m", NULL, vf, "ens7", "0000:02:00.0", 0, 0, "has 3 rails, and the request" },
 		{ "m", NULL, NULL, NULL, NULL, 0, 0, "has 3 rails, and the request" },
+		/* a subfunction by its PF, however it is named: what is its own has no meaning */
+		{ "m", NULL, sf, "ens1", "0000:01:00.0", 0, 0, NULL },
+		{ "m", NULL, sf, "", "0000:1a:00.0", 1, 0x8001, NULL },
+		{ "m", "rail1", sf, "ens7", "0000:1a:00.0", 1, 0x8001, NULL },
+		{ "m", "rail0", sf, "ens7", "0000:1a:00.0", 0, 0,
+		  "key \"rail\": \"rail0\": mlx5_core.sf.4 is on rail1" },
+		{ "m", NULL, sf, "ens7", "0000:02:00.0", 0, 0, "has 3 rails, and the request" },
+		{ "m", NULL, sf_netdev, "ens7", "0000:1a:00.0", 1, 0x8001, NULL },
+		{ "one", NULL, sf_netdev, "ens9", "0000:02:00.0", 3, 0, NULL },
+		{ "one", NULL, sf, "ens1", "0000:02:00.0", 0, 0,
+		  "pool \"one\": mlx5_core.sf.4 is on none of its rails" },
 		/* the only one */
 		{ "one", NULL, NULL, NULL, NULL, 3, 0, NULL },
 		{ "one", NULL, vf, "ens9", "0000:02:00.0", 3, 0, NULL },
@@ -884,6 +896,11 @@ static void test_rail_of_a_device(void **state)
 			device = kit_vf(rows[i].device, rows[i].pf_netdev, rows[i].pf);
 		else if (rows[i].device)
 			device = kit_device(rows[i].device);
+		if (rows[i].device == sf || rows[i].device == sf_netdev) {
+			device.vf.is_vf = false;
+			(void)snprintf(device.parent, sizeof(device.parent),
+				       "auxiliary/mlx5_core.sf.4");
+		}
 		if (rows[i].device == nic)
 			(void)snprintf(device.name, sizeof(device.name), "ens7");
 		r = kit_reserve(ledger, &request, rows[i].device ? &device : NULL, &a);
