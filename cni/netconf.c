@@ -274,6 +274,59 @@ static void read_ready(struct reading *reading)
 
 /* Its addresses. */
 
+static bool add_claim(struct netconf *conf, const char *name)
+{
+	if (!name || !pool_name_is_valid(name) || conf->claim_count == PROTO_RAILS_MAX)
+		return false;
+	for (size_t i = 0; i < conf->claim_count; i++) {
+		if (strcmp(conf->claim[i], name) == 0)
+			return false;
+	}
+	conf->claim[conf->claim_count++] = name;
+	return true;
+}
+
+/* "all", or rails by name. Whoever came before has precedence. */
+static void read_claim(struct json_reader *r, struct netconf *conf)
+{
+	bool decided = conf->claim_all || conf->claim_count;
+	struct netconf asked = { 0 };
+	json_t *value, *name;
+	bool good;
+	size_t i;
+
+	if (!json_any(r, "claim", &value))
+		return;
+	asked.claim_all = json_is_string(value) && strcmp(json_string_value(value), "all") == 0;
+	good = asked.claim_all || json_array_size(value) > 0;
+	json_array_foreach (value, i, name)
+		good = good && add_claim(&asked, json_string_value(name));
+	if (!good) {
+		json_bad(r, "claim", "must be \"all\" or 1..%d names of rails, each once",
+			 PROTO_RAILS_MAX);
+	} else if (!decided) {
+		conf->claim_all = asked.claim_all;
+		conf->claim_count = asked.claim_count;
+		memcpy(conf->claim, asked.claim, sizeof(conf->claim));
+	}
+}
+
+/* What only our pools can do. */
+static void check_pool_args(struct reading *reading)
+{
+	const struct netconf *conf = reading->conf;
+	struct json_reader *r = &reading->top;
+
+	if (conf->ipam == IPAM_OURS && conf->has_index && conf->ip_count > 0)
+		json_bad(r, "args.cni.allocateIPWithIndex", "excludes addresses asked for by name");
+	if (conf->ipam == IPAM_OURS)
+		return;
+	if (conf->claim_all || conf->claim_count)
+		json_bad(r, "args.cni.claim", "needs \"ipam\" spur-ipam");
+	if (conf->sticky)
+		json_bad(r, "args.cni.sticky", "needs \"ipam\" spur-ipam");
+}
+
 static void read_ours(struct reading *reading, json_t *ipam)
 {
 	struct netconf *conf = reading->conf;
@@ -286,6 +339,7 @@ static void read_ours(struct reading *reading, json_t *ipam)
 	if (!conf->pool)
 		json_missing(&r, "pool");
 	read_pool_name(&r, "rail", &conf->rail);
+	read_claim(&r, conf);
 	read_socket(&r, &conf->socket);
 	reading->top.r = json_finish(&r, READ_STRICT);
 }
@@ -378,6 +432,22 @@ static int read_runtime(struct reading *reading, json_t *obj)
 	return json_finish(&r, READ_LENIENT);
 }
 
+static void read_sticky(struct json_reader *r, struct netconf *conf)
+{
+	if (json_str(r, "sticky", &conf->sticky) && !sticky_is_valid(conf->sticky))
+		json_bad(r, "sticky", "must be 1..%d letters, digits, '/', '.', '_', '-', ':'",
+			 PROTO_STICKY_MAX);
+}
+
+/* As nv-ipam has it. */
+static void read_index(struct json_reader *r, struct netconf *conf)
+{
+	int64_t index = 0;
+
+	conf->has_index = json_int(r, "allocateIPWithIndex", 0, UINT32_MAX, &index);
+	conf->index = (uint32_t)index;
+}
+
 static int read_cni_args(struct reading *reading, json_t *obj)
 {
 	struct json_reader r;
@@ -388,6 +458,9 @@ static int read_cni_args(struct reading *reading, json_t *obj)
 	json_read(&r, obj, "args.cni", reading->err);
 	read_ips(&r, reading->conf);
 	read_guid(reading, &r, "guid", "args.cni.guid");
+	read_claim(&r, reading->conf);
+	read_sticky(&r, reading->conf);
+	read_index(&r, reading->conf);
 	app = text_of(obj, "mellanox.infiniband.app");
 	reading->ib_is_prepared = app && strcmp(app, "configured") == 0;
 	return json_finish(&r, READ_LENIENT);
@@ -438,6 +511,7 @@ static void read_ours_alone(struct reading *reading)
 	read_ipam(reading);
 	if (reading->conf->ipam != IPAM_OURS)
 		json_missing(r, "ipam.pool");
+	check_pool_args(reading);
 }
 
 /* Only as far as we extend it: the rest is passed on as it is. */
@@ -484,6 +558,7 @@ static void read_main(struct reading *reading)
 	read_logging(r, conf);
 	read_prev_result(reading);
 	pass_over(r);
+	check_pool_args(reading);
 	if (conf->ip_count > 0 && conf->ipam == IPAM_NONE)
 		json_bad(r, "ipam", "is needed, because addresses are asked for");
 	if (json_finish(r, READ_STRICT) == 0)

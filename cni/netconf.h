@@ -83,6 +83,12 @@ struct netconf {
 	const char *pool, *rail; /* IPAM_OURS; rail NULL: the only one of the pool */
 	struct cidr ips[PROTO_IPS_MAX];
 	size_t ip_count; /* addresses asked for by name */
+	bool has_index;
+	uint32_t index; /* of the rail: the same, asked for by number */
+	bool claim_all; /* the pod is to get every rail of the pool, or none… */
+	const char *claim[PROTO_RAILS_MAX]; /* …or these */
+	size_t claim_count;
+	const char *sticky; /* whose index this is to be again; NULL: nobody's */
 
 	const char *devinfo_file; /* runtimeConfig.CNIDeviceInfoFile */
 	json_t *prev_result, *dns, *valid_attachments;

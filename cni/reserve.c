@@ -50,6 +50,12 @@ int reserve(struct client *client, const struct request *request, const struct s
 	if (conf->ipam == IPAM_OURS) { /* another IPAM reads them itself */
 		memcpy(ask.ips, conf->ips, sizeof(ask.ips));
 		ask.ip_count = conf->ip_count;
+		ask.has_index = conf->has_index;
+		ask.index = conf->index;
+		ask.claim_all = conf->claim_all;
+		memcpy(ask.claim, conf->claim, sizeof(ask.claim));
+		ask.claim_count = conf->claim_count;
+		ask.sticky = conf->sticky;
 	}
 	r = nsid_ensure(site->host, site->pod_fd, &ask.netns.nsid, err);
 	if (r < 0)

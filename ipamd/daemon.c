@@ -208,14 +208,38 @@ static void publish(struct daemon *d)
 	http_publish(d->http, text, status_unready(d, unready));
 }
 
+static int sweep(struct daemon *d, void *arg, struct err *err)
+{
+	return ledger_claims_sweep(d->ledger, arg, err);
+}
+
+/* What pods have claimed and not come for. */
+static int sweep_claims(struct daemon *d, struct err *err)
+{
+	size_t count = 0;
+	int r;
+
+	if (!ledger_claims_due(d->ledger))
+		return 0;
+	r = batch_change(d->batch, sweep, &count, err);
+	if (r < 0)
+		inventory_recount(d->inventory);
+	else if (count)
+		log_info("%zu claims have ended, not all of their rails bound", count);
+	return r;
+}
+
 static void on_tick(uv_timer_t *tick)
 {
 	struct daemon *d = tick->data;
+	struct err err;
 
 	server_sweep(d->server);
 	spool_tick(d->spool);
 	undo_tick(d->undo);
 	inventory_tick(d->inventory);
+	if (sweep_claims(d, &err) < 0)
+		log_error("end claims: %s", err.msg);
 	publish(d);
 }
 
@@ -332,6 +356,8 @@ static int open_parts(struct daemon *d, struct err *err)
 		r = guard_raise(err); /* from here on there may be threads, and programs */
 	if (r == 0)
 		r = reconcile_start(d->reconcile, err);
+	if (r == 0)
+		r = sweep_claims(d, err);
 	if (r < 0)
 		return r;
 	spool_load(d->spool);

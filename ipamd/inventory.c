@@ -25,6 +25,7 @@ struct inventory {
 	struct daemon *daemon;
 	struct picture picture;
 	struct prepare *prepare;
+	struct ledger_vfs vfs;
 	struct scanner *scanner; /* the thread's while at_work */
 
 	/* What is to be read next. */
@@ -101,6 +102,66 @@ void inventory_released(struct inventory *inventory, const struct attachment *a)
 	(void)inventory_note(inventory, &vf->addr);
 }
 
+struct claim_offer {
+	struct inventory *inventory;
+	const struct rail *rail;
+	const char *not_this;
+	char *key;
+	struct err *err;
+};
+
+static int offer_for_claim(const struct pf_entry *pf, const struct vf_entry *vf, void *arg)
+{
+	const struct claim_offer *offer = arg;
+	char text[PCI_TEXT + 4];
+	bool is_free;
+	int r;
+
+	if (!rail_matches(offer->rail, pf->netdev, &pf->addr))
+		return 0;
+	(void)snprintf(offer->key, PROTO_DEVICE_MAX, "pci:%s", pci_format(&vf->addr, text));
+	if (strcmp(offer->key, offer->not_this) == 0)
+		return 0;
+	r = ledger_device_is_free(offer->inventory->daemon->ledger, offer->key, &is_free,
+				  offer->err);
+	return r < 0 ? r : is_free;
+}
+
+static int choose_claimed(const struct rail *rail, const char *not_this, char key[PROTO_DEVICE_MAX],
+			  void *arg, struct err *err)
+{
+	struct inventory *inventory = arg;
+	struct claim_offer offer = { inventory, rail, not_this, key, err };
+	int r;
+
+	r = picture_offer(&inventory->picture, offer_for_claim, &offer);
+	if (r == -ENOMEM)
+		return err_nomem(err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	(void)err_set(err, EBUSY, ERR_AGAIN, "claim rail %s: none of its VFs is free", rail->name);
+	err_details(err, "see `spurctl vfs`; a VF is free when its pod has gone");
+	return -EBUSY;
+}
+
+static void note_claimed(const char *device_key, bool taken, void *arg)
+{
+	struct inventory *inventory = arg;
+	struct pci_addr addr;
+	struct vf_entry *vf;
+
+	if (pci_parse(device_key + strlen("pci:"), &addr) < 0)
+		return;
+	vf = picture_vf(&inventory->picture, &addr, NULL);
+	if (vf)
+		picture_claim(vf, taken);
+}
+
+static void claim_again(const char *device_key, void *arg)
+{
+	note_claimed(device_key, true, arg);
+}
+
 static void own_again(struct inventory *inventory, const struct attachment *a)
 {
 	struct vf_entry *vf = vf_of(inventory, a);
@@ -122,9 +183,13 @@ void inventory_recount(struct inventory *inventory)
 	if (picture->pf_count == 0)
 		return;
 	for (size_t i = 0; i < picture->pf_count; i++) {
-		for (size_t j = 0; j < picture->pfs[i].vf_count; j++)
+		for (size_t j = 0; j < picture->pfs[i].vf_count; j++) {
 			picture->pfs[i].vfs[j].owner = 0;
+			picture->pfs[i].vfs[j].claimed = false;
+		}
 	}
+	if (ledger_claimed_each(inventory->daemon->ledger, claim_again, inventory, &err) < 0)
+		log_error("see which VFs are claimed: %s", err.msg);
 	while ((r = ledger_next(inventory->daemon->ledger, after, &a, &err)) == 0) {
 		after = a.id;
 		own_again(inventory, &a);
@@ -412,6 +477,7 @@ int inventory_open(struct daemon *d, struct inventory **ret_inventory, struct er
 		return err_nomem(err);
 	inventory->daemon = d;
 	inventory->uevent_fd = inventory->link_fd = -1;
+	inventory->vfs = (struct ledger_vfs) { choose_claimed, note_claimed, inventory };
 	r = scanner_open(&inventory->scanner, err);
 	if (r == 0)
 		r = prepare_open(d, &inventory->picture, &inventory->prepare, err);
@@ -427,6 +493,7 @@ int inventory_open(struct daemon *d, struct inventory **ret_inventory, struct er
 	(void)uv_poll_init(&d->loop, &inventory->uevents, inventory->uevent_fd);
 	inventory->quiet.data = inventory->uevents.data = inventory;
 	(void)uv_poll_start(&inventory->uevents, UV_READABLE, on_uevents);
+	ledger_set_vfs(d->ledger, &inventory->vfs);
 	*ret_inventory = inventory;
 	return 0;
 }

@@ -148,6 +148,7 @@ static void batch_end(struct ledger *ledger, bool stands)
 	} else {
 		ledger->era = ledger->stored;
 		ledger->rebooted = ledger->rebooted_then;
+		ledger->claim_due_ms = 0; /* nobody knows: look */
 	}
 }
 

@@ -145,6 +145,9 @@ static int obstacles_find(struct daemon *d, const struct request *q,
 	}
 	if (r == 0 && request->pod.uid && request->pod.uid[0]) {
 		r = ledger_find_pod(d->ledger, request->pod.uid, &request->key, &o->by_pod, err);
+		if (r == -ENOENT && (request->claim_all || request->claim_count))
+			r = ledger_find_pod_other(d->ledger, request->pod.uid,
+						  request->key.container_id, &o->by_pod, err);
 		r = obstacle(d, q, r, &o->by_pod, &view->by_pod);
 	}
 	return r;
@@ -272,17 +275,15 @@ static int choose_if_free(const struct pf_entry *pf, const struct vf_entry *vf, 
 {
 	struct choice *choice = arg;
 	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
-	struct attachment a;
 	struct err err;
+	bool is_free;
 	int r;
 
 	if (!rail_matches(choice->rail, pf->netdev, &pf->addr))
 		return 0;
 	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&vf->addr, text));
-	r = ledger_find_device(choice->d->ledger, key, &a, choice->err);
-	if (r == 0)
-		attachment_free(&a);
-	if (r != -ENOENT)
+	r = ledger_device_is_free(choice->d->ledger, key, &is_free, choice->err);
+	if (r < 0 || !is_free)
 		return r;
 	r = observe(choice->d, choice->q, choice->request, key, choice->ret_device, &err);
 	if (r < 0)
@@ -314,6 +315,28 @@ static struct rail_tally tally_rail(const struct picture *picture, const struct 
 	return tally;
 }
 
+/* The one that the pod has claimed, if it can be had; -ENOENT: another one. */
+static int choose_claimed(struct daemon *d, struct request *q,
+			  const struct reserve_request *request, struct baseline *ret_device,
+			  struct err *err)
+{
+	char key[PROTO_DEVICE_MAX];
+	struct err why;
+	int r;
+
+	r = ledger_claimed_device(d->ledger, request, key, err);
+	if (r < 0)
+		return r;
+	r = observe(d, q, request, key, ret_device, &why);
+	if (r == METHOD_WAITS || (r == 0 && ret_device->ifindex))
+		return r;
+	if (r == 0)
+		baseline_free(ret_device);
+	else
+		log_warn("%s: was claimed, and is passed over: %s", key, why.msg);
+	return -ENOENT;
+}
+
 static int choose(struct daemon *d, struct request *q, const struct reserve_request *request,
 		  struct baseline *ret_device, struct err *err)
 {
@@ -322,6 +345,9 @@ static int choose(struct daemon *d, struct request *q, const struct reserve_requ
 	struct rail_tally tally;
 	int r;
 
+	r = choose_claimed(d, q, request, ret_device, err);
+	if (r != -ENOENT)
+		return r;
 	r = ledger_find_rail(d->ledger, request, &choice.rail, err);
 	if (r < 0)
 		return r;

@@ -172,7 +172,8 @@ static void print_rail(FILE *f, struct daemon *d, const struct pool *pool, const
 		uint64_t count;
 	} rows[] = { { "capacity", usage.capacity },
 		     { "held", usage.held },
-		     { "resting", usage.resting } };
+		     { "resting", usage.resting },
+		     { "claimed", usage.claimed } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		(void)fprintf(f, "spur_pool_addresses{pool=\"%s\",rail=\"%s\",state=\"%s\"} %llu\n",
@@ -216,7 +217,7 @@ static bool is_first_of_rail(struct daemon *d, const struct picture *picture, si
 
 static void print_vfs_of(FILE *f, struct daemon *d, const struct picture *picture, const char *rail)
 {
-	int counts[VF_BROKEN + 1] = { 0 };
+	int counts[VF_USES] = { 0 };
 
 	for (size_t i = 0; i < picture->pf_count; i++) {
 		const struct pf_entry *pf = &picture->pfs[i];
@@ -225,7 +226,7 @@ static void print_vfs_of(FILE *f, struct daemon *d, const struct picture *pictur
 		     j++)
 			counts[pf->vfs[j].use]++;
 	}
-	for (int i = 0; i <= VF_BROKEN; i++)
+	for (int i = 0; i < VF_USES; i++)
 		(void)fprintf(f, "spur_vfs{rail=\"%s\",state=\"%s\"} %d\n", rail,
 			      status_vf_use((enum vf_use)i), counts[i]);
 }

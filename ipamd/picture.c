@@ -143,8 +143,10 @@ void picture_judge(struct vf_entry *vf)
 		vf->use = VF_AWAY;
 	else if (!vf->driver[0])
 		vf->use = VF_DRIVERLESS;
+	else if (vf->userspace)
+		vf->use = VF_USERSPACE;
 	else
-		vf->use = vf->userspace ? VF_USERSPACE : VF_FREE;
+		vf->use = vf->claimed ? VF_CLAIMED : VF_FREE;
 }
 
 /* What was read of a VF that nobody owns, and that may have come back changed. */
@@ -396,6 +398,12 @@ void picture_release(struct vf_entry *vf, uint64_t now_ns)
 	picture_judge(vf);
 }
 
+void picture_claim(struct vf_entry *vf, bool claimed)
+{
+	vf->claimed = claimed;
+	picture_judge(vf);
+}
+
 /* --- choosing --- */
 
 struct pf_load {
@@ -417,7 +425,7 @@ static size_t count_in_use(const struct pf_entry *pf)
 	size_t count = 0;
 
 	for (size_t i = 0; i < pf->vf_count; i++)
-		count += pf->vfs[i].use == VF_HELD;
+		count += pf->vfs[i].use == VF_HELD || pf->vfs[i].use == VF_CLAIMED;
 	return count;
 }
 

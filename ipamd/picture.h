@@ -26,6 +26,8 @@ enum vf_use {
 	VF_AWAY,      /* it has a driver, and its netdev is not here; or it cannot be read */
 	VF_PREPARING, /* its GUID is being bound, or is about to be */
 	VF_BROKEN,    /* its GUID could not be bound: trouble says what happened */
+	VF_CLAIMED,   /* free, and kept for a pod that is to come for it */
+	VF_USES,
 };
 
 /* --- one reading --- */
@@ -74,6 +76,7 @@ struct vf_entry {
 	struct mac mac;
 	int numa_node;
 	uint64_t owner; /* id of the record, 0 = none */
+	bool claimed;   /* by a pod that has not bound it yet */
 	bool fresh;     /* nobody has asked the ledger for its owner yet */
 	bool touched;   /* owned since the baseline was taken, and not seen clean again */
 	bool unseen;    /* it has changed hands, or GUID, since the last reading */
@@ -134,6 +137,9 @@ void picture_forget(struct picture *picture, const struct pci_addr *addr);
 void picture_own(struct vf_entry *vf, uint64_t id, const struct vf_state *baseline);
 /* It has been given back, or given its GUID: what was read before @now_ns shows it no more. */
 void picture_release(struct vf_entry *vf, uint64_t now_ns);
+
+/* A pod keeps it from others, or does not any more: the VF itself is as it was. */
+void picture_claim(struct vf_entry *vf, bool claimed);
 
 /* Brings vf->use up to date after a change of its other members. */
 void picture_judge(struct vf_entry *vf);

@@ -101,12 +101,12 @@ static int add_rail(struct daemon *d, const struct pool *pool, const struct rail
 	r = ledger_usage(d->ledger, pool, rail, &usage, err);
 	if (r < 0)
 		return r;
-	json = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:I, s:I}", "name", rail->name,
-			 "cidr", cidr_json(&rail->cidr), "cidr6", cidr_json(&rail->cidr6),
-			 "gateway", ip_json(&rail->gateway), "gateway6", ip_json(&rail->gateway6),
-			 "capacity", (json_int_t)usage.capacity, "held", (json_int_t)usage.held,
-			 "resting", (json_int_t)usage.resting, "draining",
-			 (json_int_t)usage.draining);
+	json = json_pack("{s:s, s:o*, s:o*, s:o*, s:o*, s:I, s:I, s:I, s:I, s:I}", "name",
+			 rail->name, "cidr", cidr_json(&rail->cidr), "cidr6",
+			 cidr_json(&rail->cidr6), "gateway", ip_json(&rail->gateway), "gateway6",
+			 ip_json(&rail->gateway6), "capacity", (json_int_t)usage.capacity, "held",
+			 (json_int_t)usage.held, "resting", (json_int_t)usage.resting, "draining",
+			 (json_int_t)usage.draining, "claimed", (json_int_t)usage.claimed);
 	return json_array_append_new(rails, json) < 0 ? err_nomem(err) : 0;
 }
 
@@ -196,7 +196,7 @@ const char *status_vf_use(enum vf_use use)
 		[VF_FREE] = "free",           [VF_HELD] = "held",
 		[VF_USERSPACE] = "userspace", [VF_DRIVERLESS] = "driverless",
 		[VF_AWAY] = "away",           [VF_PREPARING] = "preparing",
-		[VF_BROKEN] = "broken",
+		[VF_BROKEN] = "broken",       [VF_CLAIMED] = "claimed",
 	};
 
 	return names[use];

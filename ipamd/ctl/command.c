@@ -118,7 +118,8 @@ static void print_rails(struct table *table, json_t *pool)
 	json_array_foreach (json_object_get(pool, "rails"), i, rail) {
 		long long capacity = number_of(rail, "capacity"), held = number_of(rail, "held"),
 			  resting = number_of(rail, "resting"),
-			  draining = number_of(rail, "draining");
+			  draining = number_of(rail, "draining"),
+			  claimed = number_of(rail, "claimed");
 
 		table_cell(table, "%s", text_of(pool, "name"));
 		table_cell(table, "%s", text_of(rail, "name"));
@@ -127,7 +128,7 @@ static void print_rails(struct table *table, json_t *pool)
 			   text_of(rail, "cidr6"));
 		table_cell(table, "%lld", held);
 		table_cell(table, "%lld", resting);
-		table_cell(table, "%lld", capacity - (held - draining) - resting);
+		table_cell(table, "%lld", capacity - (held - draining) - resting - claimed);
 		table_cell(table, "%lld", draining);
 	}
 }

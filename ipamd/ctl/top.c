@@ -87,15 +87,15 @@ static void bar_format(long long part, long long whole, char buf[TOP_BAR + 1])
 static void print_rail(struct table *table, json_t *pool, json_t *rail)
 {
 	long long capacity = number_of(rail, "capacity"), held = number_of(rail, "held"),
-		  resting = number_of(rail, "resting");
+		  resting = number_of(rail, "resting"), claimed = number_of(rail, "claimed");
 	char bar[TOP_BAR + 1];
 
-	bar_format(held + resting, capacity, bar);
+	bar_format(held + resting + claimed, capacity, bar);
 	table_cell(table, "%s/%s", text_of(pool, "name"), text_of(rail, "name"));
 	table_cell(table, "%s", bar);
 	table_cell(table, "%lld", held);
 	table_cell(table, "%lld", resting);
-	table_cell(table, "%lld", capacity - held - resting);
+	table_cell(table, "%lld", capacity - held - resting - claimed);
 }
 
 static int print_rails(json_t *pools, struct err *err)

@@ -169,6 +169,7 @@ KEYS = (
     Key("ipam.type",            NONE,                NONE,                   1,           "../spur-ipam",        "typ", beside={"ipam": {"pool": "train"}}, absent=refused(7, "type")),
     Key("ipam.pool",            "train",             NONE,                   1,           "p" * 64,              "Pool", beside={"ipam": {"type": "spur-ipam"}}, absent=refused(7, "pool")),
     Key("ipam.rail",            "a",                 "b",                    1,           "r" * 64,              "rial", beside={"ipam": {"type": "spur-ipam", "pool": "two"}}, absent=refused(7, "rail")),
+    Key("ipam.claim",           "all",               ["a", "b"],             1,           ["a", "a"],            "claims", beside={"ipam": {"type": "spur-ipam", "pool": "two", "rail": "a"}}),
     Key("socket",               NONE,                NONE,                   1,           LONG_SOCKET,           "sockets", absent=refused(11, "/run/spur/ipamd.sock")),
     Key("logLevel",             "panic",             "debug",                3,           "loud",                "loglevel"),
     Key("logFile",              "/dev/null",         NONE,                   1,           "relative.log",        "logfile"),
@@ -270,6 +271,13 @@ row("key/ipam.socket relative", ADD, refused(7, "socket"), conf={"ipam": {"type"
 row("key/routing.table auto", ADD, ok(table=101, rules=1), conf={"routing": {"table": "auto"}, **RAILS})
 row("key/routing.table auto, no rail", ADD, refused(7, "table"), conf={"routing": {"table": "auto"}, "ipam": ABSENT})
 row("key/ipam unknown pool", ADD, refused(7, "nopool"), conf={"ipam": {"type": "spur-ipam", "pool": "nopool"}})
+row("key/ipam.claim of a rail that is not there", ADD, refused(7, "claim", "nosuchrail"), conf={"ipam": {"type": "spur-ipam", "pool": "two", "rail": "a", "claim": ["nosuchrail"]}})
+row("key/args.cni.sticky", ADD, ok(addresses=1), conf={"args": {"cni": {"sticky": "job/worker-3"}}})
+row("key/args.cni.sticky of another type", ADD, refused(7, "args.cni.sticky"), conf={"args": {"cni": {"sticky": 3}}})
+row("key/args.cni.claim wins", ADD, refused(7, "claim", "nosuchrail"), conf={"args": {"cni": {"claim": ["nosuchrail"]}}, "ipam": {"type": "spur-ipam", "pool": "two", "rail": "a", "claim": "all"}})
+row("key/args.cni.allocateIPWithIndex", ADD, ok(addresses=1), conf={"args": {"cni": {"allocateIPWithIndex": 77}}})
+row("key/args.cni.allocateIPWithIndex of the network", ADD, refused(7, "index 0"), conf={"args": {"cni": {"allocateIPWithIndex": 0}}})
+row("ipam/args.cni.sticky", ADD, ok("unchanged", ipam=True), conf={"args": {"cni": {"sticky": "job/worker-3", "claim": "all"}}}, program="spur-ipam")
 row("key/ipam no such plugin", ADD, refused(4, "no-such-ipam"), conf={"ipam": {"type": "no-such-ipam"}},
     reference=refused(999), why_different="the plugins have one code for everything")
 row("key/ipam v4 and v6", ADD, ok(addresses=2, up=True), conf={"ipam": {"type": "spur-ipam", "pool": "dual"}})

@@ -63,8 +63,9 @@ class Node(Plain):
                 f.write(f"mlx5_{pf}{vf}\n")
         return f"pci:{vf_of(pf, vf)}"
 
-    def serve(self, **settings):
+    def serve(self, claim_s=120, **settings):
         pool = lab.pool("train", rails=2)
+        pool["claim_s"] = claim_s
         for i, rail in enumerate(pool["rails"]):
             rail["match"] = {"pf": [f"pf{i}"]}
         self.daemon([pool], env={"SPUR_SYSFS": self.sys}, **settings)
@@ -365,6 +366,60 @@ def test_hooked_owners_after_a_restart():
         with node.client() as client:
             client.call("attachment.release", **generation_of(a), left=True, restored=True)
         lab.wait_for(lambda: node.devices()[key]["state"] == "away", 5, "it is read after the release")
+
+
+def claim(node, container, rail="rail0", ifname="net1", **more):
+    return node.attach(container=container, ifname=ifname, chooseDevice=True, rail=rail, **more)
+
+
+def test_hooked_a_pod_claims_vfs_of_all_rails():
+    with Node() as node:
+        mine, spare, other = node.vf(0, 0), node.vf(0, 1), node.vf(1, 0)
+        node.serve(claim_s=60)
+        first = claim(node, "c0", claim=["*"])
+        assert first["device"]["key"] == mine and node.devices()[other]["state"] == "claimed", node.devices()
+        [pool] = node.rpc("pool.list")["pools"]
+        assert [(r["held"], r["claimed"]) for r in pool["rails"]] == [(1, 0), (0, 1)], pool
+        with node.client() as client:
+            def ask(**more):
+                client.call("attachment.reserve", **node.request(container="c1", **more))
+            refused("rail rail1: none of its 1 VFs is free", lambda: ask(rail="rail1", chooseDevice=True))
+            refused("container c0 has claimed it", lambda: ask(device=other))
+            refused("claim rail rail1: none of its VFs is free",  # all or none
+                    lambda: ask(rail="rail0", chooseDevice=True, claim=["rail1"]))
+        assert node.devices()[spare]["state"] == "free", node.devices()
+        node.stop()
+        node.start({"SPUR_SYSFS": node.sys})
+        assert node.devices()[other]["state"] == "claimed", node.devices()
+        second = claim(node, "c0", rail="rail1", ifname="net2", claim=["*"])
+        assert second["device"]["key"] == other and node.devices()[other]["state"] == "held", second
+        assert second["rail"]["index"] == first["rail"]["index"], (first, second)
+
+
+def test_hooked_a_claim_ends_unbound():
+    with Node() as node:
+        node.vf(0, 0)
+        other = node.vf(1, 0)
+        node.serve(claim_s=1)
+        claim(node, "c0", claim=["*"])
+        lab.wait_for(lambda: node.devices()[other]["state"] == "free", 10, "the claim has ended")
+        a = claim(node, "c1", rail="rail1")
+        assert a["device"]["key"] == other, a
+
+
+def test_hooked_a_claim_goes_with_its_pod():
+    """An earlier sandbox of the same pod is undone on all rails, before the next one claims."""
+    with Node() as node:
+        node.vf(0, 0)
+        other = node.vf(1, 0)
+        node.serve(claim_s=600)
+        claim(node, "c0", claim=["*"], uid="u1")
+        claim(node, "c0", rail="rail1", ifname="net2", uid="u1")
+        a = claim(node, "c1", claim=["*"], uid="u1")
+        assert node.states() == {"c1": "attached"} and node.devices()[other]["state"] == "claimed", node.states()
+        with node.client() as client:
+            client.call("attachment.release", **generation_of(a), left=True, restored=True)
+        assert node.devices()[other]["state"] == "free", node.devices()
 
 
 def test_hooked_no_vfs_cost_nothing():

@@ -233,6 +233,35 @@ static void test_every_key(void **state)
 		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"\"}"), 7, "ipam.pool" },
 		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"rail\":1}"), 7,
 		  "ipam.rail" },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"claim\":\"all\"}"), 0,
+		  NULL },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"claim\":[\"r\",\"s\"]}"),
+		  0, NULL },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"claim\":[\"r\",\"r\"]}"),
+		  7, "must be \"all\" or 1..32 names of rails, each once" },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"claim\":[]}"), 7,
+		  "ipam.claim" },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"claim\":[\"*\"]}"), 7,
+		  "ipam.claim" },
+		{ ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"claim\":\"r\"}"), 7,
+		  "ipam.claim" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"claim\":\"all\",\"sticky\":\"job/a.b_c-3:x\"}}"),
+		  0, NULL },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"claim\":7}}"), 7, "args.cni.claim" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"sticky\":\"\"}}"), 7, "args.cni.sticky" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"sticky\":\"a b\"}}"), 7, "args.cni.sticky" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"sticky\":3}}"), 7, "args.cni.sticky" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"allocateIPWithIndex\":5}}"), 0, NULL },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"allocateIPWithIndex\":-1}}"), 7,
+		  "args.cni.allocateIPWithIndex" },
+		{ ADD(OURS
+		      ",\"args\":{\"cni\":{\"allocateIPWithIndex\":5,\"ips\":[\"10.0.0.9\"]}}"),
+		  7, "excludes addresses" },
+		{ ADD(",\"args\":{\"cni\":{\"claim\":\"all\"}}"), 7, "needs \"ipam\" spur-ipam" },
+		{ ADD(",\"args\":{\"cni\":{\"sticky\":\"a\"}}"), 7, "needs \"ipam\" spur-ipam" },
+		{ ADD(",\"ipam\":{\"type\":\"nv-ipam\"},\"args\":{\"cni\":{\"allocateIPWithIndex\":"
+		      "5}}"),
+		  0, NULL },
 		{ ADD(",\"rail\":\"r\""), 7, "needs \"ipam\" spur-ipam" },
 		{ ADD(OURS ",\"rail\":\"r\""), 0, NULL },
 		{ ADD(",\"rail\":\"r\",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"rail\":"
@@ -672,6 +701,27 @@ static void test_beside_a_main_plugin(void **state)
 		MADE("{\"name\":\"net1\",\"sandbox\":\"/run/netns/b\"},{\"name\":\"net1\"}"));
 }
 
+/* What the pod asks for in args.cni wins over the network's own. */
+static void test_claim_of_args_wins(void **state)
+{
+	(void)state;
+	static const char text[] =
+		ADD(",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"a\",\"claim\":\"all\"},"
+		    "\"args\":{\"cni\":{\"claim\":[\"r0\",\"r1\"],\"sticky\":\"job/0\","
+		    "\"allocateIPWithIndex\":9}}");
+	struct request request;
+	struct err err = { 0 };
+
+	assert_int_equal(request_read(&add_env, false, text, strlen(text), &request, &err), 0);
+	assert_false(request.conf.claim_all);
+	assert_int_equal(request.conf.claim_count, 2);
+	assert_string_equal(request.conf.claim[1], "r1");
+	assert_string_equal(request.conf.sticky, "job/0");
+	assert_true(request.conf.has_index);
+	assert_int_equal(request.conf.index, 9);
+	request_free(&request);
+}
+
 /* As spur-ipam, all keys but ipam belong to another plugin. */
 static void test_ipam_only(void **state)
 {
@@ -734,6 +784,7 @@ int main(void)
 		cmocka_unit_test(test_behind_a_main_plugin_recorded),
 		cmocka_unit_test(test_beside_a_main_plugin),
 		cmocka_unit_test(test_what_is_read),
+		cmocka_unit_test(test_claim_of_args_wins),
 		cmocka_unit_test(test_ipam_only),
 		cmocka_unit_test(test_what_is_kept),
 	};
