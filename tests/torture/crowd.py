@@ -36,7 +36,7 @@ CLIENTS = 48
 SLOTS = 4  # containers of a client
 IFNAMES = ("net0", "net1", "net2")
 PFS, VFS = 2, 5
-COOLDOWN_S = 1
+COOLDOWN_S, CLAIM_S = 1, 60
 ANSWER_S = 60  # beyond every deadline and every stall
 DROP = 0.02  # how often a connection ends at one of the moments where it can
 
@@ -60,7 +60,7 @@ def make_pools(rng):
     """One of the forms that the pools take; none moves what another one gave."""
     rails = []
     for i in range(4 if rng.random() < 0.7 else 3):
-        rail = {"name": f"rail{i}", "cidr": f"10.{i}.0.0/25", "gatewayIndex": 1}
+        rail = {"name": f"rail{i}", "cidr": f"10.{i}.0.0/24", "gatewayIndex": 1}
         if i < PFS:
             rail.update(cidr6=f"fd00:{i}::/64", match={"pf": [f"pf{i}"]}, guidBase=f"02:00:00:00:00:0{i}:00:00")
         if rng.random() < 0.3:
@@ -68,7 +68,7 @@ def make_pools(rng):
             rail["exclude"] = [f"10.{i}.0.{first}-10.{i}.0.{first + rng.randrange(12)}"]
         rails.append(rail)
     plain = {"name": "only", "cidr": f"10.9.0.0/{rng.choice((25, 26, 27))}"}
-    pools = [{"name": "train", "cooldown_s": COOLDOWN_S, "rails": rails}]
+    pools = [{"name": "train", "cooldown_s": COOLDOWN_S, "claim_s": CLAIM_S, "rails": rails}]
     if rng.random() < 0.9:
         pools.append({"name": "solo", "cooldown_s": 0, "rails": [plain]})
     return pools
@@ -124,6 +124,8 @@ class Model:
     def __init__(self):
         self.owners = {}  # of what PRESENT entries hold
         self.rested = {}  # index -> when its holder released it, at the earliest
+        self.identities = {}  # (identity, rail) -> index, and when it was released
+        self.asked = set()  # indexes that somebody named
         self.forms = []  # of the pools: [pools, since when it is no more or None]
         self.jumped_s = 0  # how far BOOTTIME has gone ahead of ours
         self.log = collections.deque(maxlen=100000)
@@ -151,7 +153,8 @@ class Model:
             if what[0] == "index":
                 self.rested.pop(what, None)
                 if releases:
-                    self.rested[what] = self.now()
+                    self.rested[what] = (self.now(), record.get("sticky"))
+                    self.identities[record.get("sticky"), what[1], what[2]] = (what, self.now())
 
     def check_choice(self, key, record, asked, sent):
         """A reservation that did not ask for a certain index got one that was free to give."""
@@ -165,9 +168,19 @@ class Model:
             if asked["ips"][0] not in [ip["address"].split("/")[0] for ip in record["ips"]]:
                 raise Contradiction(f"{key} asked for {asked['ips']}, and got {record['ips']}", key)
             return
-        since = self.rested.get(index)
-        if pool == "train" and since is not None and self.now() - since < COOLDOWN_S:
+        since, identity = self.rested.get(index, (None, None))
+        its_own = identity and identity == record.get("sticky")
+        if pool == "train" and since is not None and self.now() - since < COOLDOWN_S and not its_own:
             raise Contradiction(f"{key} got {index} {self.now() - since:.3f} s after its release", key, index)
+
+    def check_identity(self, key, record, asked):
+        """An identity got what it had: so shortly after its release nobody else can have got it, unless by name."""
+        index, since = self.identities.get((asked["sticky"], record["pool"], record["rail"]["name"]), (None, 0))
+        address = index and f"10.{index[2][-1]}.0.{index[3]}"
+        if (index and self.now() - since < COOLDOWN_S and not asked.get("ips") and index not in self.asked
+                and index[1] == "train" and all(gives(pools, *index[1:3], address) for pools, until in self.forms)
+                and next(owned(record)) != index):
+            raise Contradiction(f"{key} got {next(owned(record))}, and its identity had {index}", key, index)
 
     # forms of the pools
 
@@ -234,6 +247,7 @@ class Client:
         self.network = f"n{number}"
         self.serials = [0] * SLOTS
         self.entries = collections.defaultdict(Entry)  # (container, ifname)
+        self.claims = {}  # container -> its claimed rails that are not bound, and since when
 
     def note(self, *words):
         self.model.note(self.network, *words)
@@ -264,18 +278,24 @@ class Client:
         return params
 
     def choose_rail(self, params):
-        rail = self.rng.randrange(4)
-        if self.maybe(0.1):
+        container, rail = params["containerID"], self.rng.randrange(4)
+        alone = all(e.state == ABSENT for k, e in self.entries.items() if k[0] == container)
+        if self.maybe(0.1) and container not in self.claims:
             params.update(pool="solo")
-        else:
-            params.update(pool="train", rail=f"rail{rail}")
-            if rail < PFS and self.maybe(0.3):
-                if self.maybe(0.5):
-                    params["chooseDevice"] = True
-                else:
-                    params["device"] = f"pci:{daemon_vf.vf_of(rail, self.rng.randrange(VFS))}"
-            if self.maybe(0.1):
-                params["ips"] = [f"10.{rail}.0.{self.rng.randrange(128)}"]
+            return
+        params.update(pool="train", rail=f"rail{rail}")
+        if rail < PFS and self.maybe(0.3):
+            if self.maybe(0.5):
+                params["chooseDevice"] = True
+            else:
+                params["device"] = f"pci:{daemon_vf.vf_of(rail, self.rng.randrange(VFS))}"
+        if self.maybe(0.3):
+            params["sticky"] = f"job/{container.rpartition('-')[0]}-{params['ifname']}"
+        if alone and self.maybe(0.2):
+            params["claim"] = ["rail0", "rail1"] if "chooseDevice" in params else ["*"]
+        elif alone and self.maybe(0.1):
+            params["ips"] = [f"10.{rail}.0.{self.rng.randrange(256)}"]
+            self.model.asked.add(("index", "train", f"rail{rail}", int(params["ips"][0].split(".")[-1])))
         if self.maybe(0.1):
             params["guid"] = f"02:00:00:00:00:0f:00:{self.rng.randrange(32):02x}"
 
@@ -324,7 +344,7 @@ class Client:
                 return
             answer = await conn.read()
             if "error" in answer:
-                self.refused(key, entry, answer["error"])
+                self.refused(key, entry, answer["error"], params)
                 return
             for k in older:
                 self.gone(k, self.entries[k])
@@ -332,9 +352,13 @@ class Client:
             self.granted(key, entry, record, params, sent)
             await self.finish(key, entry, record, conn)
 
-    def refused(self, key, entry, error):
+    def refused(self, key, entry, error, params=None):
         self.note(key, "refused", error["message"])
         self.model.refusals += 1
+        rails, since = self.claims.get(key[0], ((), 0))
+        if (params and params.get("rail") in rails and self.model.now() - since < CLAIM_S
+                and ("rested in" in error["message"] or "are held" in error["message"])):
+            raise Contradiction(f"{key} had claimed {rails}, and was refused: {error}", key)
         if error["data"]["cni"] not in (7, 11):
             raise Contradiction(f"{key} was refused with {error}", key)
         if not entry.record:
@@ -346,19 +370,31 @@ class Client:
         if record["state"] != "unfinished" or (entry.record and record["id"] <= entry.record["id"]):
             raise Contradiction(f"{key}: what was leaving was given again: {record}", key)
         self.model.check_choice(key, record, params, sent)
+        if params.get("sticky") and len([k for k in self.entries if k[0] == key[0]]) == 1 and "claim" not in params:
+            self.model.check_identity(key, record, params)
         self.model.take(key, record)
+        self.note_claim(key, params)
         entry.record, entry.restarted = record, False
+
+    def note_claim(self, key, params):
+        if "claim" in params:
+            named = [r["name"] for pools, until in self.model.forms for p in pools for r in p["rails"] if until is None]
+            self.claims[key[0]] = (set(named if params["claim"] == ["*"] else params["claim"]), self.model.now())
+        if key[0] in self.claims:
+            self.claims[key[0]][0].discard(params.get("rail"))
 
     async def finish(self, key, entry, record, conn):
         """From the answer to the end of an ADD. Until something stands in the kernel, its end undoes it."""
         if self.maybe(DROP):
             self.note(key, "hangs up after the answer")
             self.model.drop(key, record)
+            self.claims.pop(key[0], None)
             return
         self.crowd.stand(key, record)
         if self.maybe(DROP):
             self.note(key, "hangs up before it is done")
             self.model.drop(key, record)
+            self.claims.pop(key[0], None)
             entry.state = UNSURE  # undone, or found good by a daemon that was started meanwhile
             return
         entry.state = PRESENT
@@ -406,6 +442,7 @@ class Client:
 
     async def release(self, key, entry, record, conn):
         restored = not (record.get("device", {}).get("key") and self.maybe(0.1))
+        self.claims.pop(key[0], None)  # it may be the last one
         self.crowd.fall(key, record)
         self.model.drop(key, record, releases=entry.state == PRESENT)
         self.note(key, "release", record["id"], restored)
@@ -669,6 +706,7 @@ class Crowd:
             json.dump(told, f)
         os.rename(f"{path}.new", f"{path}.json")
         self.model.drop(key, entry.record)
+        client.claims.pop(key[0], None)
         entry.state = LEAVING
 
     def reboot(self):
@@ -684,6 +722,7 @@ class Crowd:
                 if entry.record:
                     self.model.drop(key, entry.record)
                 client.gone(key, entry)
+            client.claims.clear()
 
     def hook(self):
         self.step += 1
@@ -753,7 +792,8 @@ class Crowd:
         while found := await self.list_all(conn):
             if time.monotonic() > end:
                 raise Contradiction(f"left behind: {found}", *(k[1:] for k in found))
-            await asyncio.sleep(0.1)
+            await conn.call("node.reconcile", deadline=self.boot_ms() + 10000)
+            await asyncio.sleep(0.2)
         await self.check_ledger(conn)
         for pool in (await conn.call("pool.list"))["pools"]:
             for rail in pool["rails"]:

@@ -6,7 +6,7 @@
 
 struct digest {
 	uint64_t sum;
-	uint64_t records, events; /* of its history */
+	uint64_t events; /* of its history */
 };
 
 /* FNV-1a over table, key and value. */
@@ -49,7 +49,6 @@ static inline int digest_read(const char *dir, struct digest *ret_digest)
 	for (int i = 0; r == 0 && i < STORE_TABLES; i++)
 		digest.sum = digest_table(store, (enum store_table)i, digest.sum);
 	if (r == 0) {
-		digest.records = store_count(store, STORE_RECORD);
 		if (store_last(store, STORE_HISTORY, &last))
 			digest.events = store_view_u64(&last, 0);
 		r = store_check(store, &kit_err);

@@ -95,6 +95,49 @@ static int change_reserve_static(struct ledger *ledger)
 	return reserve(ledger, "new", "", 0, "10.0.0.9");
 }
 
+static int reserve_claim(struct ledger *ledger, const char *container)
+{
+	struct reserve_request request = kit_request(container, "p");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	request.rail = "r0";
+	request.claim_all = true;
+	request.sticky = "job/0";
+	return ledger_reserve(ledger, &request, NULL, &a, &kit_err);
+}
+
+static int change_claim(struct ledger *ledger)
+{
+	return reserve_claim(ledger, "new");
+}
+
+static int change_bind(struct ledger *ledger)
+{
+	struct reserve_request request = kit_request("claims", "p");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	request.key.ifname = "net2";
+	request.rail = "r1";
+	return ledger_reserve(ledger, &request, NULL, &a, &kit_err);
+}
+
+static int change_sweep(struct ledger *ledger)
+{
+	size_t count;
+	int r;
+
+	kit_now_ms += 1000000;
+	r = ledger_claims_sweep(ledger, &count, &kit_err);
+	assert_true(r < 0 || count == 1);
+	return r;
+}
+
+/* Its claim ends with it, and its identity is remembered. */
+static int change_release_claim(struct ledger *ledger)
+{
+	return release(ledger, "claims", true, true);
+}
+
 static int change_done(struct ledger *ledger)
 {
 	return done(ledger, "unfinished");
@@ -146,6 +189,7 @@ static void prepare(struct ledger *ledger)
 	assert_ok(reserve(ledger, "attached", "net:d2", 0x0200000000000def, ""));
 	assert_ok(reserve(ledger, "dirty", "net:d3", 0, ""));
 	assert_ok(reserve(ledger, "gone", "net:d4", 0, ""));
+	assert_ok(reserve_claim(ledger, "claims"));
 	assert_ok(done(ledger, "attached"));
 	assert_ok(release(ledger, "dirty", false, false));
 	assert_ok(release(ledger, "gone", true, true));
@@ -168,6 +212,10 @@ static const struct change changes[] = {
 	{ "reserve", prepare, change_reserve, pools_text },
 	{ "reserve with device and GUID", prepare, change_reserve_device, pools_text },
 	{ "reserve a static address", prepare, change_reserve_static, pools_text },
+	{ "claim all rails, sticky", prepare, change_claim, pools_text },
+	{ "bind what is claimed", prepare, change_bind, pools_text },
+	{ "sweep claims", prepare, change_sweep, pools_text },
+	{ "release, its claim and its identity", prepare, change_release_claim, pools_text },
 	{ "done", prepare, change_done, pools_text },
 	{ "release", prepare, change_release, pools_text },
 	{ "release, not restored", prepare, change_release_dirty, pools_text },
@@ -263,7 +311,7 @@ static void begin_again(void)
 	sh("rm -rf %s && cp -r %s/begin %s", kit_dir, kit_root, kit_dir);
 }
 
-/* In a child too: to look at a store may make or migrate it, and steps are counted. */
+/* As the next start finds it, which goes on with a migration. In a child too: steps are counted. */
 static uint64_t digest_now(void)
 {
 	int status;
@@ -271,6 +319,7 @@ static uint64_t digest_now(void)
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
+		ledger_close(kit_open("boot-0"));
 		kit_check();
 		_exit(digest_read(kit_dir, shared) < 0);
 	}
