@@ -306,7 +306,8 @@ static void check_record(struct auditor *a, const struct attachment *rec)
 	if ((rec->pool[0] != '\0') != (rec->net.ip_count > 0))
 		find(a, "%s: has a pool without addresses, or addresses without a pool",
 		     who(rec, name));
-	for (size_t i = 0; i < rec->net.ip_count; i++) {
+	/* What one of an earlier boot has is no pod's any more. */
+	for (size_t i = 0; rec->id >= a->first_id && i < rec->net.ip_count; i++) {
 		add_address(a, &rec->net.ips[i].cidr.ip, rec->id);
 		check_mapping(a, rec, &rec->net.ips[i].cidr.ip);
 	}

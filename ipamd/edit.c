@@ -234,7 +234,7 @@ static struct rail_held *rails_held_of(struct rails_held *held, const char *pool
 }
 
 /* After the first refusal it only counts. */
-static int edit_check_held(struct store *store, const struct pool_set *before,
+static int edit_check_held(struct store *store, uint64_t first_id, const struct pool_set *before,
 			   const struct pool_set *after, struct rails_held *rails, struct err *err)
 {
 	struct store_key key = { 0 };
@@ -252,7 +252,7 @@ static int edit_check_held(struct store *store, const struct pool_set *before,
 			judge = judge_of(before, after, held.pool, held.rail);
 		rail->held++;
 		rail->draining += !judge.after || !rail_has_index(judge.after, held.index);
-		if (r == 0 && !judge_knows(&judge, held.index))
+		if (r == 0 && held.id >= first_id && !judge_knows(&judge, held.index))
 			r = edit_check_record(store, after, held.id, err);
 	}
 	return r;
@@ -278,14 +278,14 @@ int edit_load(struct store *store, struct pool_set *ret_set, struct err *err)
 	return r;
 }
 
-int edit_check(struct store *store, const struct pool_set *before, const struct pool_set *after,
-	       struct rails_held *ret_held, struct err *err)
+int edit_check(struct store *store, uint64_t first_id, const struct pool_set *before,
+	       const struct pool_set *after, struct rails_held *ret_held, struct err *err)
 {
 	CLEANUP(rails_held_free) struct rails_held held = { 0 };
 	struct err trouble;
 	int r;
 
-	r = edit_check_held(store, before, after, &held, err);
+	r = edit_check_held(store, first_id, before, after, &held, err);
 	if (r == 0)
 		r = edit_check_guids(store, before, after, err);
 	if (r < 0 && r != -EBUSY)

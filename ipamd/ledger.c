@@ -1002,7 +1002,7 @@ static int pools_store(struct ledger *ledger, const struct pool_set *set, struct
 	r = edit_load(ledger->store, &before, err);
 	if (r < 0 && r != -ENOENT)
 		return r;
-	r = edit_check(ledger->store, &before, set, &held, err);
+	r = edit_check(ledger->store, ledger->era.first_id, &before, set, &held, err);
 	if (r < 0)
 		return r;
 	allot_edit(ledger->store, &held);
@@ -1040,7 +1040,7 @@ int ledger_try_pools(struct ledger *ledger, const struct pool_set *set, struct r
 	r = read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
-	r = edit_check(ledger->store, &ledger->pools, set, ret_held, err);
+	r = edit_check(ledger->store, ledger->era.first_id, &ledger->pools, set, ret_held, err);
 	read_end(ledger, own);
 	return r;
 }

@@ -81,7 +81,7 @@ static int rails_count(struct store *store, struct err *err)
 
 	r = edit_load(store, &pools, err);
 	if (r == 0 || r == -ENOENT)
-		r = edit_check(store, &pools, &pools, &held, err);
+		r = edit_check(store, 0, &pools, &pools, &held, err);
 	if (r < 0 && r != -EBUSY) /* what is refused is counted all the same */
 		return r;
 	allot_migrate(store, &held);

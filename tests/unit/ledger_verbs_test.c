@@ -515,6 +515,30 @@ static void test_prefix_stays_under_what_is_held(void **state)
 	kit_check();
 }
 
+/* After a reboot no pod has the addresses any more, though the records are still there. */
+static void test_reboot_frees_pools_to_change(void **state)
+{
+	(void)state;
+	static const char moved[] = "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': "
+				    "'10.0.0.8/29'}, {'name': 's', 'cidr': '10.0.0.0/29'}]}]";
+	struct reserve_request request = kit_request("c1", "p"), next = kit_request("c2", "p");
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 };
+	struct ledger *ledger = kit_open("boot-1");
+
+	kit_set_pools(ledger, "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/28'}]}]");
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_int_equal(kit_try_pools(ledger, moved), -EBUSY);
+	ledger_close(ledger);
+
+	ledger = kit_open("boot-2");
+	kit_set_pools(ledger, moved);
+	next.rail = "s";
+	assert_ok(kit_reserve(ledger, &next, NULL, &b));
+	assert_int_equal(b.rail.index, a.rail.index);
+	ledger_close(ledger);
+	kit_check();
+}
+
 static uint64_t draining(struct ledger *ledger, const char *name)
 {
 	CLEANUP(rails_held_free) struct rails_held held = { 0 };
@@ -1153,6 +1177,7 @@ int main(void)
 		cmocka_unit_test_setup(test_pools_are_kept, kit_setup),
 		cmocka_unit_test_setup(test_edits_of_pools, kit_setup),
 		cmocka_unit_test_setup(test_prefix_stays_under_what_is_held, kit_setup),
+		cmocka_unit_test_setup(test_reboot_frees_pools_to_change, kit_setup),
 		cmocka_unit_test_setup(test_draining_is_counted, kit_setup),
 		cmocka_unit_test_setup(test_guids_stay_with_their_pfs, kit_setup),
 		cmocka_unit_test_setup(test_drained_index_is_not_forgotten, kit_setup),
