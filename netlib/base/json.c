@@ -30,8 +30,15 @@ int json_parse(const char *text, size_t len, json_t **ret_obj, struct err *err)
 
 void json_read(struct json_reader *r, json_t *obj, const char *path, struct err *err)
 {
-	*r = (struct json_reader) { .obj = obj, .err = err };
-	(void)snprintf(r->path, sizeof(r->path), "%s", path);
+	size_t len = strnlen(path, sizeof(r->path) - 1);
+
+	/* Member by member: nobody looks at the rest, and a request is read by dozens of these. */
+	r->obj = obj;
+	memcpy(r->path, path, len);
+	r->path[len] = '\0';
+	r->seen_count = 0;
+	r->err = err;
+	r->r = 0;
 	if (!json_is_object(obj))
 		r->r = err_set(err, EINVAL, ERR_VALUE, "key \"%s\": must be an object", path);
 }

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/json_text.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+
+/* ASCII that stands for itself in a string. */
+static const bool plain[UCHAR_MAX + 1] = {
+	[' ' ... '!'] = true,
+	['#' ... '['] = true,
+	[']' ... '~'] = true,
+};
 
 enum { TEXT_DEPTH_MAX = 32, TEXT_DIGITS_MAX = 18 /* of what surely fits */, TEXT_SIZE = 1024 };
 
@@ -35,11 +43,6 @@ static bool scan_char(struct scan *scan, char c)
 	return true;
 }
 
-static bool is_plain(char c)
-{
-	return c >= ' ' && c <= '~' && c != '"' && c != '\\';
-}
-
 static bool scan_string(struct scan *scan, const char **ret_text, size_t *ret_len)
 {
 	const char *text;
@@ -47,7 +50,7 @@ static bool scan_string(struct scan *scan, const char **ret_text, size_t *ret_le
 	if (!scan_char(scan, '"'))
 		return false;
 	text = scan->at;
-	while (scan->at < scan->end && is_plain(*scan->at))
+	while (scan->at < scan->end && plain[(unsigned char)*scan->at])
 		scan->at++;
 	if (scan->at == scan->end || *scan->at != '"')
 		return false;
@@ -206,16 +209,28 @@ static bool put_bytes(struct text *text, const char *bytes, size_t len)
 
 static bool put_char(struct text *text, char c)
 {
-	return put_bytes(text, &c, 1);
+	if (!text_room(text, 1))
+		return false;
+	text->bytes[text->len++] = c;
+	return true;
 }
 
 static bool put_string(struct text *text, const char *string, size_t len)
 {
+	char *at;
+
+	if (!text_room(text, len + 2))
+		return false;
+	at = text->bytes + text->len;
+	*at++ = '"';
 	for (size_t i = 0; i < len; i++) {
-		if (!is_plain(string[i]))
+		if (!plain[(unsigned char)string[i]])
 			return false;
+		*at++ = string[i];
 	}
-	return put_char(text, '"') && put_bytes(text, string, len) && put_char(text, '"');
+	*at = '"';
+	text->len += len + 2;
+	return true;
 }
 
 static bool put_integer(struct text *text, json_int_t value)

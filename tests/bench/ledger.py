@@ -23,9 +23,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest.mock
 
 import run
 from run import ANY, Figure, bench_program, lab
+import daemon_vf
 
 ROUNDS = 7
 MANY = 60000
@@ -205,6 +207,63 @@ def crowd():
                                least=6)
         pairs = Pairs(lambda: node.load(64, many, numbers.take(many)), lambda: floor.turn(few))
         yield pairs.figure("64 clients: p50 of a reserve against a bare commit", 12, "p50")
+
+
+# -- a pod of eight rails
+
+
+RAILS, VFS = 8, 8
+
+
+class Rails(Ledger):
+    """Eight PFs with eight VFs each in a /sys of the daemon's own; their netdevs are veths."""
+
+    pf, function, vf = staticmethod(daemon_vf.Node.pf), daemon_vf.Node.function, daemon_vf.Node.vf
+
+    def __init__(self):
+        super().__init__()
+        self.sys = f"{self.dir}/sys"
+        self.pci = f"{self.sys}/bus/pci/devices"
+        for path in (self.pci, f"{self.sys}/class/infiniband_verbs"):
+            os.makedirs(path)
+        for pf in range(RAILS):
+            self.rail(f"pf{pf}", mtu=9000)
+            self.function(self.pf(pf), f"pf{pf}", "mlx5_core", sriov_numvfs=0)
+            for vf in range(VFS):
+                self.vf(pf, vf)
+
+    def serve(self, state=None, **kw):
+        program = f"{self.dir}/spur-ipamd"
+        with open(program, "w", encoding="utf-8") as f:
+            f.write(f"#!/bin/sh\nexec unshare --mount sh -c 'mount --bind {self.sys} /sys && exec \"$@\"' sh "
+                    f"{lab.program('spur-ipamd')} \"$@\"\n")
+        os.chmod(program, 0o755)
+        rails = [{"name": f"rail{i}", "cidr": f"10.{i}.0.0/16", "gatewayIndex": 1, "match": {"pf": [f"pf{i}"]}}
+                 for i in range(RAILS)]
+        with unittest.mock.patch.dict(os.environ, SPUR_IPAMD_BIN=program):
+            super().serve(state, pools=[{"name": "train", "cooldown_s": 1, "rails": rails}], **kw)
+        lab.wait_for(lambda: self.free() == RAILS * VFS, what="all VFs are free")
+
+    def free(self):
+        free, after = 0, 0
+        while True:
+            page = self.rpc("device.list", after=after)
+            free, after = free + sum(d["state"] == "free" for d in page["devices"]), page["next"]
+            if not after:
+                return free
+
+    def params(self):
+        return {**super().params(), "rail": "rail0", "chooseDevice": True, "claim": ["*"]}
+
+
+def rails():
+    """The first reserve of a pod with eight rails and their VFs, against a bare commit."""
+    cycles = 50
+    with Rails() as node:
+        numbers, floor = Numbers(), Floor(node, cycles * (ROUNDS + 1))
+        node.serve()
+        pairs = Pairs(lambda: node.load(1, cycles, numbers.take(cycles)), lambda: floor.turn(cycles))
+    yield pairs.figure("reserve of 8 rails and VFs, p50 against a bare commit", 1.5, "p50")
 
 
 # -- beside host-local
@@ -399,7 +458,7 @@ def exact():
                      note=", ".join(sorted({table for _, table in commits[-1]})))
 
 
-ROWS = {row.__name__: row for row in (cycle, population, crowd, plugin, burst, memory, start, growth, hostile, exact)}
+ROWS = {row.__name__: row for row in (cycle, population, rails, crowd, plugin, burst, memory, start, growth, hostile, exact)}
 
 
 def main(argv):
