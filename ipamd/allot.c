@@ -588,6 +588,42 @@ bool allot_next_draining(struct store *store, struct store_key *key, struct rail
 	return false;
 }
 
+bool allot_restore(struct store *store, const char *pool, const char *rail, uint32_t index,
+		   const struct lease *lease)
+{
+	struct store_key entry = index_key(pool, rail, index);
+	struct store_key key = state_key(pool, rail);
+	struct rail_state state = state_get(store, pool, rail);
+
+	if (lease_get(store, &entry).state != LEASE_UNUSED)
+		return false;
+	if (lease->state == LEASE_RESTING) {
+		struct store_key queued = queue_key(pool, rail, lease->since_ms, index);
+
+		store_put(store, STORE_FREE_Q, &queued, NULL, 0);
+	}
+	state.held += lease->state == LEASE_HELD;
+	state.queued += lease->state == LEASE_RESTING;
+	state.claimed += lease->state == LEASE_CLAIMED;
+	lease_put(store, &entry, lease);
+	state_put(store, &key, &state);
+	return true;
+}
+
+void allot_forget_all(struct store *store)
+{
+	struct store_view found, value;
+	struct store_key key = { 0 };
+	size_t prefix;
+
+	store_key_text(&key, "rail");
+	prefix = key.len;
+	while (store_seek(store, STORE_META, &key, prefix, &found, &value)) {
+		store_key_set(&key, &found);
+		store_delete(store, STORE_META, &key);
+	}
+}
+
 bool allot_next_held(struct store *store, struct store_key *key, struct allotted *ret_held)
 {
 	struct store_view found, value;

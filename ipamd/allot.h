@@ -75,6 +75,12 @@ void allot_migrate(struct store *store, const struct rails_held *held);
 /* The first rail with something draining, as allot_next_held(). */
 bool allot_next_draining(struct store *store, struct store_key *key, struct rail_held *ret_held);
 
+/* An index as a dump has it, with all that counts it; false: there is an entry already. */
+bool allot_restore(struct store *store, const char *pool, const char *rail, uint32_t index,
+		   const struct lease *lease);
+/* What is counted of the rails, before a dump takes the place of what they hold. */
+void allot_forget_all(struct store *store);
+
 /* One held index; pool and rail are inside the store's own key. */
 struct allotted {
 	const char *pool, *rail;

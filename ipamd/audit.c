@@ -21,6 +21,7 @@
 #include "ipamd/lease.h"
 #include "ipamd/pool.h"
 #include "ipamd/proto/proto.h"
+#include "ipamd/sticky.h"
 
 enum { CLOCK_NUMBERS = 7, RAIL_NUMBERS = 5, STATES = 3, WHO_MAX = PROTO_KEY_MAX + 64 };
 
@@ -31,6 +32,7 @@ struct owned_address {
 
 struct auditor {
 	struct store *store;
+	const atomic_bool *cancel;
 	struct audit *audit;
 	struct pool_set pools;
 	uint64_t next_id, first_id, states[STATES]; /* as meta has them */
@@ -41,7 +43,7 @@ struct auditor {
 	struct owned_address *addresses;
 	size_t address_count, address_size;
 	bool damaged;
-	int r; /* 0, or -ENOMEM */
+	int r; /* 0, -ENOMEM or -ECANCELED */
 };
 
 __attribute__((format(printf, 2, 3))) static void find(struct auditor *a, const char *fmt, ...)
@@ -61,6 +63,15 @@ __attribute__((format(printf, 2, 3))) static void find(struct auditor *a, const 
 		a->r = -ENOMEM;
 	}
 	va_end(args);
+}
+
+/* store_seek(), until the audit is not wanted any more. */
+static bool walk(struct auditor *a, enum store_table table, const struct store_key *key,
+		 size_t prefix, struct store_view *ret_key, struct store_view *ret_value)
+{
+	if (a->cancel && atomic_load(a->cancel))
+		a->r = -ECANCELED;
+	return a->r == 0 && store_seek(a->store, table, key, prefix, ret_key, ret_value);
 }
 
 /* A record in the words of a finding. */
@@ -326,7 +337,7 @@ static void check_records(struct auditor *a)
 	struct store_view found, value;
 	struct store_key key = { 0 };
 
-	while (store_seek(a->store, STORE_RECORD, &key, 0, &found, &value)) {
+	while (walk(a, STORE_RECORD, &key, 0, &found, &value)) {
 		CLEANUP(attachment_free) struct attachment rec = { 0 };
 		struct err why;
 
@@ -416,7 +427,7 @@ static void check_claims(struct auditor *a)
 	struct store_view found, value;
 	struct store_key key = { 0 };
 
-	while (store_seek(a->store, STORE_CLAIM, &key, 0, &found, &value)) {
+	while (walk(a, STORE_CLAIM, &key, 0, &found, &value)) {
 		a->audit->claims++;
 		if (!check_claim(a, &found, &value))
 			find(a, "table claim: claim %" PRIu64 " is malformed", a->audit->claims);
@@ -465,7 +476,7 @@ static void check_strays(struct auditor *a, enum store_table table)
 	struct store_key key = { 0 };
 	uint64_t before = a->audit->found, id;
 
-	while (store_seek(a->store, table, &key, 0, &found, &value)) {
+	while (walk(a, table, &key, 0, &found, &value)) {
 		store_key_set(&key, &found);
 		store_key_next(&key);
 		id = entry_id(table, &found, &value);
@@ -569,7 +580,7 @@ static void check_rail(struct auditor *a, const struct store_key *prefix,
 	look.is.frontier = told->frontier;
 	look.rail = pool ? pool_rail(pool, rail_name) : NULL;
 	look.more = look.rail && rail_next_index(look.rail, 0, &look.next);
-	while (store_seek(a->store, STORE_BY_INDEX, &key, prefix->len, &found, &value)) {
+	while (walk(a, STORE_BY_INDEX, &key, prefix->len, &found, &value)) {
 		store_key_set(&key, &found);
 		store_key_next(&key);
 		if (found.len != prefix->len + sizeof(uint32_t) ||
@@ -582,6 +593,7 @@ static void check_rail(struct auditor *a, const struct store_key *prefix,
 	look_at_gap(a, &look, told->frontier);
 	check_number(a, &look, "held", told->held, look.is.held);
 	check_number(a, &look, "queued", told->queued, look.is.queued);
+	check_number(a, &look, "draining", told->draining, look.is.draining);
 	check_number(a, &look, "claimed", told->claimed, look.is.claimed);
 	a->audit->held += look.is.held;
 	a->audit->draining += look.is.draining;
@@ -598,7 +610,7 @@ static void check_rails(struct auditor *a)
 
 	store_key_text(&key, "rail");
 	prefix = key.len;
-	while (store_seek(a->store, STORE_META, &key, prefix, &found, &value)) {
+	while (walk(a, STORE_META, &key, prefix, &found, &value)) {
 		struct store_key rail = { .len = found.len - prefix };
 
 		store_key_set(&key, &found);
@@ -666,7 +678,7 @@ static void check_guids(struct auditor *a)
 		a->r = -ENOMEM;
 		return;
 	}
-	while (store_seek(a->store, STORE_BY_GUID, &key, 0, &found, &value)) {
+	while (walk(a, STORE_BY_GUID, &key, 0, &found, &value)) {
 		store_key_set(&key, &found);
 		store_key_next(&key);
 		a->audit->guids++;
@@ -693,7 +705,7 @@ static void check_identities(struct auditor *a)
 	struct store_view found, value, empty;
 	struct store_key key = { 0 };
 
-	while (store_seek(a->store, STORE_STICKY, &key, 0, &found, &value)) {
+	while (walk(a, STORE_STICKY, &key, 0, &found, &value)) {
 		struct store_key queued = { 0 };
 
 		a->audit->identities++;
@@ -710,6 +722,9 @@ static void check_identities(struct auditor *a)
 		}
 		store_key_next(&key);
 	}
+	if (a->audit->identities > STICKY_MAX)
+		find(a, "table sticky: %" PRIu64 " identities, more than %d", a->audit->identities,
+		     STICKY_MAX);
 	if (store_count(a->store, STORE_STICKY_Q) > a->audit->identities)
 		find(a, "table sticky_q: %" PRIu64 " identities are queued, of %" PRIu64,
 		     store_count(a->store, STORE_STICKY_Q), a->audit->identities);
@@ -724,7 +739,7 @@ static void check_history(struct auditor *a)
 	char head[32];
 	int len;
 
-	while (store_seek(a->store, STORE_HISTORY, &key, 0, &found, &value)) {
+	while (walk(a, STORE_HISTORY, &key, 0, &found, &value)) {
 		seq = found.len == sizeof(uint64_t) ? store_view_u64(&found, 0) : 0;
 		len = snprintf(head, sizeof(head), "{\"seq\":%" PRIu64 ",", seq);
 		if (value.len < (size_t)len || memcmp(value.data, head, (size_t)len) != 0)
@@ -795,7 +810,7 @@ static void read_meta(struct auditor *a)
 	struct store_view found, value;
 	struct store_key key = { 0 };
 
-	while (store_seek(a->store, STORE_META, &key, 0, &found, &value)) {
+	while (walk(a, STORE_META, &key, 0, &found, &value)) {
 		store_key_set(&key, &found);
 		store_key_next(&key);
 	}
@@ -821,10 +836,11 @@ static void check_all(struct auditor *a)
 	read_meta(a);
 }
 
-int audit_store(struct store *store, struct audit *ret_audit, struct err *err)
+int audit_store(struct store *store, const atomic_bool *cancel, struct audit *ret_audit,
+		struct err *err)
 {
 	struct audit audit = { 0 };
-	struct auditor a = { .store = store, .audit = &audit };
+	struct auditor a = { .store = store, .cancel = cancel, .audit = &audit };
 	struct err why;
 	int r;
 
@@ -835,7 +851,9 @@ int audit_store(struct store *store, struct audit *ret_audit, struct err *err)
 		find(&a, "%s; the rest was not looked at", why.msg);
 	pool_set_free(&a.pools);
 	free(a.addresses);
-	if (a.r < 0) {
+	if (a.r == -ECANCELED) {
+		r = err_set(err, ECANCELED, ERR_AGAIN, "audit: was stopped");
+	} else if (a.r < 0) {
 		r = err_nomem(err);
 	} else if (r < 0 && r != -EUCLEAN) {
 		*err = why;

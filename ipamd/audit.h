@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,10 +25,11 @@ struct audit {
 
 /*
  * Inside a transaction of @store, of either mode. 0 also if there are findings; a damaged value is
- * one, and ends the look. *@ret_audit is the caller's to free, on success. Some 30 bytes of memory
- * a held address.
+ * one, and ends the look. *@ret_audit is the caller's to free, on success. -ECANCELED as soon as
+ * *@cancel is true (NULL: never). Some 30 bytes of memory a held address.
  */
-int audit_store(struct store *store, struct audit *ret_audit, struct err *err);
+int audit_store(struct store *store, const atomic_bool *cancel, struct audit *ret_audit,
+		struct err *err);
 void audit_free(struct audit *audit);
 
 /* {"ok", "found", "findings": […], "counts": {…}}; NULL: out of memory. */

@@ -11,6 +11,7 @@
 #include "ipamd/daemon.h"
 #include "ipamd/inventory.h"
 #include "ipamd/method.h"
+#include "ipamd/porter.h"
 #include "ipamd/undo.h"
 
 /* Requests in order of arrival. */
@@ -179,6 +180,7 @@ void batch_end(void *arg, struct conn *conn)
 	line_drop(&batch->inbox, conn);
 	line_drop(&batch->waiting, conn);
 	line_drop(&batch->ready, conn);
+	porter_end(batch->daemon->porter, conn);
 	if (!conn->holds)
 		return;
 	q = request_new(conn);

@@ -50,26 +50,32 @@ static bool take_rail(const struct store_view *value, size_t *at, struct claim_r
 	return take_text(value, at, rail->device, sizeof(rail->device));
 }
 
-static void claim_decode(struct store *store, const struct store_view *value, struct claim *claim)
+bool claim_decode(const struct store_view *value, struct claim *ret_claim)
 {
+	struct claim *claim = ret_claim;
 	size_t at = CLAIM_HEAD;
 
 	claim->count = 0;
-	if (value->len <= CLAIM_HEAD) {
-		store_fail(store, STORE_CLAIM, "a claim is malformed");
-		return;
-	}
+	if (value->len <= CLAIM_HEAD)
+		return false;
 	claim->id = store_view_u64(value, 0);
 	claim->expiry_ms = (int64_t)store_view_u64(value, sizeof(uint64_t));
 	while (at < value->len) {
 		if (claim->count == PROTO_RAILS_MAX ||
 		    !take_rail(value, &at, &claim->rails[claim->count])) {
-			store_fail(store, STORE_CLAIM, "a claim is malformed");
 			claim->count = 0;
-			return;
+			return false;
 		}
 		claim->count++;
 	}
+	return true;
+}
+
+/* As the store has it: one that is malformed fails the transaction. */
+static void claim_read(struct store *store, const struct store_view *value, struct claim *claim)
+{
+	if (!claim_decode(value, claim))
+		store_fail(store, STORE_CLAIM, "a claim is malformed");
 }
 
 bool claim_get(struct store *store, const char *container_id, const char *pool,
@@ -81,7 +87,7 @@ bool claim_get(struct store *store, const char *container_id, const char *pool,
 	ret_claim->count = 0;
 	if (!claim_is_possible(container_id, pool) || !store_get(store, STORE_CLAIM, &key, &value))
 		return false;
-	claim_decode(store, &value, ret_claim);
+	claim_read(store, &value, ret_claim);
 	return ret_claim->count > 0;
 }
 
@@ -181,7 +187,7 @@ bool claim_next(struct store *store, struct store_key *key, struct claim_name *r
 		store_fail(store, STORE_CLAIM, "a key is malformed");
 		return false;
 	}
-	claim_decode(store, &value, ret_claim);
+	claim_read(store, &value, ret_claim);
 	store_key_set(key, &found);
 	store_key_next(key);
 	return ret_claim->count > 0;

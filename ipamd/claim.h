@@ -32,6 +32,8 @@ bool claim_get(struct store *store, const char *container_id, const char *pool,
 /* Without rails it goes. */
 void claim_put(struct store *store, const char *container_id, const char *pool,
 	       const struct claim *claim);
+/* The value of the table; false: it is malformed. */
+bool claim_decode(const struct store_view *value, struct claim *ret_claim);
 /* The place on a rail, or -1. */
 int claim_find(const struct claim *claim, const char *rail);
 void claim_remove(struct claim *claim, int place);

@@ -20,7 +20,9 @@
 #include "ipamd/batch.h"
 #include "ipamd/guard.h"
 #include "ipamd/http.h"
+#include "ipamd/inspect.h"
 #include "ipamd/inventory.h"
+#include "ipamd/porter.h"
 #include "ipamd/reconcile.h"
 #include "ipamd/spool.h"
 #include "ipamd/status.h"
@@ -238,6 +240,7 @@ static void on_tick(uv_timer_t *tick)
 	spool_tick(d->spool);
 	undo_tick(d->undo);
 	inventory_tick(d->inventory);
+	porter_tick(d->porter);
 	if (sweep_claims(d, &err) < 0)
 		log_error("end claims: %s", err.msg);
 	publish(d);
@@ -353,6 +356,10 @@ static int open_parts(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = inventory_open(d, &d->inventory, err);
 	if (r == 0)
+		r = inspect_open(d, &d->inspect, err);
+	if (r == 0)
+		r = porter_open(d, &d->porter, err);
+	if (r == 0)
 		r = guard_raise(err); /* from here on there may be threads, and programs */
 	if (r == 0)
 		r = reconcile_start(d->reconcile, err);
@@ -445,6 +452,8 @@ static void daemon_close(struct daemon *d)
 	spool_close(d->spool);
 	reconcile_close(d->reconcile);
 	inventory_close(d->inventory);
+	inspect_close(d->inspect);
+	porter_close(d->porter);
 	handles_close(d);
 	run_until(d, loop_is_dry);
 	if (uv_loop_close(&d->loop) < 0)
@@ -454,6 +463,8 @@ static void daemon_close(struct daemon *d)
 	undo_free(d->undo);
 	reconcile_free(d->reconcile);
 	inventory_free(d->inventory);
+	inspect_free(d->inspect);
+	porter_free(d->porter);
 	http_close(d->http);
 	seats_free(&d->seats);
 	wire_close(d->rt);

@@ -25,6 +25,8 @@ struct undo;
 struct reconcile;
 struct spool;
 struct inventory;
+struct inspect;
+struct porter;
 struct http;
 
 struct daemon {
@@ -48,6 +50,8 @@ struct daemon {
 	struct reconcile *reconcile;
 	struct spool *spool;
 	struct inventory *inventory;
+	struct inspect *inspect;
+	struct porter *porter;
 	struct http *http;
 
 	/* How the last reading of the file ended, for status and metrics. */

@@ -158,3 +158,13 @@ void guid_release(struct store *store, uint64_t guid, uint64_t id)
 	if (owner_get(store, guid, owner) && strcmp(owner, owner_name(id, name)) == 0)
 		store_delete(store, STORE_BY_GUID, &key);
 }
+
+bool guid_restore(struct store *store, uint64_t guid, const char *owner)
+{
+	char other[GUID_OWNER_MAX];
+
+	if (owner_get(store, guid, other))
+		return false;
+	owner_put(store, guid, owner);
+	return true;
+}

@@ -34,3 +34,5 @@ int guid_check(struct store *store, uint64_t guid, const char *device_key, struc
  */
 void guid_take(struct store *store, uint64_t guid, uint64_t id);
 void guid_release(struct store *store, uint64_t guid, uint64_t id);
+/* An owner as a dump has it; false: the GUID has one already. */
+bool guid_restore(struct store *store, uint64_t guid, const char *owner);

@@ -6,6 +6,8 @@
 #include "ipamd/history.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -76,32 +78,94 @@ void history_add(struct store *store, const char *event, const struct attachment
 	}
 }
 
-int history_read(struct store *store, uint64_t after, size_t limit, json_t **ret_array,
-		 struct err *err)
+int history_restore(struct store *store, uint64_t seq, json_t *event, struct err *err)
 {
-	CLEANUP_JSON json_t *array = json_array();
+	CLEANUP_FREE char *text = json_line(event);
+	struct store_key key = { 0 };
+
+	if (!text)
+		return err_nomem(err);
+	store_key_u64(&key, seq);
+	store_append(store, STORE_HISTORY, &key, text, strlen(text));
+	return store_check(store, err);
+}
+
+/* Without a parser: event_encode() has put the time behind the sequence. */
+static int64_t event_time(const char *text)
+{
+	static const char before[] = ",\"time\":";
+	const char *time = strstr(text, before);
+
+	return time ? strtoll(time + strlen(before), NULL, 10) : 0;
+}
+
+static bool event_matches(const struct store_view *value, const struct history_query *query)
+{
+	char head[64];
+	int64_t time;
+
+	(void)snprintf(head, sizeof(head), "%.*s", (int)value->len, (const char *)value->data);
+	time = event_time(head);
+	return time >= query->from_ms && time <= query->to_ms &&
+	       (!query->match ||
+		memmem(value->data, value->len, query->match, strlen(query->match)));
+}
+
+static void page_add(FILE *events, struct history_page *page, const struct store_view *value)
+{
+	(void)fprintf(events, "%s%.*s", page->count ? "," : "", (int)value->len,
+		      (const char *)value->data);
+	page->count++;
+}
+
+/* Returns what was left off: the page is full, or enough was looked at. */
+static bool history_slice(struct store *store, const struct history_query *query, FILE *events,
+			  struct history_page *page)
+{
 	struct store_key key = { 0 };
 	struct store_view found, value;
-	int r;
+	size_t bytes = 0;
 
-	if (!array)
-		return err_nomem(err);
-	store_key_u64(&key, after);
+	page->next = query->after;
+	store_key_u64(&key, query->after);
 	store_key_next(&key);
-	while (json_array_size(array) < limit &&
-	       store_seek(store, STORE_HISTORY, &key, 0, &found, &value)) {
-		json_t *event = NULL;
+	for (int i = 0; store_seek(store, STORE_HISTORY, &key, 0, &found, &value); i++) {
+		bool matches = event_matches(&value, query);
 
-		r = json_parse((const char *)value.data, value.len, &event, err);
-		if (r < 0)
-			return r;
-		if (json_array_append_new(array, event) < 0)
-			return err_nomem(err);
+		if (i == HISTORY_SLICE ||
+		    (matches && (page->count == query->limit ||
+				 (page->count && bytes + value.len + 1 > query->bytes))))
+			return true;
+		if (matches)
+			page_add(events, page, &value);
+		bytes += matches ? value.len + 1 : 0;
+		page->next = store_view_u64(&found, 0);
 		store_key_set(&key, &found);
 		store_key_next(&key);
 	}
-	r = store_check(store, err);
-	if (r == 0)
-		*ret_array = TAKE_PTR(array);
+	return false;
+}
+
+int history_find(struct store *store, const struct history_query *query,
+		 struct history_page *ret_page, struct err *err)
+{
+	struct history_page page = { .last = history_next(store) - 1 };
+	size_t size;
+	FILE *events = open_memstream(&page.events, &size);
+	bool more;
+	int r;
+
+	if (!events)
+		return err_nomem(err);
+	(void)fputc('[', events);
+	more = history_slice(store, query, events, &page);
+	(void)fputc(']', events);
+	if (!more)
+		page.next = 0;
+	r = fclose(events) == 0 ? store_check(store, err) : err_nomem(err);
+	if (r < 0)
+		free(page.events);
+	else
+		*ret_page = page;
 	return r;
 }

@@ -34,6 +34,7 @@ struct ledger {
 	char *boot_id;
 	struct pool_set pools;
 	int64_t clock_offset_ms;          /* ledger time - BOOTTIME */
+	int64_t clock_offset_then_ms;     /* as the last batch left it; likewise below */
 	struct era era, stored;           /* of this batch, and as the last one left it */
 	uint64_t rebooted, rebooted_then; /* records dropped: likewise */
 	const struct ledger_vfs *vfs;
@@ -87,6 +88,7 @@ static int era_load(struct ledger *ledger, struct err *err)
 	ledger->clock_offset_ms = (int64_t)ledger->era.ledger_ms;
 	if (same_boot && (int64_t)ledger->era.boot_ms <= clock_boot_ms())
 		ledger->clock_offset_ms -= (int64_t)ledger->era.boot_ms;
+	ledger->clock_offset_then_ms = ledger->clock_offset_ms;
 	return r;
 }
 
@@ -144,9 +146,11 @@ static void batch_end(struct ledger *ledger, bool stands)
 {
 	if (stands) {
 		ledger->stored = ledger->era;
+		ledger->clock_offset_then_ms = ledger->clock_offset_ms;
 		ledger->rebooted_then = ledger->rebooted;
 	} else {
 		ledger->era = ledger->stored;
+		ledger->clock_offset_ms = ledger->clock_offset_then_ms;
 		ledger->rebooted = ledger->rebooted_then;
 		ledger->claim_due_ms = 0; /* nobody knows: look */
 	}
@@ -1088,8 +1092,8 @@ int ledger_usage(struct ledger *ledger, const struct pool *pool, const struct ra
 	return r;
 }
 
-int ledger_history(struct ledger *ledger, uint64_t after, size_t limit, json_t **ret_array,
-		   struct err *err)
+int ledger_history(struct ledger *ledger, const struct history_query *query,
+		   struct history_page *ret_page, struct err *err)
 {
 	bool own;
 	int r;
@@ -1097,7 +1101,93 @@ int ledger_history(struct ledger *ledger, uint64_t after, size_t limit, json_t *
 	r = read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
-	r = history_read(ledger->store, after, limit, ret_array, err);
+	r = history_find(ledger->store, query, ret_page, err);
 	read_end(ledger, own);
 	return r;
+}
+
+/* The whole of it */
+
+int ledger_fork(struct ledger *ledger, struct ledger **ret_reader, struct err *err)
+{
+	CLEANUP(ledger_closep) struct ledger *reader = calloc(1, sizeof(*reader));
+	int r;
+
+	if (!reader)
+		return err_nomem(err);
+	reader->boot_id = strdup(ledger->boot_id);
+	if (!reader->boot_id)
+		return err_nomem(err);
+	r = store_fork(ledger->store, &reader->store, err);
+	if (r == 0)
+		r = era_load(reader, err);
+	if (r == 0)
+		r = ledger_stored_pools(reader, &reader->pools, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_reader = TAKE_PTR(reader);
+	return 0;
+}
+
+int ledger_audit(struct ledger *ledger, const atomic_bool *cancel, struct audit *ret_audit,
+		 struct err *err)
+{
+	bool own;
+	int r;
+
+	r = read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	r = audit_store(ledger->store, cancel, ret_audit, err);
+	read_end(ledger, own);
+	return r;
+}
+
+int ledger_dump(struct ledger *reader, const char *node, struct dump **ret_dump, struct err *err)
+{
+	int r;
+
+	r = store_begin(reader->store, STORE_READ, err);
+	return r < 0 ? r : dump_new(reader->store, node, reader->boot_id, ret_dump, err);
+}
+
+/* The pools of today take over what was loaded, as an edit from none. */
+static int load_under_pools(struct ledger *ledger, struct err *err)
+{
+	struct store_key key = meta_key("pools");
+
+	store_delete(ledger->store, STORE_META, &key);
+	return pools_store(ledger, &ledger->pools, err);
+}
+
+static int load_check(struct ledger *ledger, struct err *err)
+{
+	struct audit audit;
+	int r;
+
+	r = audit_store(ledger->store, NULL, &audit, err);
+	if (r < 0)
+		return r;
+	if (audit.found)
+		r = err_set(err, EUCLEAN, ERR_VALUE, "%llu findings, the first: %s",
+			    (unsigned long long)audit.found, audit.findings[0]);
+	audit_free(&audit);
+	return r;
+}
+
+int ledger_load(struct ledger *ledger, FILE *file, struct dump_report *ret_report, struct err *err)
+{
+	int64_t boot_ms = clock_boot_ms();
+	int r;
+
+	r = dump_load(ledger->store, file, ledger->boot_id, &ledger->era, ret_report, err);
+	if (r == 0)
+		r = load_under_pools(ledger, err);
+	if (r < 0)
+		return r;
+	/* What rests goes on resting from where it was when the dump was made. */
+	if (ledger->clock_offset_ms + boot_ms < (int64_t)ret_report->clock_ms)
+		ledger->clock_offset_ms = (int64_t)ret_report->clock_ms - boot_ms;
+	era_put(ledger->store, ledger->boot_id, &ledger->era);
+	return load_check(ledger, err);
 }

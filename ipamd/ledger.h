@@ -16,6 +16,9 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "ipamd/audit.h"
+#include "ipamd/dump.h"
+#include "ipamd/history.h"
 #include "ipamd/pool.h"
 #include "ipamd/proto/proto.h"
 
@@ -224,7 +227,29 @@ struct rail_usage {
 int ledger_usage(struct ledger *ledger, const struct pool *pool, const struct rail *rail,
 		 struct rail_usage *ret_usage, struct err *err);
 
-/* Events, oldest first, from sequence @after on, at most @limit:
- * {"seq","time","event","network",…}. */
-int ledger_history(struct ledger *ledger, uint64_t after, size_t limit, json_t **ret_array,
-		   struct err *err);
+/*
+ * A ledger that only reads, for one other thread: on the same store, with what was last committed
+ * when it begins to read, and the pools of that. It ends with ledger_close(), before @ledger does.
+ * While it is open the store's map cannot grow: not for longer than a minute.
+ */
+int ledger_fork(struct ledger *ledger, struct ledger **ret_reader, struct err *err);
+
+/* Does all that is kept fit together? See audit_store(). */
+int ledger_audit(struct ledger *ledger, const atomic_bool *cancel, struct audit *ret_audit,
+		 struct err *err);
+
+/*
+ * dump: all that is kept, as lines (dump.h), by a ledger of ledger_fork(), which does nothing else
+ * until dump_free().
+ * load: the other way, only inside a batch of its own. Refused (-EEXIST, ERR_VALUE) if there are
+ * records or claims; else what is there is replaced. Refused, too, whatever is wrong with the lines
+ * (ERR_VALUE, ERR_JSON, ERR_KEY), does not fit today's pools (as ledger_set_pools()), or does not
+ * pass the audit: the batch must then be aborted. Records of another boot count as absent, as they
+ * did in their own ledger.
+ */
+int ledger_dump(struct ledger *reader, const char *node, struct dump **ret_dump, struct err *err);
+int ledger_load(struct ledger *ledger, FILE *file, struct dump_report *ret_report, struct err *err);
+
+/* Events: one slice of the ring (history.h). The caller frees ret_page->events. */
+int ledger_history(struct ledger *ledger, const struct history_query *query,
+		   struct history_page *ret_page, struct err *err);

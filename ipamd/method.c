@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "ipamd/daemon.h"
 #include "ipamd/device.h"
+#include "ipamd/inspect.h"
 #include "ipamd/inventory.h"
+#include "ipamd/porter.h"
 #include "ipamd/preview.h"
 #include "ipamd/reconcile.h"
 #include "ipamd/status.h"
@@ -803,27 +805,42 @@ static int serve_devices(struct daemon *d, struct request *q, json_t **ret_resul
 	return status_devices(d, (size_t)after, (size_t)limit, ret_result, err);
 }
 
-static int serve_history(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+static int history_read(json_t *params, struct history_query *ret_query, struct err *err)
 {
-	CLEANUP_JSON json_t *events = NULL;
+	struct history_query query = { .bytes = METHOD_ANSWER_MAX, .to_ms = INT64_MAX };
 	int64_t after = 0, limit = METHOD_HISTORY_MAX;
 	struct json_reader r;
-	int ret;
 
-	json_read(&r, q->rpc.params, "", err);
+	json_read(&r, params, "", err);
 	(void)json_int(&r, "after", 0, INT64_MAX, &after);
 	(void)json_int(&r, "limit", 1, METHOD_HISTORY_MAX, &limit);
-	ret = json_finish(&r, READ_LENIENT);
-	if (ret < 0)
-		return ret;
-	ret = ledger_history(d->ledger, (uint64_t)after, (size_t)limit, &events, err);
-	if (ret < 0)
-		return ret;
-	while (json_dumpb(events, NULL, 0, JSON_COMPACT) > METHOD_ANSWER_MAX &&
-	       json_array_size(events) > 1)
-		(void)json_array_remove(events, json_array_size(events) - 1);
-	*ret_result = json_pack("{s:O}", "events", events);
-	return *ret_result ? 0 : err_nomem(err);
+	(void)json_str(&r, "match", &query.match);
+	(void)json_int(&r, "from", 0, INT64_MAX, &query.from_ms);
+	(void)json_int(&r, "to", 0, INT64_MAX, &query.to_ms);
+	query.after = (uint64_t)after;
+	query.limit = (size_t)limit;
+	*ret_query = query;
+	return json_finish(&r, READ_LENIENT);
+}
+
+static int serve_history(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	struct history_query query;
+	struct history_page page;
+	char after[80];
+	int r;
+
+	(void)ret_result;
+	r = history_read(q->rpc.params, &query, err);
+	if (r == 0)
+		r = ledger_history(d->ledger, &query, &page, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(after, sizeof(after), ",\"next\":%llu,\"last\":%llu}",
+		       (unsigned long long)page.next, (unsigned long long)page.last);
+	q->answer = rpc_answer_text(q->rpc.id, "{\"events\":", page.events, after);
+	free(page.events);
+	return q->answer ? 0 : err_nomem(err);
 }
 
 static int serve_status(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
@@ -863,6 +880,64 @@ static int serve_reconcile(struct daemon *d, struct request *q, json_t **ret_res
 	return *ret_result ? 0 : err_nomem(err);
 }
 
+/* --- ledger.* --- */
+
+static int serve_check(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	const struct inspect_report *last = inspect_last(d->inspect);
+
+	if (!q->ticket)
+		q->ticket = inspect_ask(d->inspect);
+	if (last->number < q->ticket)
+		return wait_for(q, INSPECT_SEAT);
+	if (!last->audit) {
+		*err = last->why;
+		return -err->errnum;
+	}
+	*ret_result = json_incref(last->audit);
+	return 0;
+}
+
+static int serve_export(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	const char *text;
+	int64_t after = 0;
+	struct json_reader r;
+	uint64_t next;
+
+	json_read(&r, q->rpc.params, "", err);
+	(void)json_int(&r, "after", 0, INT64_MAX, &after);
+	if (json_finish(&r, READ_LENIENT) < 0 ||
+	    porter_export(d->porter, q->conn, (uint64_t)after, &text, &next, err) < 0)
+		return -err->errnum;
+	*ret_result = json_pack("{s:s, s:I}", "text", text, "next", (json_int_t)next);
+	return *ret_result ? 0 : err_nomem(err);
+}
+
+static int serve_import(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	const char *text = NULL;
+	int64_t after = 0;
+	struct json_reader read;
+	uint64_t next;
+	int r;
+
+	json_read(&read, q->rpc.params, "", err);
+	(void)json_int(&read, "after", 0, INT64_MAX, &after);
+	(void)json_str(&read, "text", &text);
+	r = json_finish(&read, READ_LENIENT);
+	if (r < 0)
+		return r;
+	if (!text) {
+		r = porter_import(d->porter, q->conn, (uint64_t)after, ret_result, err);
+		return r == 0 && !*ret_result ? wait_for(q, PORTER_SEAT) : r;
+	}
+	r = porter_gather(d->porter, q->conn, (uint64_t)after, text, &next, err);
+	if (r == 0)
+		*ret_result = json_pack("{s:I}", "next", (json_int_t)next);
+	return r < 0 || *ret_result ? r : err_nomem(err);
+}
+
 /* --- the table --- */
 
 const struct method methods[METHOD_COUNT] = {
@@ -878,6 +953,9 @@ const struct method methods[METHOD_COUNT] = {
 	{ "history.get", serve_history },
 	{ "node.status", serve_status },
 	{ "node.reconcile", serve_reconcile },
+	{ "ledger.check", serve_check },
+	{ "ledger.export", serve_export },
+	{ "ledger.import", serve_import },
 };
 
 const struct method *method_find(const char *name)

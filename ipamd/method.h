@@ -9,7 +9,7 @@
 
 struct daemon;
 
-enum { METHOD_WAITS = 1, METHOD_COUNT = 12 };
+enum { METHOD_WAITS = 1, METHOD_COUNT = 15 };
 
 struct method {
 	const char *name;

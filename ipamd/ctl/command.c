@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "ipamd/ctl/answer.h"
 #include "ipamd/ctl/diff.h"
+#include "ipamd/ctl/history.h"
+#include "ipamd/ctl/ledger.h"
 #include "ipamd/ctl/record.h"
 #include "ipamd/ctl/table.h"
 #include "ipamd/ctl/top.h"
@@ -156,7 +158,7 @@ static int run_pools(struct ctl *ctl, struct err *err)
 	return table_end(&table) < 0 ? err_nomem(err) : 0;
 }
 
-/* --- attachments, show, history --- */
+/* --- attachments, show --- */
 
 static int run_attachments(struct ctl *ctl, struct err *err)
 {
@@ -183,36 +185,9 @@ static int find_records(struct ctl *ctl, json_t **ret_matches, struct err *err)
 	return r;
 }
 
-static int fetch_history(struct ctl *ctl, json_t **ret_events, struct err *err)
-{
-	CLEANUP_JSON json_t *events = json_array();
-	json_int_t after = 0;
-	size_t got;
-
-	if (!events)
-		return err_nomem(err);
-	do {
-		CLEANUP_JSON json_t *page = NULL;
-		json_t *list;
-		int r;
-
-		r = ctl_call(ctl, "history.get", json_pack("{s:I}", "after", after), &page, err);
-		if (r < 0)
-			return r;
-		list = json_object_get(page, "events");
-		got = json_array_size(list);
-		if (json_array_extend(events, list) < 0)
-			return err_nomem(err);
-		if (got)
-			after = number_of(json_array_get(list, got - 1), "seq");
-	} while (got);
-	*ret_events = TAKE_PTR(events);
-	return 0;
-}
-
 static int run_show(struct ctl *ctl, struct err *err)
 {
-	CLEANUP_JSON json_t *matches = NULL, *events = NULL;
+	CLEANUP_JSON json_t *matches = NULL;
 	json_t *record;
 	size_t i;
 	int r;
@@ -222,66 +197,18 @@ static int run_show(struct ctl *ctl, struct err *err)
 		return r;
 	if (ctl->json)
 		return print_json(matches, err);
-	r = fetch_history(ctl, &events, err);
 	json_array_foreach (matches, i, record) {
+		CLEANUP_JSON json_t *events = NULL;
+
 		if (i)
 			printf("\n");
+		r = history_fetch(ctl, text_of(record, "containerID"), &events, err);
 		if (r == 0)
 			r = record_print(record, events, err);
+		if (r < 0)
+			break;
 	}
 	return r;
-}
-
-static void event_time(long long wall_ms, char buf[32])
-{
-	time_t seconds = wall_ms / 1000;
-	struct tm tm;
-
-	if (!localtime_r(&seconds, &tm) || strftime(buf, 32, "%F %T", &tm) == 0)
-		buf[0] = '\0';
-}
-
-static void print_event(struct table *table, json_t *event)
-{
-	json_t *pod = json_object_get(event, "pod"), *ips = json_object_get(event, "ips"), *ip;
-	char time[32], text[TABLE_CELL_MAX] = "";
-	size_t i, len = 0;
-
-	event_time(number_of(event, "time"), time);
-	json_array_foreach (ips, i, ip) {
-		if (len < sizeof(text))
-			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s",
-						i ? "," : "", json_string_value(ip));
-	}
-	table_cell(table, "%s", time);
-	table_cell(table, "%s", text_of(event, "event"));
-	table_cell(table, "%s%s%s", text_of(pod, "namespace"),
-		   text_of(pod, "namespace")[0] ? "/" : "", text_of(pod, "name"));
-	table_cell(table, "%s/%s", text_of(event, "network"), text_of(event, "ifname"));
-	table_cell(table, "%s", text);
-	table_cell(table, "%s", text_of(event, "device"));
-	table_cell(table, "%s", text_of(event, "reason"));
-}
-
-static int run_history(struct ctl *ctl, struct err *err)
-{
-	static const char *const heads[] = { "TIME",      "EVENT",  "POD",   "NETWORK/IFNAME",
-					     "ADDRESSES", "DEVICE", "REASON" };
-	CLEANUP_JSON json_t *events = NULL;
-	struct table table;
-	json_t *event;
-	size_t i;
-	int r;
-
-	r = fetch_history(ctl, &events, err);
-	if (r < 0)
-		return r;
-	if (ctl->json)
-		return print_json(events, err);
-	table_begin(&table, heads, ARRAY_SIZE(heads));
-	json_array_foreach (events, i, event)
-		print_event(&table, event);
-	return table_end(&table) < 0 ? err_nomem(err) : 0;
 }
 
 /* --- reconcile, release --- */
@@ -399,15 +326,18 @@ static int run_release(struct ctl *ctl, struct err *err)
 }
 
 static const struct command commands[] = {
-	{ "status", false, run_status },
-	{ "top", false, top_run },
-	{ "pools", false, run_pools },
-	{ "vfs", false, run_vfs },
-	{ "attachments", false, run_attachments },
-	{ "show", true, run_show },
-	{ "history", false, run_history },
-	{ "release", true, run_release },
-	{ "reconcile", false, run_reconcile },
+	{ "status", ARGUMENT_NONE, run_status },
+	{ "top", ARGUMENT_NONE, top_run },
+	{ "pools", ARGUMENT_NONE, run_pools },
+	{ "vfs", ARGUMENT_NONE, run_vfs },
+	{ "attachments", ARGUMENT_NONE, run_attachments },
+	{ "show", ARGUMENT_NEEDED, run_show },
+	{ "history", ARGUMENT_OPTIONAL, history_run },
+	{ "release", ARGUMENT_NEEDED, run_release },
+	{ "reconcile", ARGUMENT_NONE, run_reconcile },
+	{ "check", ARGUMENT_NONE, ledger_check_run },
+	{ "export", ARGUMENT_OPTIONAL, ledger_export_run },
+	{ "import", ARGUMENT_NEEDED, ledger_import_run },
 };
 
 const struct command *command_find(const char *name)

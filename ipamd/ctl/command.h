@@ -11,16 +11,23 @@
 struct ctl {
 	struct client client;
 	bool json, wide, force, yes;
-	const char *argument; /* NULL: none */
-	const char *diff;     /* pools: a file to compare with; NULL: none */
+	const char *argument;                /* NULL: none */
+	const char *diff;                    /* pools: a file to compare with; NULL: none */
+	const char *at, *from, *to, *reason; /* of history; NULL: not given */
+	long last;                           /* so many events; -1: not given */
 };
 
-enum { COMMAND_DECLINED = 1 /* the question was not answered with yes */ };
+enum {
+	COMMAND_DECLINED = 1, /* the question was not answered with yes */
+	COMMAND_FOUND = 2,    /* what was looked for, and should not be there */
+};
+
+enum argument { ARGUMENT_NONE, ARGUMENT_OPTIONAL, ARGUMENT_NEEDED };
 
 struct command {
 	const char *name;
-	bool takes_argument;
-	/* 0, -errno with @err, or COMMAND_DECLINED. */
+	enum argument takes;
+	/* 0, -errno with @err, or one of COMMAND_*. */
 	int (*run)(struct ctl *ctl, struct err *err);
 };
 

@@ -2,6 +2,7 @@
 /* spurctl: reads its arguments, opens the door to the daemon, runs one command. */
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ipamd/ctl/command.h"
@@ -17,15 +18,22 @@ static const char usage[] =
 	"  vfs                                the VFs of the node, whose they are, and drift\n"
 	"  attachments [-o wide]              which pod has what\n"
 	"  show ADDRESS|DEVICE|POD            all there is to tell of it\n"
-	"  history                            what has happened, oldest first\n"
+	"  history [ADDRESS|GUID|DEVICE|POD|CONTAINER] [-n COUNT] [--reason REASON]\n"
+	"          [--from TIME] [--to TIME]  what has happened to it, oldest first\n"
+	"          [--at TIME]                who had it at that time\n"
 	"  reconcile [--force]                look for dead pods now, and undo them;\n"
 	"                                     --force: also when too many look dead at once\n"
 	"  release --force ADDRESS|DEVICE|POD|NETWORK/CONTAINER/IFNAME\n"
 	"                                     undo an attachment, also of a living pod\n"
+	"  check                              prove that the ledger fits together\n"
+	"  export [FILE]                      all of the ledger, as lines of JSON\n"
+	"  import FILE                        an export, into an empty ledger\n"
 	"\n"
 	"  --socket PATH   default: " PROTO_SOCKET "\n"
 	"  --json          for programs\n"
 	"  --yes           with --force: do not ask\n"
+	"  TIME            \"2026-11-27 12:00:00\", 12:00 (today), -2h (ago), seconds since 1970\n"
+	"  -n COUNT        only the last of the events; default 50, 0: all\n"
 	"  --help, --version\n"
 	"\n"
 	"Ends with 0; 1 if it failed or the question was not answered with yes; 2 if it was "
@@ -71,27 +79,36 @@ static int run_arguments(struct ctl *ctl, char **argv, int count, const char *so
 		return usage_error("unknown command", argv[0]);
 	if (ctl->diff && strcmp(command->name, "pools") != 0)
 		return usage_error("--diff is of pools", ctl->diff);
-	if (command->takes_argument && count < 2)
+	if (command->takes == ARGUMENT_NEEDED && count < 2)
 		return usage_error("an argument is missing", argv[0]);
-	if (count > 1 + command->takes_argument)
-		return usage_error("unexpected argument", argv[1 + command->takes_argument]);
-	ctl->argument = command->takes_argument ? argv[1] : NULL;
+	if (count > 1 + (command->takes != ARGUMENT_NONE))
+		return usage_error("unexpected argument", argv[count - 1]);
+	ctl->argument = argv[1]; /* NULL behind the last */
 	return run(ctl, command, socket);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
-		{ "force", no_argument, NULL, 'f' },        { "yes", no_argument, NULL, 'y' },
-		{ "diff", required_argument, NULL, 'd' },   { "version", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },         { NULL, 0, NULL, 0 },
+		{ "socket", required_argument, NULL, 's' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "force", no_argument, NULL, 'f' },
+		{ "yes", no_argument, NULL, 'y' },
+		{ "at", required_argument, NULL, 'A' },
+		{ "from", required_argument, NULL, 'F' },
+		{ "to", required_argument, NULL, 'T' },
+		{ "reason", required_argument, NULL, 'R' },
+		{ "diff", required_argument, NULL, 'd' },
+		{ "version", no_argument, NULL, 'v' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
 	};
-	struct ctl ctl = { .client.fd = -1 };
+	struct ctl ctl = { .client.fd = -1, .last = -1 };
 	const char *socket = PROTO_SOCKET;
+	char *end;
 	int option;
 
-	while ((option = getopt_long(argc, argv, "o:", options, NULL)) >= 0) {
+	while ((option = getopt_long(argc, argv, "n:o:", options, NULL)) >= 0) {
 		switch (option) {
 		case 's':
 			socket = optarg;
@@ -112,6 +129,23 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			ctl.diff = optarg;
+			break;
+		case 'A':
+			ctl.at = optarg;
+			break;
+		case 'F':
+			ctl.from = optarg;
+			break;
+		case 'T':
+			ctl.to = optarg;
+			break;
+		case 'R':
+			ctl.reason = optarg;
+			break;
+		case 'n':
+			ctl.last = strtol(optarg, &end, 10);
+			if (*end || end == optarg || ctl.last < 0)
+				return usage_error("-n must be a number", optarg);
 			break;
 		case 'v':
 			printf("spurctl %s\n", SPUR_VERSION);

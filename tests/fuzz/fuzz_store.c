@@ -213,11 +213,28 @@ static bool change(const uint8_t *data, size_t size)
 	must(store_open(dir, &store, &err));
 	must(store_begin(store, STORE_WRITE, &err));
 	put_entries(store, data, size);
-	if (store_check(store, &err) == 0 && audit_store(store, &audit, &err) == 0)
+	if (store_check(store, &err) == 0 && audit_store(store, NULL, &audit, &err) == 0)
 		audit_free(&audit);
 	taken = store_check(store, &err) == 0 && store_commit(store, &err) == 0;
 	store_close(store);
 	return taken;
+}
+
+static void carry_out(struct ledger *ledger)
+{
+	struct ledger *reader;
+	struct dump *dump = NULL;
+	struct err err;
+	char *line;
+
+	if (ledger_fork(ledger, &reader, &err) < 0)
+		return;
+	if (ledger_dump(reader, "n", &dump, &err) == 0) {
+		for (int i = 0; i < WALK_MAX && dump_next(dump, &line, &err) == 0; i++)
+			free(line);
+	}
+	dump_free(dump);
+	ledger_close(reader);
 }
 
 static void look(struct ledger *ledger)
@@ -226,8 +243,9 @@ static void look(struct ledger *ledger)
 	struct attachment a = { 0 };
 	struct ledger_counts counts;
 	struct rails_held held = { 0 };
+	struct history_query query = { .limit = WALK_MAX, .bytes = 65536, .to_ms = INT64_MAX };
+	struct history_page page;
 	struct err err;
-	json_t *history = NULL;
 
 	for (uint64_t id = 0, i = 0; i < WALK_MAX && ledger_next(ledger, id, &a, &err) == 0; i++) {
 		struct attachment_key key = attachment_key(&a);
@@ -245,8 +263,9 @@ static void look(struct ledger *ledger)
 	(void)ledger_counts(ledger, &counts, &err);
 	(void)ledger_draining(ledger, &held, &err);
 	rails_held_free(&held);
-	if (ledger_history(ledger, 0, WALK_MAX, &history, &err) == 0)
-		json_decref(history);
+	if (ledger_history(ledger, &query, &page, &err) == 0)
+		free(page.events);
+	carry_out(ledger);
 }
 
 static void batch(struct ledger *ledger)

@@ -332,7 +332,7 @@ static void run_acknowledge(struct run *run)
 	uint64_t before = run->count ? run->batches[run->count - 1].events : 0;
 	CLEANUP_JSON json_t *events = NULL;
 
-	assert_ok(ledger_history(run->ledger, before, 1000, &events, &kit_err));
+	assert_ok(kit_history(run->ledger, before, 1000, &events));
 	batch.events = before + json_array_size(events);
 	assert_true(run->count < ARRAY_SIZE(run->batches));
 	run->batches[run->count++] = batch;

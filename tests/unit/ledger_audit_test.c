@@ -213,6 +213,11 @@ static void queued_counter(void)
 	add_to(key_of("rail", "q", "r0", NULL), 2, 1);
 }
 
+static void draining_counter(void)
+{
+	add_to(key_of("rail", "p", "r1", NULL), 3, 1);
+}
+
 static void claimed_counter(void)
 {
 	add_to(key_of("rail", "q", "r0", NULL), 4, 1);
@@ -332,7 +337,7 @@ static void identity_not_queued(void)
 
 	store_key_u32(&value, 5);
 	store_key_u64(&value, 7);
-	put(STORE_STICKY, key_of("p", "job/worker-3", NULL), value);
+	put(STORE_STICKY, key_of("p", "job/worker-3", "r0", NULL), value);
 }
 
 static void identity_queued_alone(void)
@@ -341,6 +346,7 @@ static void identity_queued_alone(void)
 
 	store_key_text(&key, "p");
 	store_key_text(&key, "job/worker-3");
+	store_key_text(&key, "r0");
 	put(STORE_STICKY_Q, key, (struct store_key) { 0 });
 }
 
@@ -387,6 +393,8 @@ static const struct {
 	{ held_counter, "pool \"p\" rail \"r0\": 1 indexes are held, and its counter says 2", 1 },
 	{ queued_counter, "pool \"q\" rail \"r0\": 1 indexes are queued, and its counter says 2",
 	  1 },
+	{ draining_counter,
+	  "pool \"p\" rail \"r1\": 0 indexes are draining, and its counter says 1", 1 },
 	{ claimed_counter, "pool \"q\" rail \"r0\": 0 indexes are claimed, and its counter says 1",
 	  1 },
 	{ state_counter, "0 attachments are dirty, and their counter says 1", 1 },
@@ -428,7 +436,7 @@ static const struct {
 static void audit_now(struct audit *ret_audit)
 {
 	assert_ok(store_begin(broken, STORE_READ, &kit_err));
-	assert_ok(audit_store(broken, ret_audit, &kit_err));
+	assert_ok(audit_store(broken, NULL, ret_audit, &kit_err));
 	store_abort(broken);
 }
 

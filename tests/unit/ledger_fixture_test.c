@@ -122,7 +122,7 @@ static void assert_meaning(struct ledger *ledger)
 			       &ledger_pools(ledger)->pools[0].rails[0], &usage, &kit_err));
 	assert_int_equal(usage.held, 2);
 	assert_int_equal(usage.resting, 1);
-	assert_ok(ledger_history(ledger, 0, 100, &events, &kit_err));
+	assert_ok(kit_history(ledger, 0, 100, &events));
 	assert_true(json_array_size(events) >= 7);
 }
 

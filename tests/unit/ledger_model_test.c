@@ -453,7 +453,7 @@ static bool history_matches(struct ledger *ledger, const struct model *m)
 {
 	CLEANUP_JSON json_t *last = NULL;
 
-	assert_ok(ledger_history(ledger, m->events ? m->events - 1 : 0, 2, &last, &kit_err));
+	assert_ok(kit_history(ledger, m->events ? m->events - 1 : 0, 2, &last));
 	return json_array_size(last) == (m->events ? 1 : 0);
 }
 

@@ -307,7 +307,7 @@ static void test_repeated_dirty_release_writes_nothing(void **state)
 	assert_ok(kit_reserve(ledger, &request, &device, &a));
 	for (int i = 0; i < 5; i++)
 		assert_false(kit_release(ledger, &a, true, false));
-	assert_ok(ledger_history(ledger, 0, 100, &events, &kit_err));
+	assert_ok(kit_history(ledger, 0, 100, &events));
 	assert_int_equal(json_array_size(events), 2);
 	ledger_close(ledger);
 }
@@ -768,16 +768,16 @@ static void test_history(void **state)
 	ledger_close(ledger);
 
 	ledger = kit_open("boot-1");
-	assert_ok(ledger_history(ledger, 0, 100, &events, &kit_err));
+	assert_ok(kit_history(ledger, 0, 100, &events));
 	assert_int_equal(json_array_size(events), 4);
 	assert_event(events, 0, "reserved", "");
 	assert_event(events, 1, "finished", "");
 	assert_event(events, 2, "dirty", "DEL");
 	assert_event(events, 3, "released", "DEL");
-	assert_ok(ledger_history(ledger, 1, 2, &rest, &kit_err));
+	assert_ok(kit_history(ledger, 1, 2, &rest));
 	assert_int_equal(json_array_size(rest), 2);
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(rest, 0), "seq")), 2);
-	assert_ok(ledger_history(ledger, 4, 100, &none, &kit_err));
+	assert_ok(kit_history(ledger, 4, 100, &none));
 	assert_int_equal(json_array_size(none), 0);
 	ledger_close(ledger);
 }
@@ -797,10 +797,10 @@ static void test_history_is_a_ring(void **state)
 	for (int i = 1; i < RING + EXTRA; i++) /* the reservation was the first */
 		assert_ok(ledger_done(ledger, &request.key, a.id, &facts, &kit_err));
 	assert_ok(ledger_commit(ledger, &kit_err));
-	assert_ok(ledger_history(ledger, 0, 1, &first, &kit_err));
+	assert_ok(kit_history(ledger, 0, 1, &first));
 	assert_int_equal(json_integer_value(json_object_get(json_array_get(first, 0), "seq")),
 			 EXTRA + 1);
-	assert_ok(ledger_history(ledger, RING + EXTRA - 1, 10, &last, &kit_err));
+	assert_ok(kit_history(ledger, RING + EXTRA - 1, 10, &last));
 	assert_int_equal(json_array_size(last), 1);
 	ledger_close(ledger);
 }
