@@ -90,3 +90,8 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 {
 	return best(crc, data, len);
 }
+
+uint32_t crc32c_value(uint8_t number, const void *key, size_t key_len, const void *data, size_t len)
+{
+	return crc32c(crc32c(crc32c(0, &number, 1), key, key_len), data, len);
+}

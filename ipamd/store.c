@@ -25,6 +25,7 @@
 #include "base/cleanup.h"
 #include "base/hook.h"
 #include "ipamd/crc32c.h"
+#include "ipamd/verify.h"
 
 enum {
 	STORE_CRC = sizeof(uint32_t),
@@ -176,10 +177,7 @@ static void store_damaged(struct store *store, enum store_table table, const str
 	store->r = err_set(&store->err, EUCLEAN, ERR_STORE,
 			   "read store %s: table %s, key %s: value is damaged", store->path,
 			   tables[table].name, text);
-	err_details(&store->err,
-		    "stop the daemon and restore %s from a copy, or move it away "
-		    "once no attached pod is left on this node",
-		    store->path);
+	verify_recipe(store->path, &store->err);
 }
 
 void store_fail(struct store *store, enum store_table table, const char *why)
@@ -312,6 +310,15 @@ static int store_create(struct store *store, int dir_fd, struct err *err)
 	return 0;
 }
 
+static int store_verify(const struct store *store, struct err *err)
+{
+	CLEANUP_FREE char *path = NULL;
+
+	if (asprintf(&path, "%s/data.mdb", store->path) < 0)
+		return err_nomem(err);
+	return verify_file(path, err);
+}
+
 static int store_open_table(struct store *store, enum store_table table, struct err *err)
 {
 	int rc = mdb_dbi_open(store->txn, tables[table].name, 0, &store->dbis[table]);
@@ -415,6 +422,8 @@ int store_open(const char *path, struct store **ret_store, struct err *err)
 	r = store_lock(store, dir_fd, err);
 	if (r == 0)
 		r = store_create(store, dir_fd, err);
+	if (r == 0)
+		r = store_verify(store, err);
 	if (r == 0)
 		r = store_open_env(store, store->path, 0, err);
 	if (r == 0)
@@ -602,14 +611,6 @@ static MDB_val key_val(const struct store_key *key)
 	return (MDB_val) { .mv_size = key->len, .mv_data = (void *)key->bytes };
 }
 
-static uint32_t value_crc(enum store_table table, const void *key, size_t key_len, const void *data,
-			  size_t len)
-{
-	uint8_t number = (uint8_t)table;
-
-	return crc32c(crc32c(crc32c(0, &number, 1), key, key_len), data, len);
-}
-
 /* What a value holds behind its checksum; false (and the transaction failed) if that is wrong. */
 static bool value_open(struct store *store, enum store_table table, const MDB_val *key,
 		       const MDB_val *value, struct store_view *ret_value)
@@ -618,8 +619,9 @@ static bool value_open(struct store *store, enum store_table table, const MDB_va
 	struct store_view name = { key->mv_data, key->mv_size };
 
 	if (whole.len < STORE_CRC ||
-	    store_view_u32(&whole, 0) != value_crc(table, name.data, name.len,
-						   whole.data + STORE_CRC, whole.len - STORE_CRC)) {
+	    store_view_u32(&whole, 0) != crc32c_value((uint8_t)table, name.data, name.len,
+						      whole.data + STORE_CRC,
+						      whole.len - STORE_CRC)) {
 		store_damaged(store, table, &name);
 		return false;
 	}
@@ -711,7 +713,7 @@ static void store_write(struct store *store, enum store_table table, const struc
 			const void *data, size_t len, unsigned int flags)
 {
 	MDB_val k = key_val(key), value = { .mv_size = STORE_CRC + len };
-	uint32_t crc = htobe32(value_crc(table, key->bytes, key->len, data, len));
+	uint32_t crc = htobe32(crc32c_value((uint8_t)table, key->bytes, key->len, data, len));
 	int rc;
 
 	if (store->r < 0)

@@ -4,6 +4,7 @@ spur_unit_test(ledger_pool_test ipamd_ledger)
 spur_unit_test(ledger_slots_test ipamd_ledger)
 spur_unit_test(ledger_lease_test ipamd_ledger)
 spur_unit_test(ledger_store_test ipamd_ledger)
+spur_unit_test(ledger_damage_test ipamd_ledger)
 target_link_options(ledger_store_test PRIVATE -Wl,--wrap=mdb_env_set_mapsize)
 
 # These stop the clock.

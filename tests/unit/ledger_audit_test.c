@@ -517,7 +517,7 @@ static void test_many_findings(void **state)
 	store_close(broken);
 }
 
-/* One flipped bit in the file, in the middle of a record. */
+/* One flipped bit in the file under an open store, in the middle of a record. */
 static void test_damage(void **state)
 {
 	struct audit audit;
@@ -528,6 +528,7 @@ static void test_damage(void **state)
 
 	(void)state;
 	scene();
+	assert_ok(store_open(kit_dir, &broken, &kit_err));
 	(void)snprintf(path, sizeof(path), "%s/data.mdb", kit_dir);
 	f = fopen(path, "r+");
 	assert_non_null(f);
@@ -540,7 +541,6 @@ static void test_damage(void **state)
 	}
 	assert_int_equal(fclose(f), 0);
 	free(data);
-	assert_ok(store_open(kit_dir, &broken, &kit_err));
 	audit_now(&audit);
 	assert_int_equal(audit.found, 1);
 	assert_non_null(strstr(audit.findings[0], "is damaged"));

@@ -483,7 +483,7 @@ static void test_other_schema_is_refused(void **state)
 	}
 }
 
-/* Flips one bit in the file, where @text is. */
+/* Flips one bit in the file, under an open store too, where @text is. */
 static void damage(const char *text)
 {
 	char path[128], *data, *at;
@@ -494,10 +494,11 @@ static void damage(const char *text)
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(fs_read_all(fd, 1 << 24, &data, &len), 0);
-	at = memmem(data, len, text, strlen(text));
-	assert_non_null(at);
-	*at ^= 1;
-	assert_int_equal(pwrite(fd, at, 1, at - data), 1);
+	assert_non_null(memmem(data, len, text, strlen(text)));
+	for (at = data; (at = memmem(at, len - (size_t)(at - data), text, strlen(text))); at++) {
+		*at ^= 1;
+		assert_int_equal(pwrite(fd, at, 1, at - data), 1);
+	}
 	free(data);
 	(void)close(fd);
 }
@@ -508,11 +509,11 @@ static void test_damaged_value_is_not_believed(void **state)
 	struct store *store = open_store();
 	struct store_key key = number_key(7);
 	struct store_view found, value;
+	char text[64];
 
+	commit_text(store, 6, "a neighbour");
 	commit_text(store, 7, "a value that somebody wrote");
-	store_close(store);
 	damage("a value that somebody wrote");
-	store = open_store();
 	for (int way = 0; way < 2; way++) {
 		assert_int_equal(store_begin(store, STORE_READ, &err), 0);
 		if (way == 0)
@@ -526,7 +527,13 @@ static void test_damaged_value_is_not_believed(void **state)
 		assert_true(err.details[0]);
 		store_abort(store);
 	}
+	read_text(store, 6, text, sizeof(text));
+	assert_string_equal(text, "a neighbour");
+	commit_text(store, 8, "and life goes on");
 	store_close(store);
+	assert_int_equal(store_open(dir, &store, &err), -EUCLEAN);
+	assert_non_null(strstr(err.msg, "it is damaged: table record: page"));
+	assert_non_null(strstr(err.details, "restore"));
 }
 
 /* A key is part of what the checksum covers: a value cannot pass for another one's. */
@@ -541,9 +548,7 @@ static void test_damaged_key_is_not_believed(void **state)
 	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
 	store_put(store, STORE_BY_KEY, &key, "x", 1);
 	assert_int_equal(store_commit(store, &err), 0);
-	store_close(store);
 	damage("the key of something");
-	store = open_store();
 	key.len = 0;
 	assert_int_equal(store_begin(store, STORE_READ, &err), 0);
 	assert_false(store_seek(store, STORE_BY_KEY, &key, 0, &found, &value));
