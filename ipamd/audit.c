@@ -665,6 +665,18 @@ static void check_owners(struct auditor *a, const char **owners, size_t count)
 	}
 }
 
+/* The VF leads back to its GUID. */
+static void check_guid_of(struct auditor *a, const struct store_view *guid, const char *owner)
+{
+	struct store_key key = { 0 }, number = { 0 };
+	struct store_view value;
+
+	store_key_text(&key, owner);
+	store_key_set(&number, guid);
+	if (!store_get(a->store, STORE_GUID_OF, &key, &value) || !view_is(&value, &number))
+		find(a, "table guid_of: %s does not lead to its GUID", owner);
+}
+
 static void check_guids(struct auditor *a)
 {
 	static const char of_record[] = "record:";
@@ -687,9 +699,14 @@ static void check_guids(struct auditor *a)
 			find(a, "table by_guid: an entry is malformed");
 		else if (strncmp((const char *)value.data, of_record, strlen(of_record)) == 0)
 			records++;
-		else if (count < size)
+		else if (count < size) {
 			owners[count++] = (const char *)value.data;
+			check_guid_of(a, &found, (const char *)value.data);
+		}
 	}
+	if (store_count(a->store, STORE_GUID_OF) > count)
+		find(a, "table guid_of: %" PRIu64 " VFs have a GUID, by table by_guid %zu",
+		     store_count(a->store, STORE_GUID_OF), count);
 	if (records > a->guids)
 		find(a,
 		     "table by_guid: %" PRIu64 " GUIDs are owned by attachments, of which %" PRIu64

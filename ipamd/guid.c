@@ -5,6 +5,7 @@
  */
 #include "ipamd/guid.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,11 +30,28 @@ static bool owner_read(struct store *store, const struct store_view *value,
 	return true;
 }
 
+static bool is_record(const char *owner)
+{
+	return strncmp(owner, "record:", strlen("record:")) == 0;
+}
+
+/* The other way round: of a VF, which has one at most. */
+static struct store_key device_key_of(const char *owner)
+{
+	struct store_key key = { 0 };
+
+	store_key_text(&key, owner);
+	return key;
+}
+
 static void owner_put(struct store *store, uint64_t guid, const char *owner)
 {
-	struct store_key key = guid_key(guid);
+	struct store_key key = guid_key(guid), device = device_key_of(owner);
+	uint64_t number = htobe64(guid);
 
 	store_put(store, STORE_BY_GUID, &key, owner, strlen(owner) + 1);
+	if (!is_record(owner))
+		store_put(store, STORE_GUID_OF, &device, &number, sizeof(number));
 }
 
 static bool owner_get(struct store *store, uint64_t guid, char owner[GUID_OWNER_MAX])
@@ -67,14 +85,24 @@ bool guid_next(struct store *store, uint64_t *guid, char owner[GUID_OWNER_MAX])
 
 uint64_t guid_of(struct store *store, const char *device_key)
 {
+	struct store_key key = device_key_of(device_key);
+	struct store_view value;
+
+	if (!store_get(store, STORE_GUID_OF, &key, &value))
+		return 0;
+	if (value.len == sizeof(uint64_t))
+		return store_view_u64(&value, 0);
+	store_fail(store, STORE_GUID_OF, "a GUID has another length");
+	return 0;
+}
+
+void guid_migrate(struct store *store)
+{
 	char owner[GUID_OWNER_MAX];
 
 	/* No GUID is all ones, so this ends. */
-	for (uint64_t guid = 0; guid_next(store, &guid, owner); guid++) {
-		if (strcmp(owner, device_key) == 0)
-			return guid;
-	}
-	return 0;
+	for (uint64_t guid = 0; guid_next(store, &guid, owner); guid++)
+		owner_put(store, guid, owner);
 }
 
 /* The lowest of the rail's block that nobody owns. */
@@ -134,7 +162,7 @@ int guid_check(struct store *store, uint64_t guid, const char *device_key, struc
 			       guid_format(guid, text));
 	if (!owner_get(store, guid, owner) || strcmp(owner, device_key) == 0)
 		return store_check(store, err);
-	if (strncmp(owner, "record:", strlen("record:")) == 0)
+	if (is_record(owner))
 		return err_set(err, EEXIST, ERR_AGAIN,
 			       "requested GUID %s: is held by attachment %s",
 			       guid_format(guid, text), owner + strlen("record:"));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which GUID is whose: the table by_guid, inside a transaction of the store. A GUID has one owner:
- * a VF, by its device key, or the record that asked for it by name ("record:ID"). Errors of the
- * store stick in the store.
+ * Which GUID is whose: the tables by_guid and guid_of, inside a transaction of the store. A GUID
+ * has one owner: a VF, by its device key, or the record that asked for it by name ("record:ID").
+ * Errors of the store stick in the store.
  */
 #pragma once
 
@@ -18,8 +18,10 @@ enum { GUID_OWNER_MAX = PROTO_DEVICE_MAX };
 
 /* The first GUID >= *@guid that has an owner. */
 bool guid_next(struct store *store, uint64_t *guid, char owner[GUID_OWNER_MAX]);
-/* The GUID that belongs to a VF; 0 = none. One look at each entry: a node has some hundred. */
+/* The GUID that belongs to a VF; 0 = none. */
 uint64_t guid_of(struct store *store, const char *device_key);
+/* The VFs of a store before schema 3 become known by their names. */
+void guid_migrate(struct store *store);
 
 /* See ledger_guid_assign(). */
 int guid_assign(struct store *store, const struct rail *rail, const char *device_key,

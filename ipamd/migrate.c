@@ -14,6 +14,7 @@
 #include "ipamd/allot.h"
 #include "ipamd/edit.h"
 #include "ipamd/era.h"
+#include "ipamd/guid.h"
 #include "ipamd/record.h"
 
 enum { OLD_CLOCK = 3 * sizeof(uint64_t) /* ledger time, BOOTTIME, next id; then the boot id */ };
@@ -101,6 +102,7 @@ static int migrate_to_3(struct store *store, struct err *err)
 	r = records_index(store, boot_id, &era, err);
 	if (r < 0)
 		return r;
+	guid_migrate(store);
 	r = rails_count(store, err);
 	if (r < 0)
 		return r;

@@ -31,6 +31,7 @@ enum store_table {
 	STORE_CLAIM,
 	STORE_STICKY,
 	STORE_STICKY_Q,
+	STORE_GUID_OF,
 	STORE_TABLES,
 };
 

@@ -302,6 +302,16 @@ static void two_guids(void)
 	put(STORE_BY_GUID, id_key(0x0200000000000077), key_of("pci:0000:01:00.1", NULL));
 }
 
+static void guid_of_lost(void)
+{
+	drop(STORE_GUID_OF, key_of("pci:0000:01:00.1", NULL));
+}
+
+static void guid_of_no_vf(void)
+{
+	put(STORE_GUID_OF, key_of("pci:0000:01:00.7", NULL), id_key(0x0200000000000055));
+}
+
 static void claim_put(const char *container, uint64_t id, uint32_t index, const char *device)
 {
 	struct store_key value = id_key(id);
@@ -417,10 +427,12 @@ static const struct {
 	{ guid_of_another,
 	  "attachment 3 (net/c3/net1): its GUID 02:00:00:00:00:00:00:99 is owned by "
 	  "pci:0000:01:00.2",
-	  1 },
+	  2 },
 	{ guid_of_nobody, "table by_guid: 2 GUIDs are owned by attachments, of which 1 know of it",
 	  1 },
-	{ two_guids, "table by_guid: pci:0000:01:00.1 owns two GUIDs", 1 },
+	{ two_guids, "table by_guid: pci:0000:01:00.1 owns two GUIDs", 2 },
+	{ guid_of_lost, "table guid_of: pci:0000:01:00.1 does not lead to its GUID", 1 },
+	{ guid_of_no_vf, "table guid_of: 2 VFs have a GUID, by table by_guid 1", 1 },
 	{ claim_without_index,
 	  "claim of container c9 on pool \"p\": index 5 of rail \"r0\" is not claimed by it", 1 },
 	{ claim_without_device,
