@@ -5,7 +5,8 @@
  *
  * No edit that is taken leaves a held index in its rail with other addresses than its record has.
  * So what is inside a rail of @before has the addresses that this rail says, and one look at the
- * prefixes judges all of them; only for the others a record is read.
+ * prefixes judges all of them; only for the others a record is read, and only if some rail gains
+ * addresses.
  */
 #include "ipamd/edit.h"
 
@@ -27,6 +28,7 @@ struct judge {
 	const struct rail *before, *after;
 	bool same_base; /* each address that an index had, it has in @after */
 	bool alone;     /* no other rail of the new pools has an address of @before */
+	bool gains;     /* some rail of the new pools has an address that it had not before */
 };
 
 static bool base_stays(const struct cidr *before, const struct cidr *after)
@@ -61,6 +63,28 @@ static const struct rail *find_rail(const struct pool_set *set, const char *pool
 	return found ? pool_rail(found, rail) : NULL;
 }
 
+static bool base_is_new(const struct cidr *before, const struct cidr *after)
+{
+	return after->ip.family && (!before->ip.family || ip_compare(&before->ip, &after->ip) != 0);
+}
+
+static bool pools_gain(const struct pool_set *before, const struct pool_set *after)
+{
+	for (size_t p = 0; p < after->count; p++) {
+		for (size_t x = 0; x < after->pools[p].rail_count; x++) {
+			const struct rail *rail = &after->pools[p].rails[x];
+			const struct rail *was =
+				find_rail(before, after->pools[p].name, rail->name);
+
+			if (!was || rail->last > was->last ||
+			    base_is_new(&was->cidr, &rail->cidr) ||
+			    base_is_new(&was->cidr6, &rail->cidr6))
+				return true;
+		}
+	}
+	return false;
+}
+
 static struct judge judge_of(const struct pool_set *before, const struct pool_set *after,
 			     const char *pool, const char *rail)
 {
@@ -79,7 +103,7 @@ static struct judge judge_of(const struct pool_set *before, const struct pool_se
 static bool judge_knows(const struct judge *judge, uint32_t index)
 {
 	if (!judge->before || index > judge->before->last)
-		return false;
+		return !judge->gains;
 	if (judge->after && !judge->same_base)
 		return false;
 	return judge->alone || (judge->after && index <= judge->after->last);
@@ -239,7 +263,8 @@ static int edit_check_held(struct store *store, uint64_t first_id, const struct 
 {
 	struct store_key key = { 0 };
 	struct allotted held;
-	struct judge judge;
+	bool gains = pools_gain(before, after);
+	struct judge judge = { 0 };
 	int r = 0;
 
 	while ((r == 0 || r == -EBUSY) && allot_next_held(store, &key, &held)) {
@@ -250,6 +275,7 @@ static int edit_check_held(struct store *store, uint64_t first_id, const struct 
 			return err_nomem(err);
 		if (rails->count > count)
 			judge = judge_of(before, after, held.pool, held.rail);
+		judge.gains = gains;
 		rail->held++;
 		rail->draining += !judge.after || !rail_has_index(judge.after, held.index);
 		if (r == 0 && held.id >= first_id && !judge_knows(&judge, held.index))

@@ -664,6 +664,10 @@ static void test_drained_index_is_not_forgotten(void **state)
 	assert_int_equal(kit_try_pools(ledger, both), -EBUSY);
 	assert_int_equal(kit_try_pools(ledger, whole), 0);
 	assert_int_equal(kit_try_pools(ledger, half), 0);
+	/* also of one that only grows */
+	kit_set_pools(ledger, "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.0.0/29'}, "
+			      "{'name': 's', 'cidr': '10.0.0.8/32'}]}]");
+	assert_int_equal(kit_try_pools(ledger, both), -EBUSY);
 	assert_true(kit_release(ledger, &a, true, true));
 	assert_int_equal(kit_try_pools(ledger, both), 0);
 	ledger_close(ledger);
