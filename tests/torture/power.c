@@ -160,6 +160,8 @@ static void image_put(struct image *image, off_t at, const uint8_t *bytes, size_
 {
 	size_t end = (size_t)at + len;
 
+	if (len == 0)
+		return;
 	if (end > image->room) {
 		image->room = end * 2;
 		image->bytes = realloc(image->bytes, image->room);

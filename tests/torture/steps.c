@@ -269,7 +269,7 @@ static int change_in_child(const struct change *change, const char *hook, int st
 	return status;
 }
 
-static void sh(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void sh(const char *format, ...)
 {
 	char command[512];
 	va_list args;
