@@ -270,6 +270,7 @@ static bool serve_one(struct batch *batch, struct request *q)
 {
 	struct daemon *d = batch->daemon;
 
+	q->turn_ns = uv_hrtime();
 	if (q->is_end) {
 		method_end(d, q->conn);
 	} else if (q->take_back) {
@@ -278,6 +279,7 @@ static bool serve_one(struct batch *batch, struct request *q)
 		refuse_late(d, q);
 	} else if (q->method) {
 		request_serve(d, q);
+		q->served_ns = uv_hrtime();
 		return !q->blocker[0];
 	}
 	return true;
@@ -322,8 +324,7 @@ static void deliver(struct batch *batch, struct request *q)
 		lost = "late";
 	}
 	if (q->method)
-		metrics_request(&batch->daemon->metrics, q->method, q->code,
-				uv_hrtime() - q->begun_ns);
+		metrics_request(&batch->daemon->metrics, q, uv_hrtime());
 	if (answer(q) < 0 && q->reserved && !lost)
 		lost = "undelivered";
 	if (lost)

@@ -22,6 +22,7 @@
 #include "ipamd/http.h"
 #include "ipamd/inspect.h"
 #include "ipamd/inventory.h"
+#include "ipamd/page.h"
 #include "ipamd/porter.h"
 #include "ipamd/reconcile.h"
 #include "ipamd/spool.h"
@@ -30,9 +31,7 @@
 
 enum {
 	TICK_MS = 1000,
-	PAGE_MS = 2000, /* the metrics page is at most so old if something was committed or read */
-	PAGE_OLD_MS = 15000, /* else */
-	STOP_MS = 2000,      /* for answers to leave and handles to close */
+	STOP_MS = 2000, /* for answers to leave and handles to close */
 };
 
 void daemon_fail(struct daemon *d, int r, const struct err *why)
@@ -191,25 +190,6 @@ static void on_reload(uv_signal_t *handle, int signal)
 
 /* --- running --- */
 
-static void publish(struct daemon *d)
-{
-	int64_t age_ms = clock_boot_ms() - d->page_ms;
-	bool changed = d->metrics.commits.count != d->page_commits ||
-		       inventory_last(d->inventory) != d->page_readings;
-	char unready[STATUS_WHY_MAX];
-	char *text = NULL;
-
-	if (!d->http)
-		return;
-	if (!d->page_ms || age_ms >= PAGE_OLD_MS || (changed && age_ms >= PAGE_MS)) {
-		text = metrics_text(d);
-		d->page_ms = clock_boot_ms();
-		d->page_commits = d->metrics.commits.count;
-		d->page_readings = inventory_last(d->inventory);
-	}
-	http_publish(d->http, text, status_unready(d, unready));
-}
-
 static int sweep(struct daemon *d, void *arg, struct err *err)
 {
 	return ledger_claims_sweep(d->ledger, arg, err);
@@ -243,7 +223,7 @@ static void on_tick(uv_timer_t *tick)
 	porter_tick(d->porter);
 	if (sweep_claims(d, &err) < 0)
 		log_error("end claims: %s", err.msg);
-	publish(d);
+	page_tick(d->page);
 }
 
 static void on_stop(uv_signal_t *handle, int signal)
@@ -360,6 +340,8 @@ static int open_parts(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = porter_open(d, &d->porter, err);
 	if (r == 0)
+		r = page_open(d, &d->page, err);
+	if (r == 0)
 		r = guard_raise(err); /* from here on there may be threads, and programs */
 	if (r == 0)
 		r = reconcile_start(d->reconcile, err);
@@ -385,7 +367,7 @@ static int open_doors(struct daemon *d, struct err *err)
 		return r;
 	(void)uv_timer_start(&d->tick, on_tick, TICK_MS, TICK_MS);
 	undo_go(d->undo);
-	publish(d);
+	page_tick(d->page);
 	return 0;
 }
 
@@ -465,6 +447,7 @@ static void daemon_close(struct daemon *d)
 	inventory_free(d->inventory);
 	inspect_free(d->inspect);
 	porter_free(d->porter);
+	page_free(d->page);
 	http_close(d->http);
 	seats_free(&d->seats);
 	wire_close(d->rt);

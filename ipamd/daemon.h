@@ -28,6 +28,7 @@ struct inventory;
 struct inspect;
 struct porter;
 struct http;
+struct page;
 
 struct daemon {
 	uv_loop_t loop;
@@ -53,15 +54,12 @@ struct daemon {
 	struct inspect *inspect;
 	struct porter *porter;
 	struct http *http;
+	struct page *page;
 
 	/* How the last reading of the file ended, for status and metrics. */
 	bool config_ok;
 	int64_t config_ms; /* wall clock */
 	char config_error[ERR_MSG_MAX];
-
-	/* The metrics page: when it was made, and after how many commits and readings of VFs. */
-	int64_t page_ms;
-	uint64_t page_commits, page_readings;
 
 	uv_timer_t tick;
 	uv_signal_t signals[3];

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "ipamd/daemon.h"
+#include "ipamd/figures.h"
 #include "ipamd/inventory.h"
 #include "ipamd/method.h"
 #include "ipamd/spool.h"
@@ -30,15 +31,33 @@ static void observe(struct histogram *h, const double bounds[METRICS_BUCKETS], d
 	h->sum += value;
 }
 
-void metrics_request(struct metrics *m, const struct method *method, int code, uint64_t ns)
+static void observe_ns(struct histogram *h, uint64_t from_ns, uint64_t to_ns)
 {
-	size_t number = (size_t)(method - methods);
+	observe(h, seconds, (double)(to_ns - from_ns) / 1e9);
+}
 
-	observe(&m->durations[number], seconds, (double)ns / 1e9);
+/* One that was refused without a turn has waited all the time. */
+static void observe_phases(struct metrics *m, const struct request *q, uint64_t now_ns)
+{
+	uint64_t turn_ns = q->served_ns ? q->turn_ns : now_ns;
+
+	observe_ns(&m->phases[PHASE_WAIT], q->begun_ns, turn_ns);
+	if (!q->served_ns)
+		return;
+	observe_ns(&m->phases[PHASE_SERVE], q->turn_ns, q->served_ns);
+	observe_ns(&m->phases[PHASE_COMMIT], q->served_ns, now_ns);
+}
+
+void metrics_request(struct metrics *m, const struct request *q, uint64_t now_ns)
+{
+	size_t number = (size_t)(q->method - methods);
+
+	observe_ns(&m->durations[number], q->begun_ns, now_ns);
+	observe_phases(m, q, now_ns);
 	for (size_t i = 0; i < METRICS_CODES; i++) {
-		if (m->requests[number][i].count && m->requests[number][i].code != code)
+		if (m->requests[number][i].count && m->requests[number][i].code != q->code)
 			continue;
-		m->requests[number][i].code = code;
+		m->requests[number][i].code = q->code;
 		m->requests[number][i].count++;
 		return;
 	}
@@ -69,6 +88,16 @@ void metrics_reclaimed(struct metrics *m, const char *reason)
 		m->reclaimed[i].count++;
 		return;
 	}
+}
+
+void metrics_pass(struct metrics *m, bool failed, bool alarm)
+{
+	if (failed)
+		m->pass_errors++;
+	else if (alarm)
+		m->alarms++;
+	else
+		m->passes++;
 }
 
 void metrics_total(const struct metrics *m, struct metrics_totals *ret_totals)
@@ -113,6 +142,7 @@ static void histogram_print(FILE *f, const char *name, const char *labels,
 
 static void print_requests(FILE *f, const struct metrics *m)
 {
+	static const char *const phases[] = { "wait", "serve", "commit" };
 	char label[64];
 
 	head(f, "spur_requests_total", "counter",
@@ -130,6 +160,12 @@ static void print_requests(FILE *f, const struct metrics *m)
 		if (m->durations[i].count)
 			histogram_print(f, "spur_request_duration_seconds", label, &m->durations[i],
 					seconds);
+	}
+	head(f, "spur_request_phase_seconds", "histogram",
+	     "wait: for its turn; serve: in its method; commit: for the disk and its batch.");
+	for (size_t i = 0; i < METRICS_PHASES; i++) {
+		(void)snprintf(label, sizeof(label), "phase=\"%s\"", phases[i]);
+		histogram_print(f, "spur_request_phase_seconds", label, &m->phases[i], seconds);
 	}
 	head(f, "spur_commit_duration_seconds", "histogram", "Durable commits of the ledger.");
 	histogram_print(f, "spur_commit_duration_seconds", "", &m->commits, seconds);
@@ -153,6 +189,13 @@ static void print_undo(FILE *f, struct daemon *d)
 			      m->reclaimed[i].reason, (unsigned long long)m->reclaimed[i].count);
 	(void)fprintf(f, "spur_reclaimed_total{reason=\"reboot\"} %llu\n",
 		      (unsigned long long)ledger_rebooted(d->ledger));
+	head(f, "spur_reconcile_total", "counter", "Looks at who is dead, by how they ended.");
+	(void)fprintf(f,
+		      "spur_reconcile_total{result=\"ok\"} %llu\n"
+		      "spur_reconcile_total{result=\"alarm\"} %llu\n"
+		      "spur_reconcile_total{result=\"error\"} %llu\n",
+		      (unsigned long long)m->passes, (unsigned long long)m->alarms,
+		      (unsigned long long)m->pass_errors);
 	undo_count(d, &queued, &running);
 	head(f, "spur_undo_pending", "gauge", "Records to be undone, now or again.");
 	(void)fprintf(f, "spur_undo_pending %d\n", queued + running);
@@ -160,38 +203,52 @@ static void print_undo(FILE *f, struct daemon *d)
 	(void)fprintf(f, "spur_spooled %d\n", spool_count(d->spool));
 }
 
-static void print_rail(FILE *f, struct daemon *d, const struct pool *pool, const struct rail *rail)
+/* One family, a line a rail; @count is where a rail's figures have the number. */
+static void print_rails(FILE *f, const struct figures *figures, const char *name, const char *help,
+			size_t count)
 {
-	struct rail_usage usage;
-	struct err err;
+	head(f, name, "gauge", help);
+	for (size_t i = 0; i < figures->rail_count; i++) {
+		const struct rail_figures *rail = &figures->rails[i];
+		uint64_t number;
 
-	if (ledger_usage(d->ledger, pool, rail, &usage, &err) < 0)
-		return; /* absent is the honest value */
-	const struct {
-		const char *state;
-		uint64_t count;
-	} rows[] = { { "capacity", usage.capacity },
-		     { "held", usage.held },
-		     { "resting", usage.resting },
-		     { "claimed", usage.claimed } };
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		(void)fprintf(f, "spur_pool_addresses{pool=\"%s\",rail=\"%s\",state=\"%s\"} %llu\n",
-			      pool->name, rail->name, rows[i].state,
-			      (unsigned long long)rows[i].count);
+		memcpy(&number, (const char *)rail + count, sizeof(number));
+		(void)fprintf(f, "%s{pool=\"%s\",rail=\"%s\"} %llu\n", name, rail->pool, rail->rail,
+			      (unsigned long long)number);
+	}
 }
 
-static void print_ledger(FILE *f, struct daemon *d)
+static void print_figures(FILE *f, const struct figures *figures)
 {
-	const struct pool_set *pools = ledger_pools(d->ledger);
+	static const struct {
+		const char *name, *help;
+		size_t count;
+	} families[] = {
+		{ "spur_ip_capacity", "Indexes of a rail that may be handed out.",
+		  offsetof(struct rail_figures, usage.capacity) },
+		{ "spur_ip_assigned", "Indexes that are held.",
+		  offsetof(struct rail_figures, usage.held) },
+		{ "spur_ip_resting", "Indexes that were released, and are not given again yet.",
+		  offsetof(struct rail_figures, usage.resting) },
+		{ "spur_ip_claimed", "Indexes that a pod has claimed, and has not come for yet.",
+		  offsetof(struct rail_figures, usage.claimed) },
+		{ "spur_ip_draining", "Held indexes that the pools do not give any more.",
+		  offsetof(struct rail_figures, usage.draining) },
+		{ "spur_guid_capacity", "GUIDs of a rail's block.",
+		  offsetof(struct rail_figures, guids) },
+		{ "spur_guid_assigned", "GUIDs that belong to a VF or an attachment.",
+		  offsetof(struct rail_figures, guids_assigned) },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		print_rails(f, figures, families[i].name, families[i].help, families[i].count);
+}
+
+static void print_attachments(FILE *f, struct daemon *d)
+{
 	struct ledger_counts counts;
 	struct err err;
 
-	head(f, "spur_pool_addresses", "gauge", "Indexes of each rail, by state.");
-	for (size_t i = 0; i < pools->count; i++) {
-		for (size_t j = 0; j < pools->pools[i].rail_count; j++)
-			print_rail(f, d, &pools->pools[i], &pools->pools[i].rails[j]);
-	}
 	if (ledger_counts(d->ledger, &counts, &err) < 0)
 		return;
 	head(f, "spur_attachments", "gauge", "Records of the ledger, by state.");
@@ -270,7 +327,7 @@ static void print_node(FILE *f, struct daemon *d)
 	(void)fprintf(f, "spur_alarm{alarm=\"mass_death\"} %d\n", status_mass_death(d));
 }
 
-char *metrics_text(struct daemon *d)
+char *metrics_text(struct daemon *d, const struct figures *figures)
 {
 	char *text = NULL;
 	size_t size;
@@ -281,7 +338,8 @@ char *metrics_text(struct daemon *d)
 	print_node(f, d);
 	print_requests(f, &d->metrics);
 	print_undo(f, d);
-	print_ledger(f, d);
+	print_figures(f, figures);
+	print_attachments(f, d);
 	print_vfs(f, d);
 	print_store(f, d);
 	if (fclose(f) != 0)

@@ -12,7 +12,8 @@
 enum { METRICS_CODES = 16, METRICS_BUCKETS = 10, METRICS_METHODS = 16, METRICS_REASONS = 12 };
 
 struct daemon;
-struct method;
+struct figures;
+struct request;
 
 struct histogram {
 	uint64_t buckets[METRICS_BUCKETS + 1]; /* the last one: beyond all */
@@ -20,26 +21,35 @@ struct histogram {
 	double sum;
 };
 
+/* Where a request's time goes: for its turn, in its method, for the disk and the rest of its batch.
+ */
+enum metrics_phase { PHASE_WAIT, PHASE_SERVE, PHASE_COMMIT, METRICS_PHASES };
+
 struct metrics {
 	struct {
 		int code;
 		uint64_t count;
 	} requests[METRICS_METHODS][METRICS_CODES]; /* count 0: a free place */
-	struct histogram durations[METRICS_METHODS];
+	struct histogram durations[METRICS_METHODS], phases[METRICS_PHASES];
 	struct histogram commits, sizes;
 	uint64_t undone, undo_failed;
+	uint64_t passes, alarms, pass_errors; /* of reconcile */
 	struct {
 		const char *reason;
 		uint64_t count;
 	} reclaimed[METRICS_REASONS];
 };
 
-void metrics_request(struct metrics *m, const struct method *method, int code, uint64_t ns);
+/* It has been served, and is answered at @now_ns (uv_hrtime()). */
+void metrics_request(struct metrics *m, const struct request *q, uint64_t now_ns);
 void metrics_commit(struct metrics *m, size_t batch_size, uint64_t ns);
 /* An undo went well, for @reason (a constant), or failed: NULL. */
 void metrics_undo(struct metrics *m, const char *reason);
 /* A record went because of @reason (a constant). */
 void metrics_reclaimed(struct metrics *m, const char *reason);
+
+/* A look at who is dead has ended: with an error, with the alarm, or well. */
+void metrics_pass(struct metrics *m, bool failed, bool alarm);
 
 /* Since the start of the daemon, over all methods: what rates are made of. */
 struct metrics_totals {
@@ -49,4 +59,4 @@ struct metrics_totals {
 void metrics_total(const struct metrics *m, struct metrics_totals *ret_totals);
 
 /* The page. The caller frees it; NULL: out of memory. */
-char *metrics_text(struct daemon *d);
+char *metrics_text(struct daemon *d, const struct figures *figures);

@@ -268,6 +268,7 @@ static void pass_end(struct reconcile *rc, const struct reconcile_report *report
 {
 	rc->last = *report;
 	rc->last.pass = rc->number;
+	metrics_pass(&rc->daemon->metrics, report->error, report->alarm);
 	rc->running = rc->force = false;
 	forget_lost(rc);
 	pass_reset(rc);

@@ -88,19 +88,22 @@ static void print_rail(struct table *table, json_t *pool, json_t *rail)
 {
 	long long capacity = number_of(rail, "capacity"), held = number_of(rail, "held"),
 		  resting = number_of(rail, "resting"), claimed = number_of(rail, "claimed");
+	long long used = held - number_of(rail, "draining") + claimed + resting;
 	char bar[TOP_BAR + 1];
 
-	bar_format(held + resting + claimed, capacity, bar);
+	bar_format(used, capacity, bar);
 	table_cell(table, "%s/%s", text_of(pool, "name"), text_of(rail, "name"));
 	table_cell(table, "%s", bar);
 	table_cell(table, "%lld", held);
+	table_cell(table, "%lld", claimed);
 	table_cell(table, "%lld", resting);
-	table_cell(table, "%lld", capacity - held - resting - claimed);
+	table_cell(table, "%lld", capacity - used);
 }
 
 static int print_rails(json_t *pools, struct err *err)
 {
-	static const char *const heads[] = { "POOL/RAIL", "IN USE", "HELD", "RESTING", "FREE" };
+	static const char *const heads[] = { "POOL/RAIL", "IN USE",  "HELD",
+					     "CLAIMED",   "RESTING", "FREE" };
 	json_t *pool, *rail;
 	struct table table;
 	size_t i, j;

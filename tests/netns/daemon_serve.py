@@ -910,8 +910,8 @@ def test_figures():
         assert page['spur_requests_total{method="attachment.reserve",code="0"}'] == 1
         assert page['spur_requests_total{method="attachment.reserve",code="7"}'] == 1
         assert page['spur_requests_total{method="attachment.done",code="0"}'] == 1
-        assert page['spur_pool_addresses{pool="train",rail="rail0",state="capacity"}'] == 253
-        assert page['spur_pool_addresses{pool="train",rail="rail0",state="held"}'] == 1
+        assert page['spur_ip_capacity{pool="train",rail="rail0"}'] == 253
+        assert page['spur_ip_assigned{pool="train",rail="rail0"}'] == 1
         assert page['spur_alarm{alarm="mass_death"}'] == 0
         assert page["spur_commit_duration_seconds_count"] >= 1 and page["spur_store_bytes"] > 4096
         assert page['spur_commit_duration_seconds_bucket{le="+Inf"}'] == page["spur_commit_duration_seconds_count"]

@@ -48,6 +48,35 @@ def test_log_format():
     assert done.returncode == 2 and "must be json or text" in done.stderr, done
 
 
+def families_named(path):
+    """The metrics that a rule or a panel asks for."""
+    with open(os.path.join(lab.ROOT, "manifests", path), encoding="utf-8") as f:
+        names = set(re.findall(r"spur_[a-z_]+", f.read()))
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in names}
+
+
+def test_rules_and_dashboard_ask_for_what_there_is():
+    with Node() as node:
+        node.daemon(http=HTTP)
+        node.attach()
+        page = lab.wait_for(lambda: fetch(node, "/metrics")[1], what="a page")
+        told = set(re.findall(r"^# TYPE (spur_[a-z_]+) ", page, re.M))
+        for path in ("prometheus-rules.yaml", "grafana-dashboard.json"):
+            assert families_named(path) <= told, (path, families_named(path) - told)
+
+
+def test_page_is_as_prometheus_wants_it():
+    promtool = os.path.join(lab.run(os.path.join(lab.ROOT, "tests/runtime/peers"), "root", "promtool").strip(), "usr/bin/promtool")
+    if not os.path.exists(promtool):
+        lab.skip("promtool: tests/runtime/peers get promtool")
+    with Node() as node:
+        node.daemon(http=HTTP)
+        node.attach()
+        page = lab.wait_for(lambda: fetch(node, "/metrics")[1], what="a page")
+        done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True)
+        assert done.returncode == 0, done
+
+
 class Traffic:
     """A client that reserves and releases until it is told to stop."""
 
