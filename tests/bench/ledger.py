@@ -311,8 +311,11 @@ def plugin():
             def cost(sides, count=count, node=node):
                 return {"cpu": sum(run.middle(runs, "cpu") for runs in run.drive(node, count, sides))}
             pairs = Pairs(lambda: cost(theirs), lambda: cost(ours))
-            yield pairs.figure(f"CPU of host-local's ADD and DEL against spur-ipam's, {held} addresses held", ANY, "cpu",
-                               1e6, "ms", least)
+            figure = pairs.figure(f"CPU of host-local's ADD and DEL against spur-ipam's, {held} addresses held", ANY,
+                                  "cpu", 1e6, "ms", least)
+            empty = run.Step(node.dir, "empty", [bench_program("empty")])
+            figure.note += f"; two empty programs: {2 * run.middle(run.drive(node, 40, [empty])[0], 'cpu') / 1e6:.2f} ms"
+            yield figure
 
 
 def burst():
