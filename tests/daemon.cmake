@@ -5,7 +5,7 @@ endforeach()
 spur_unit_test(daemon_client_test ipamd_client)
 
 # A program of the test stands in for the plugin.
-foreach(file daemon_serve daemon_recover daemon_crowd daemon_ctl daemon_vf daemon_watch daemon_guard)
+foreach(file daemon_serve daemon_recover daemon_crowd daemon_ctl daemon_vf daemon_watch daemon_guard daemon_dump)
   spur_python_tests(netns ${file})
 endforeach()
 
