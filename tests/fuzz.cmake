@@ -14,6 +14,7 @@ set(fuzz_store ipamd_ledger)
 set(fuzz_spool ipamd_core)
 set(fuzz_netlink rt rdma)
 set(fuzz_json base)
+set(fuzz_import ipamd_ledger)
 
 file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/fuzz_*.c)
 foreach(source IN LISTS fuzz_sources)
