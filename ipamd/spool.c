@@ -16,7 +16,10 @@
 #include "ipamd/daemon.h"
 #include "ipamd/undo.h"
 
-enum { SPOOL_ENTRY_MAX = 1024 * 1024 /* bytes of a file */ };
+enum {
+	SPOOL_ENTRY_MAX = 1024 * 1024, /* bytes of a file */
+	SPOOL_AT_ONCE = 512,           /* files that are read on end, and DELs that are in hand */
+};
 
 /* A DEL whose record still stands. */
 struct entry {
@@ -31,9 +34,10 @@ struct spool {
 	int dir_fd;
 	char *path;
 	struct entry *entries;
+	int count;
 	uv_fs_event_t event;
 	bool watched;
-	bool unread; /* something could not be read: to be tried again */
+	bool unread; /* there may be more than was read: to be looked at again */
 };
 
 static void entry_free(struct entry *entry)
@@ -115,6 +119,7 @@ static int keep(struct spool *spool, const char *name, const struct spool_told *
 	entry->request = json_incref(told->request);
 	entry->next = spool->entries;
 	spool->entries = entry;
+	spool->count++;
 	return 0;
 }
 
@@ -186,9 +191,10 @@ static bool is_new(const struct spool *spool, const char *name)
 
 void spool_load(struct spool *spool)
 {
-	int fd = openat(spool->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(spool->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), looked = 0;
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *found;
+	bool enough = false;
 
 	spool->unread = !dir;
 	if (!dir) {
@@ -197,10 +203,14 @@ void spool_load(struct spool *spool)
 			(void)close(fd);
 		return;
 	}
-	while ((found = readdir(dir))) {
-		if (is_new(spool, found->d_name))
+	while (!enough && (found = readdir(dir))) {
+		if (!is_new(spool, found->d_name))
+			continue;
+		enough = looked++ == SPOOL_AT_ONCE || spool->count == SPOOL_AT_ONCE;
+		if (!enough)
 			load_entry(spool, found->d_name);
 	}
+	spool->unread = spool->unread || enough; /* the rest in a second */
 	(void)closedir(dir);
 }
 
@@ -208,10 +218,11 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 {
 	struct spool *spool = event->data;
 
-	(void)name; /* events can be lost: all that is there is looked at */
 	(void)events;
 	(void)status;
-	spool_load(spool);
+	spool->unread = true; /* events can be lost: in a second all that is there is looked at */
+	if (name && spool->count < SPOOL_AT_ONCE && is_new(spool, name))
+		load_entry(spool, name);
 	undo_go(spool->daemon->undo);
 }
 
@@ -305,6 +316,7 @@ void spool_undone(struct spool *spool, const char *key)
 
 		if (strcmp(e->key, key) == 0) {
 			*link = e->next;
+			spool->count--;
 			discard(spool, e->name);
 			entry_free(e);
 		} else {
@@ -315,9 +327,5 @@ void spool_undone(struct spool *spool, const char *key)
 
 int spool_count(const struct spool *spool)
 {
-	int count = 0;
-
-	for (const struct entry *e = spool->entries; e; e = e->next)
-		count++;
-	return count;
+	return spool->count;
 }

@@ -4,6 +4,9 @@
  * first request is answered and whenever one comes: what is older than the DEL is undone with the
  * DEL's own request, and only then its file goes. A file that cannot be read is set aside as
  * NAME.bad.
+ *
+ * So that a spool of thousands keeps no start waiting, some hundreds are in hand at a time, and the
+ * others wait on the disk until those are done: a record whose DEL waits is one that stands.
  */
 #pragma once
 
@@ -19,7 +22,7 @@ int spool_open(struct daemon *d, struct spool **ret_spool, struct err *err);
 void spool_close(struct spool *spool); /* NULL is fine */
 /* Reads what is there now. */
 void spool_load(struct spool *spool);
-/* To be called every second: reads it if nobody tells when something comes. */
+/* To be called every second: reads on, or if nobody tells when something comes. */
 void spool_tick(struct spool *spool);
 
 /* The request ({"program","env","netconf"}) of a DEL that waits for this record; NULL = none. */

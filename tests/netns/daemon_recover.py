@@ -195,6 +195,31 @@ def test_spool_of_something_else():
         assert node.states() == {"c1": "attached"} and node.calls() == []
 
 
+def test_a_spool_of_thousands():
+    """It keeps no start waiting, and no more are in hand than the daemon can hold."""
+    with Node() as node:
+        node.daemon(pools=[{"name": "train", "cooldown_s": 0, "rails": [{"name": "rail0", "cidr": "10.0.0.0/16"}]}])
+        with node.client() as client:
+            for i in range(600):
+                a = client.call("attachment.reserve", **node.request(container=f"c{i}"))
+                client.send("attachment.done", notify=True, facts={}, **generation_of(a))
+        assert len(node.attachments()) == 600
+        node.stop()
+        node.mode("hang")
+        for i in range(600):
+            path = spool(node, f"{i}.json", f"c{i}")
+        for i in range(600, 3000):
+            spool(node, f"{i}.json", "unknown")
+        begun = time.monotonic()
+        node.start()
+        status = node.rpc("node.status")
+        assert time.monotonic() - begun < 3, "it does not read all before it serves"
+        assert status["spooled"] <= 512, status
+        lab.wait_for(lambda: len(os.listdir(path)) <= 600 or node.rpc("node.status")["spooled"] == 512, 60,
+                     "what is of nothing goes, and what is of something is in hand")
+        assert node.rpc("node.status")["spooled"] <= 512 and len(node.attachments()) == 600
+
+
 def test_spool_waits_for_the_undo():
     with Node() as node:
         node.daemon()
@@ -320,7 +345,8 @@ def test_hooked_an_nsid_that_was_used_again_meanwhile():
     with Node() as node:
         node.daemon()
         pod, nsid = live(node, "a")
-        node.attach(nsid=nsid, cookie=cookie_of(pod), path=pod.path)
+        for ifname in ("net1", "net2"):
+            node.attach(ifname=ifname, nsid=nsid, cookie=cookie_of(pod), path=pod.path)
         node.stop()
         pod.close()
         lab.wait_for(lambda: "nsid" not in node.net.ip("netns", "list-id"), what="the id goes")
@@ -328,8 +354,9 @@ def test_hooked_an_nsid_that_was_used_again_meanwhile():
         assert other_nsid == nsid, "the kernel gives the lowest free one"
         node.start(ALWAYS)
         assert node.rpc("node.reconcile")["dead"] == 0, "nobody can tell yet"
-        node.attach(container="c2", nsid=other_nsid, cookie=cookie_of(other), path=other.path)
-        assert node.rpc("node.reconcile")["dead"] == 1
+        for ifname in ("net1", "net2"):
+            node.attach(container="c2", ifname=ifname, nsid=other_nsid, cookie=cookie_of(other), path=other.path)
+        assert node.rpc("node.reconcile")["dead"] == 2, "both of its attachments, and none of the other's"
         node.gone()
         assert node.states() == {"c2": "attached"}
 
@@ -340,6 +367,48 @@ def test_young_records_are_left_alone():
         node.attach(nsid=77)
         report = node.rpc("node.reconcile")
         assert report["looked"] == 1 and report["dead"] == 0, report
+
+
+def test_hooked_the_grace_time():
+    """What looks dead is left alone until it is old enough, and then goes with the reason."""
+    with Node() as node:
+        node.daemon(env={"SPUR_YOUNG_MS": "4000"})
+        begun = boot_ms()
+        a = node.attach(nsid=77)
+        while boot_ms() < a["bootTime"] + 3000:
+            report = node.rpc("node.reconcile")
+            assert boot_ms() > begun + 4000 or report["dead"] == 0, report
+            time.sleep(0.2)
+        assert node.calls() == []
+        lab.wait_for(lambda: node.rpc("node.reconcile")["dead"], what="it is old enough")
+        node.gone()
+        last = node.rpc("history.get")["events"][-1]
+        assert last["event"] == "released" and last["reason"] == "dead", last
+
+
+def test_hooked_few_that_are_dead():
+    """Three of three are too few for an alarm."""
+    with Node() as node:
+        node.daemon(env=ALWAYS)
+        for i in range(3):
+            node.attach(container=f"c{i}", nsid=100 + i, cookie=50 + i)
+        report = node.rpc("node.reconcile")
+        assert report == {"looked": 3, "dead": 3, "reclaimed": 3, "alarm": False}, report
+        lab.wait_for(lambda: not node.attachments(), what="undone")
+
+
+def test_hooked_a_hundred_that_are_dead():
+    """More than wait at once for the plugin: all go in the end."""
+    with Node() as node:
+        node.daemon(env=ALWAYS, pools=[{"name": "train", "cooldown_s": 0, "rails": [
+            {"name": "rail0", "cidr": "10.0.0.0/16"}]}])
+        for i in range(100):
+            node.attach(container=f"c{i}", nsid=100 + i, cookie=50 + i)
+        report = node.rpc("node.reconcile", force=True)
+        assert report["reclaimed"] == 100, report
+        assert node.rpc("node.status")["undo"]["queued"] <= 64
+        lab.wait_for(lambda: not node.attachments(), 120, "undone")
+        assert len(node.calls()) == 100
 
 
 def test_hooked_many_that_look_dead():
