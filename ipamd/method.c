@@ -776,13 +776,16 @@ static int serve_list(struct daemon *d, struct request *q, json_t **ret_result, 
 static int serve_pools(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	const char *pool = NULL;
+	int64_t after = 0;
 	struct json_reader r;
 
 	json_read(&r, q->rpc.params, "", err);
 	(void)json_str(&r, "pool", &pool);
+	(void)json_int(&r, "after", 0, INT32_MAX, &after);
 	if (json_finish(&r, READ_LENIENT) < 0)
 		return -err->errnum;
-	return status_pools(d, pool, ret_result, err);
+	/* The rest is for what is in no pool any more. */
+	return status_pools(d, pool, (size_t)after, METHOD_ANSWER_MAX * 3 / 4, ret_result, err);
 }
 
 static int serve_pool_diff(struct daemon *d, struct request *q, json_t **ret_result,

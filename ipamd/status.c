@@ -130,8 +130,6 @@ static int add_pool(struct daemon *d, const struct pool *pool, json_t *pools, st
 	return json_array_append_new(pools, json) < 0 ? err_nomem(err) : 0;
 }
 
-/* The list's entry of that pool, made if there is none: no file of today has it. NULL: no memory.
- */
 static json_t *pool_entry(json_t *pools, const char *name)
 {
 	json_t *pool;
@@ -141,12 +139,31 @@ static json_t *pool_entry(json_t *pools, const char *name)
 		if (strcmp(json_string_value(json_object_get(pool, "name")), name) == 0)
 			return pool;
 	}
-	pool = json_pack("{s:s, s:b, s:[]}", "name", name, "removed", 1, "rails");
-	return json_array_append_new(pools, pool) < 0 ? NULL : pool;
+	return NULL;
 }
 
-/* What left the pools while something was held there, until that is released. */
-static int add_removed(struct daemon *d, const char *name, json_t *pools, struct err *err)
+static int add_removed_rail(const struct rail_held *on, json_t *pools, struct err *err)
+{
+	json_t *pool = pool_entry(pools, on->pool), *rail;
+
+	if (!pool) {
+		pool = json_pack("{s:s, s:b, s:[]}", "name", on->pool, "removed", 1, "rails");
+		if (json_array_append_new(pools, pool) < 0)
+			return err_nomem(err);
+	}
+	rail = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I}", "name", on->rail, "removed", 1,
+			 "capacity", (json_int_t)0, "held", (json_int_t)on->held, "resting",
+			 (json_int_t)0, "draining", (json_int_t)on->draining, "claimed",
+			 (json_int_t)0);
+	return json_array_append_new(json_object_get(pool, "rails"), rail) < 0 ? err_nomem(err) : 0;
+}
+
+/*
+ * What left the pools while something was held there, until that is released: rails of the pools on
+ * this page, and on the last page also pools that are gone.
+ */
+static int add_removed(struct daemon *d, const char *name, bool is_last, json_t *pools,
+		       struct err *err)
 {
 	CLEANUP(rails_held_free) struct rails_held held = { 0 };
 	int r;
@@ -155,36 +172,38 @@ static int add_removed(struct daemon *d, const char *name, json_t *pools, struct
 	for (size_t i = 0; r == 0 && i < held.count; i++) {
 		const struct rail_held *on = &held.at[i];
 		const struct pool *pool = pool_find(ledger_pools(d->ledger), on->pool);
-		json_t *rails;
 
-		if ((name && strcmp(name, on->pool) != 0) || (pool && pool_rail(pool, on->rail)))
+		if (name && strcmp(name, on->pool) != 0)
 			continue;
-		rails = json_object_get(pool_entry(pools, on->pool), "rails");
-		if (json_array_append_new(
-			    rails, json_pack("{s:s, s:b, s:I, s:I, s:I, s:I}", "name", on->rail,
-					     "removed", 1, "capacity", (json_int_t)0, "held",
-					     (json_int_t)on->held, "resting", (json_int_t)0,
-					     "draining", (json_int_t)on->draining)) < 0)
-			r = err_nomem(err);
+		if (pool ? !pool_rail(pool, on->rail) && pool_entry(pools, on->pool) : is_last)
+			r = add_removed_rail(on, pools, err);
 	}
 	return r;
 }
 
-int status_pools(struct daemon *d, const char *name, json_t **ret_json, struct err *err)
+int status_pools(struct daemon *d, const char *name, size_t after, size_t max, json_t **ret_json,
+		 struct err *err)
 {
 	const struct pool_set *set = ledger_pools(d->ledger);
 	CLEANUP_JSON json_t *pools = json_array();
+	size_t next = 0;
 	int r = pools ? 0 : err_nomem(err);
 
-	for (size_t i = 0; r == 0 && i < set->count; i++) {
-		if (!name || strcmp(name, set->pools[i].name) == 0)
-			r = add_pool(d, &set->pools[i], pools, err);
+	for (size_t i = after; r == 0 && !next && i < set->count; i++) {
+		if (name && strcmp(name, set->pools[i].name) != 0)
+			continue;
+		r = add_pool(d, &set->pools[i], pools, err);
+		if (r == 0 && json_array_size(pools) > 1 &&
+		    json_dumpb(pools, NULL, 0, JSON_COMPACT) > max) {
+			(void)json_array_remove(pools, json_array_size(pools) - 1);
+			next = i;
+		}
 	}
 	if (r == 0)
-		r = add_removed(d, name, pools, err);
+		r = add_removed(d, name, !next, pools, err);
 	if (r < 0)
 		return r;
-	*ret_json = json_pack("{s:O}", "pools", pools);
+	*ret_json = json_pack("{s:O, s:I}", "pools", pools, "next", (json_int_t)next);
 	return *ret_json ? 0 : err_nomem(err);
 }
 

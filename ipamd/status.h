@@ -12,9 +12,14 @@
 
 struct daemon;
 
-/* Results of node.status and pool.list (@pool NULL: all); new references. */
+/* Result of node.status, a new reference. */
 int status_node(struct daemon *d, json_t **ret_json, struct err *err);
-int status_pools(struct daemon *d, const char *pool, json_t **ret_json, struct err *err);
+/*
+ * Result of pool.list (@pool NULL: all), a new reference: the pools from number @after on (0 at
+ * first), so many as fit into about @max bytes, and the number to go on with; 0 = that was all.
+ */
+int status_pools(struct daemon *d, const char *pool, size_t after, size_t max, json_t **ret_json,
+		 struct err *err);
 
 /*
  * Result of device.list: the VFs of all PFs from number @after on (0 at first), at most @limit, and

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "ipamd/ctl/record.h"
 #include "ipamd/ctl/table.h"
@@ -14,6 +15,28 @@ int ctl_call(struct ctl *ctl, const char *method, json_t *params, json_t **ret_r
 	/* A pass or an undo takes longer than a verb waits for its turn. */
 	return client_call(&ctl->client, method, params,
 			   clock_boot_ms() + PROTO_ADD_MS + PROTO_CONNECT_MS, ret_result, err);
+}
+
+int pools_fetch(struct ctl *ctl, json_t **ret_pools, struct err *err)
+{
+	CLEANUP_JSON json_t *pools = json_array();
+	json_int_t after = 0;
+	int r;
+
+	if (!pools)
+		return err_nomem(err);
+	do {
+		CLEANUP_JSON json_t *page = NULL;
+
+		r = ctl_call(ctl, "pool.list", json_pack("{s:I}", "after", after), &page, err);
+		if (r < 0)
+			return r;
+		if (json_array_extend(pools, json_object_get(page, "pools")) < 0)
+			return err_nomem(err);
+		after = number_of(page, "next");
+	} while (after);
+	*ret_pools = json_pack("{s:O}", "pools", pools);
+	return *ret_pools ? 0 : err_nomem(err);
 }
 
 int print_json(json_t *json, struct err *err)

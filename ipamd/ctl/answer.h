@@ -12,6 +12,9 @@
 int ctl_call(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
 	     struct err *err);
 
+/* All pages of pool.list as { "pools": [ … ] }; a new reference. */
+int pools_fetch(struct ctl *ctl, json_t **ret_pools, struct err *err);
+
 /* Members of an answer: "" and 0 where there is none. Borrowed. */
 const char *text_of(json_t *obj, const char *key);
 long long number_of(json_t *obj, const char *key);

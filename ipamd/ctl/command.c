@@ -147,7 +147,7 @@ static int run_pools(struct ctl *ctl, struct err *err)
 
 	if (ctl->diff)
 		return diff_run(ctl, err);
-	r = ctl_call(ctl, "pool.list", json_object(), &result, err);
+	r = pools_fetch(ctl, &result, err);
 	if (r < 0)
 		return r;
 	if (ctl->json)

@@ -38,7 +38,7 @@ static int sight_take(struct ctl *ctl, struct sight *ret_sight, struct err *err)
 
 	r = ctl_call(ctl, "node.status", json_object(), &sight.status, err);
 	if (r == 0)
-		r = ctl_call(ctl, "pool.list", json_object(), &sight.pools, err);
+		r = pools_fetch(ctl, &sight.pools, err);
 	if (r < 0)
 		return r;
 	*ret_sight = sight;

@@ -222,6 +222,9 @@ def test_pools_diff_of_long_files():
         with open(path, "w", encoding="utf-8") as f:
             json.dump({"pools": pools}, f)
         assert re.search(r"\nand \d+ more\ntaken\n$", ctl(node, "pools", "--diff", path)[0]), "the answer is cut"
+        node.stop()
+        node.daemon(pools=pools)
+        assert [r[:2] for r in rows(ctl(node, "pools")[0])[1:]] == [[p["name"], r["name"]] for p in pools for r in p["rails"]]
         with open(path, "w", encoding="utf-8") as f:
             json.dump({"pools": pools * 2}, f)
         _, err = ctl(node, "pools", "--diff", path, code=1)
