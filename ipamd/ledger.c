@@ -795,6 +795,17 @@ static int reserve_write(struct ledger *ledger, const struct reserve_request *re
 	return 0;
 }
 
+/* On a full disk the room that is left is for releases. */
+static int reserve_check_room(const struct ledger *ledger, struct err *err)
+{
+	if (!store_is_tight(ledger->store))
+		return 0;
+	(void)err_set(err, ENOSPC, ERR_AGAIN, "reserve: the disk is full");
+	err_details(err, "the file system of %s is full: make room there; releases go on",
+		    store_path(ledger->store));
+	return -ENOSPC;
+}
+
 int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 		   const struct baseline *device, struct attachment *ret_a, struct err *err)
 {
@@ -802,7 +813,9 @@ int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 	struct attachment a;
 	int r;
 
-	r = reserve_check_free(ledger, request, device, err);
+	r = reserve_check_room(ledger, err);
+	if (r == 0)
+		r = reserve_check_free(ledger, request, device, err);
 	if (r == 0)
 		r = allot_choose_rail(&ledger->pools, request, device, &found.rail, err);
 	if (r == 0)

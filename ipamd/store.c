@@ -30,6 +30,7 @@
 enum {
 	STORE_CRC = sizeof(uint32_t),
 	STORE_FILL_PERCENT = 75, /* of the map; a batch writes far less than the rest */
+	STORE_ROOM = 4 << 20,    /* kept allocated behind the last page */
 };
 
 static const size_t store_map_min = (size_t)1 << 30;
@@ -64,7 +65,9 @@ struct store {
 	enum store_mode mode;
 	bool changed;
 	uint32_t schema;
-	int r; /* of this transaction: 0 or the first -errno */
+	uint64_t room_end; /* the file has its blocks up to there */
+	bool tight;        /* and could not get more */
+	int r;             /* of this transaction: 0 or the first -errno */
 	struct err err;
 };
 
@@ -133,7 +136,10 @@ static int mdb_errno(int rc)
 	case MDB_INVALID:
 	case MDB_VERSION_MISMATCH:
 		return EINVAL;
-	default:
+	case MDB_CORRUPTED: /* what it has read, which is one request's trouble */
+	case MDB_PAGE_NOTFOUND:
+		return EUCLEAN;
+	default: /* MDB_PANIC among them: a write of the head has failed */
 		return rc > 0 ? rc : EIO;
 	}
 }
@@ -484,6 +490,28 @@ static int store_move(struct store *store, size_t size)
 	return rc ? EIO : 0; /* the old map has gone */
 }
 
+/*
+ * Blocks are there before pages are written to them. So a full disk is noticed while releases,
+ * which write too, have room left; once LMDB can use again what they free they need no more. A file
+ * system that cannot promise blocks (ZFS, NFS before 4.2) is full when it says so.
+ */
+static void store_keep_room(struct store *store, uint64_t used)
+{
+	mdb_filehandle_t fd;
+
+	if (store->room_end >= used + STORE_ROOM / 2 || mdb_env_get_fd(store->env, &fd) != 0)
+		return;
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)store->room_end,
+		      (off_t)(used + STORE_ROOM - store->room_end)) == 0)
+		store->room_end = used + STORE_ROOM;
+	else if (errno != ENOSPC && errno != EDQUOT && errno != EINTR)
+		store->room_end = UINT64_MAX;
+	else
+		store->tight = store->tight || errno != EINTR;
+	if (store->room_end >= used + STORE_ROOM / 2)
+		store->tight = false;
+}
+
 /* Doubles the map when it is three quarters full; only between transactions. */
 static int store_grow(struct store *store, struct err *err)
 {
@@ -497,6 +525,7 @@ static int store_grow(struct store *store, struct err *err)
 		rc = mdb_env_stat(store->env, &stat);
 	if (rc == 0) {
 		used = (info.me_last_pgno + 1) * stat.ms_psize;
+		store_keep_room(store, used);
 		if (used / STORE_FILL_PERCENT >= info.me_mapsize / 100)
 			rc = store_move(store, info.me_mapsize * 2);
 	}
@@ -599,6 +628,16 @@ void store_abort(struct store *store)
 bool store_is_open(const struct store *store, enum store_mode mode)
 {
 	return store->txn && store->mode == mode;
+}
+
+const char *store_path(const struct store *store)
+{
+	return store->path;
+}
+
+bool store_is_tight(const struct store *store)
+{
+	return store->tight;
 }
 
 bool store_is_changed(const struct store *store)

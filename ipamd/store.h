@@ -84,6 +84,7 @@ int store_open(const char *path, struct store **ret_store, struct err *err);
 int store_fork(struct store *store, struct store **ret_reader, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
 
+const char *store_path(const struct store *store);
 uint32_t store_schema(const struct store *store);
 /* Inside the transaction that makes it true: the store is of today's schema. */
 void store_set_schema(struct store *store);
@@ -96,6 +97,9 @@ void store_abort(struct store *store); /* outside a transaction: nothing */
 bool store_is_open(const struct store *store,
 		   enum store_mode mode); /* a transaction, of this mode */
 
+/* Since the last STORE_WRITE began: the file system is full. What the store keeps allocated behind
+ * its end is for giving back; nothing that takes more should be written. */
+bool store_is_tight(const struct store *store);
 bool store_is_changed(const struct store *store); /* by this transaction */
 
 /* 0, or the transaction's first error. */
