@@ -58,13 +58,28 @@ static uint64_t history_next(struct store *store)
 	return store_view_u64(&last, 0) + 1;
 }
 
+/* Several have to go only from a store whose ring was longer: that of an earlier version. */
+static void history_trim(struct store *store)
+{
+	struct store_view found, value;
+
+	while (store_count(store, STORE_HISTORY) > HISTORY_MAX) {
+		struct store_key key = { 0 };
+
+		if (!store_seek(store, STORE_HISTORY, &key, 0, &found, &value))
+			return;
+		store_key_set(&key, &found);
+		store_delete(store, STORE_HISTORY, &key);
+	}
+}
+
 void history_add(struct store *store, const char *event, const struct attachment *a,
 		 const char *reason)
 {
 	uint64_t seq = history_next(store);
 	CLEANUP_JSON json_t *json = event_encode(seq, event, a, reason);
 	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
-	struct store_key key = { 0 }, oldest = { 0 };
+	struct store_key key = { 0 };
 
 	if (!text) {
 		store_fail(store, STORE_HISTORY, "out of memory");
@@ -72,10 +87,7 @@ void history_add(struct store *store, const char *event, const struct attachment
 	}
 	store_key_u64(&key, seq);
 	store_append(store, STORE_HISTORY, &key, text, strlen(text));
-	if (seq > HISTORY_MAX) {
-		store_key_u64(&oldest, seq - HISTORY_MAX);
-		store_delete(store, STORE_HISTORY, &oldest);
-	}
+	history_trim(store);
 }
 
 int history_restore(struct store *store, uint64_t seq, json_t *event, struct err *err)

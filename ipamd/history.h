@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happened to whom, in the store: a ring of the last 65,536 events. */
+/* What happened to whom, in the store: a ring of the last 32,768 events. */
 #pragma once
 
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include "ipamd/proto/proto.h"
 #include "ipamd/store.h"
 
-enum { HISTORY_MAX = 65536 };
+enum { HISTORY_MAX = 32768 };
 
 /* Adds an event to the transaction that makes it true. @reason may be "". Errors stick. */
 void history_add(struct store *store, const char *event, const struct attachment *a,

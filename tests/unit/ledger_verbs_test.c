@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/fs.h"
+#include "ipamd/history.h"
 #include "ledger_kit.h"
 
 static const char pools_text[] =
@@ -789,7 +790,7 @@ static void test_history(void **state)
 static void test_history_is_a_ring(void **state)
 {
 	(void)state;
-	enum { RING = 65536, EXTRA = 10 };
+	enum { RING = HISTORY_MAX, EXTRA = 10 };
 	struct ledger *ledger = kit_open("boot-1");
 	struct reserve_request request = kit_request("c1", NULL);
 	CLEANUP(attachment_free) struct attachment a = { 0 };
@@ -807,6 +808,40 @@ static void test_history_is_a_ring(void **state)
 	assert_ok(kit_history(ledger, RING + EXTRA - 1, 10, &last));
 	assert_int_equal(json_array_size(last), 1);
 	ledger_close(ledger);
+}
+
+/* The ring of an earlier version was twice as long. */
+static void test_longer_history_is_cut(void **state)
+{
+	(void)state;
+	enum { LONGER = 2 * HISTORY_MAX };
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", NULL);
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	CLEANUP_JSON json_t *first = NULL;
+	struct store *store;
+
+	ledger_close(ledger);
+	assert_ok(store_open(kit_dir, &store, &kit_err));
+	assert_ok(store_begin(store, STORE_WRITE, &kit_err));
+	for (uint64_t seq = 1; seq <= LONGER; seq++) {
+		struct store_key key = { 0 };
+
+		store_key_u64(&key, seq);
+		store_append(store, STORE_HISTORY, &key, "{}", 2);
+	}
+	assert_ok(store_commit(store, &kit_err));
+	store_close(store);
+	ledger = kit_open("boot-1");
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_ok(kit_history(ledger, LONGER, 1, &first));
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(first, 0), "seq")),
+			 LONGER + 1);
+	ledger_close(ledger);
+	assert_ok(store_open(kit_dir, &store, &kit_err));
+	assert_ok(store_begin(store, STORE_READ, &kit_err));
+	assert_int_equal(store_count(store, STORE_HISTORY), HISTORY_MAX);
+	store_close(store);
 }
 
 /* One damaged record spoils the batch that reads it, and no other. */
@@ -1187,6 +1222,7 @@ int main(void)
 		cmocka_unit_test_setup(test_usage, kit_setup),
 		cmocka_unit_test_setup(test_history, kit_setup),
 		cmocka_unit_test_setup(test_history_is_a_ring, kit_setup),
+		cmocka_unit_test_setup(test_longer_history_is_cut, kit_setup),
 		cmocka_unit_test_setup(test_damaged_record_poisons_its_batch_only, kit_setup),
 		cmocka_unit_test_setup(test_rail_of_a_device, kit_setup),
 		cmocka_unit_test_setup(test_device_is_known_by_its_parent, kit_setup),
