@@ -23,22 +23,28 @@
 enum {
 	KEYS = 48,
 	DEVICES = 20,
-	RAILS = 2,
-	INDEXES = 16, /* of each rail, a /28 */
-	GUIDS = 72,   /* of each rail's block: more than VFs and records can ever have */
+	RAILS = 3,
+	CONTAINERS = KEYS / RAILS, /* each with an interface on every rail */
+	IDENTITIES = 5,            /* some of them are two containers' at once */
+	INDEXES = 16,              /* of each rail, a /28 */
+	GUIDS = 72, /* of each rail's block: more than VFs and records can ever have */
 	COOLDOWN = 5000,
+	STICKY = 20000,
+	CLAIM = 8000,
 	BATCH = 6,
 	STEPS = 1500,
 	KILLS = 30,
 };
 
 static const char pools_text[] =
-	"[{'name': 'p', 'cooldown_s': 5, 'rails': ["
+	"[{'name': 'p', 'cooldown_s': 5, 'sticky_s': 20, 'claim_s': 8, 'rails': ["
 	"  {'name': 'r0', 'cidr': '10.0.0.0/28', 'cidr6': 'fd00::/64', 'gatewayIndex': 1,"
 	"   'guidBase': '02:00:00:00:00:00:00:00'},"
 	"  {'name': 'r1', 'cidr': '10.0.1.0/28', 'exclude': ['10.0.1.3-10.0.1.5'],"
-	"   'guidBase': '02:00:00:00:00:01:00:00'}]}]";
-static const uint64_t guid_bases[RAILS] = { 0x0200000000000000, 0x0200000000010000 };
+	"   'guidBase': '02:00:00:00:00:01:00:00'},"
+	"  {'name': 'r2', 'cidr': '10.0.2.0/28', 'guidBase': '02:00:00:00:00:02:00:00'}]}]";
+static const uint64_t guid_bases[RAILS] = { 0x0200000000000000, 0x0200000000010000,
+					    0x0200000000020000 };
 
 enum { OF_VF = 1 << 30 }; /* + the device's number: an owner that is no record */
 
@@ -57,6 +63,22 @@ struct tenant {
 	int boot;
 };
 
+/* What a container has claimed and not bound, in the order in which the ledger has it. */
+struct pledge {
+	uint64_t id;
+	int64_t expiry_ms;
+	int boot, count;
+	struct {
+		int rail, index;
+	} at[RAILS];
+};
+
+struct memory { /* of an identity on a rail */
+	bool is_there;
+	int index;
+	int64_t last_ms;
+};
+
 struct model {
 	unsigned int seed;
 	int64_t boot_ms, offset_ms; /* BOOTTIME, and ledger time above it */
@@ -65,6 +87,8 @@ struct model {
 	struct slot slots[RAILS][INDEXES];
 	uint64_t owners[RAILS][GUIDS]; /* a record's id, OF_VF + a device, 0 = nobody */
 	struct tenant tenants[KEYS];
+	struct pledge pledges[CONTAINERS];
+	struct memory memories[IDENTITIES][RAILS];
 };
 
 static int64_t model_now(const struct model *m)
@@ -87,30 +111,99 @@ static int tenant_device(int key)
 	return key % 5 == 0 ? -1 : key % DEVICES; /* -1: as spur-ipam, without one */
 }
 
+static int tenant_container(int key)
+{
+	return key / RAILS;
+}
+
+static int tenant_identity(int key)
+{
+	return tenant_container(key) % 3 == 1 ? tenant_container(key) % IDENTITIES : -1;
+}
+
 static bool slot_is_given(int rail, int index)
 {
 	if (rail == 0)
 		return index >= 2 && index <= 14;
-	return index >= 1 && index <= 14 && !(index >= 3 && index <= 5);
+	return index >= 1 && index <= 14 && !(rail == 1 && index >= 3 && index <= 5);
 }
 
-/* The index that a reservation must get, or the error that it must meet. */
-static int model_choose(const struct model *m, int rail, int wanted)
+/* --- the choice of an index --- */
+
+static bool slot_is_rested(const struct model *m, const struct slot *slot)
+{
+	return slot->state == LEASE_RESTING && slot->since_ms + COOLDOWN <= model_now(m);
+}
+
+static bool slot_is_free_for(const struct model *m, int key, int rail, int index)
+{
+	const struct slot *slot = &m->slots[rail][index];
+	const struct memory *had;
+
+	if (!slot_is_given(rail, index))
+		return false;
+	if (slot->state == LEASE_UNUSED || slot_is_rested(m, slot))
+		return true;
+	if (slot->state != LEASE_RESTING || tenant_identity(key) < 0)
+		return false;
+	had = &m->memories[tenant_identity(key)][rail];
+	return had->is_there && had->index == index && had->last_ms == slot->since_ms;
+}
+
+static int oldest_rested(const struct model *m, int rail)
 {
 	int oldest = -1;
 
-	if (wanted >= 0) {
-		if (!slot_is_given(rail, wanted))
-			return -EINVAL;
-		return m->slots[rail][wanted].state == LEASE_HELD ? -EBUSY : wanted;
-	}
 	for (int i = 0; i < INDEXES; i++) {
 		const struct slot *slot = &m->slots[rail][i];
 
-		if (slot->state == LEASE_RESTING && slot->since_ms + COOLDOWN <= model_now(m) &&
+		if (slot_is_rested(m, slot) &&
 		    (oldest < 0 || slot->since_ms < m->slots[rail][oldest].since_ms))
 			oldest = i;
 	}
+	return oldest;
+}
+
+/* What the container has on another rail, by interface; else what it has claimed there. */
+static int of_sibling(const struct model *m, int key, const struct pledge *others)
+{
+	int container = tenant_container(key);
+
+	for (int i = container * RAILS; i < (container + 1) * RAILS; i++) {
+		const struct tenant *tenant = &m->tenants[i];
+
+		if (i != key && tenant->live && tenant->boot == m->boot && tenant->index >= 0)
+			return tenant->index;
+	}
+	return others->count ? others->at[0].index : -1;
+}
+
+static int of_identity(const struct model *m, int key, int rail)
+{
+	const struct memory *had;
+	int identity = tenant_identity(key), at = rail;
+
+	if (identity < 0)
+		return -1;
+	if (!m->memories[identity][rail].is_there)
+		for (at = 0; at < RAILS - 1 && !m->memories[identity][at].is_there;)
+			at++;
+	had = &m->memories[identity][at];
+	return had->is_there && model_now(m) - had->last_ms < STICKY ? had->index : -1;
+}
+
+struct wishes {
+	int by_name, sibling, identity; /* -1: none */
+};
+
+static int choose_one(const struct model *m, int key, int rail, const struct wishes *wishes)
+{
+	int oldest = oldest_rested(m, rail);
+
+	if (wishes->sibling >= 0 && slot_is_free_for(m, key, rail, wishes->sibling))
+		return wishes->sibling;
+	if (wishes->identity >= 0 && slot_is_free_for(m, key, rail, wishes->identity))
+		return wishes->identity;
 	if (oldest >= 0)
 		return oldest;
 	for (int i = 0; i < INDEXES; i++) {
@@ -118,6 +211,142 @@ static int model_choose(const struct model *m, int rail, int wanted)
 			return i;
 	}
 	return -EAGAIN;
+}
+
+static int choose_named(const struct model *m, int rail, int index, int mine)
+{
+	enum lease_state state = m->slots[rail][index].state;
+
+	if (!slot_is_given(rail, index))
+		return -EINVAL;
+	return state == LEASE_HELD || (state == LEASE_CLAIMED && index != mine) ? -EBUSY : index;
+}
+
+static bool is_free_on_all(const struct model *m, int key, const bool *rails, int index)
+{
+	for (int rail = 0; rail < RAILS; rail++) {
+		if (rails[rail] && !slot_is_free_for(m, key, rail, index))
+			return false;
+	}
+	return index >= 0;
+}
+
+/* The rested ones of the first rail by age, then the unused ones. */
+static int find_common(const struct model *m, int key, const bool *rails, int first)
+{
+	struct model rest = *m;
+	int index;
+
+	while ((index = oldest_rested(&rest, first)) >= 0) {
+		if (is_free_on_all(m, key, rails, index))
+			return index;
+		rest.slots[first][index].state = LEASE_HELD;
+	}
+	for (index = 0; index < INDEXES; index++) {
+		if (m->slots[first][index].state == LEASE_UNUSED &&
+		    is_free_on_all(m, key, rails, index))
+			return index;
+	}
+	return -1;
+}
+
+/* An index on each of @rails, or the error that it must meet; @first is looked at first. */
+static int choose_all(const struct model *m, int key, const bool *rails, int first, int mine,
+		      const struct wishes *wishes, int *indexes)
+{
+	int count = 0, common = -1;
+
+	for (int rail = 0; rail < RAILS; rail++)
+		count += rails[rail];
+	if (wishes->by_name < 0 && count > 1) {
+		if (is_free_on_all(m, key, rails, wishes->sibling))
+			common = wishes->sibling;
+		else if (is_free_on_all(m, key, rails, wishes->identity))
+			common = wishes->identity;
+		else
+			common = find_common(m, key, rails, first);
+	}
+	for (int i = 0; i < RAILS; i++) {
+		int rail = i == 0 ? first : i - (i <= first);
+
+		if (!rails[rail])
+			continue;
+		if (wishes->by_name >= 0)
+			indexes[rail] = choose_named(m, rail, wishes->by_name,
+						     rail == tenant_rail(key) ? mine : -1);
+		else
+			indexes[rail] = common >= 0 ? common : choose_one(m, key, rail, wishes);
+		if (indexes[rail] < 0)
+			return indexes[rail];
+	}
+	return 0;
+}
+
+/* --- claims and identities --- */
+
+static void pledge_end(struct model *m, int container)
+{
+	struct pledge *pledge = &m->pledges[container];
+	int64_t since_ms = model_now(m) - COOLDOWN;
+
+	for (int i = 0; i < pledge->count; i++)
+		m->slots[pledge->at[i].rail][pledge->at[i].index] =
+			(struct slot) { LEASE_RESTING, 0, since_ms > 0 ? since_ms : 0 };
+	pledge->count = 0;
+}
+
+static void pledge_end_if_last(struct model *m, int container)
+{
+	for (int i = container * RAILS; i < (container + 1) * RAILS; i++) {
+		const struct tenant *tenant = &m->tenants[i];
+
+		if (tenant->live && tenant->boot == m->boot && tenant->index >= 0)
+			return;
+	}
+	pledge_end(m, container);
+}
+
+/* Takes its place on @rail out of the claim; -1: it had none. */
+static int pledge_take(struct pledge *pledge, int rail)
+{
+	for (int i = 0; i < pledge->count; i++) {
+		int index = pledge->at[i].index;
+
+		if (pledge->at[i].rail != rail)
+			continue;
+		pledge->count--;
+		pledge->at[i] = pledge->at[pledge->count];
+		return index;
+	}
+	return -1;
+}
+
+static bool is_kept(const struct model *m, int identity, const struct memory *had, int rail)
+{
+	const struct slot *slot = &m->slots[rail][had->index];
+
+	if (slot->state == LEASE_RESTING)
+		return slot->since_ms == had->last_ms;
+	for (int i = 0; slot->state == LEASE_HELD && i < KEYS; i++) {
+		if (m->tenants[i].live && m->tenants[i].id == slot->id)
+			return tenant_identity(i) == identity;
+	}
+	return false;
+}
+
+/* The index of a tenant rests, and its identity remembers it. */
+static void tenant_rests(struct model *m, int key, int index)
+{
+	int rail = tenant_rail(key), identity = tenant_identity(key);
+	struct memory *had;
+
+	m->slots[rail][index] = (struct slot) { LEASE_RESTING, 0, model_now(m) };
+	if (identity >= 0) {
+		had = &m->memories[identity][rail];
+		if (!had->is_there || had->index == index || !is_kept(m, identity, had, rail))
+			*had = (struct memory) { true, index, model_now(m) };
+	}
+	pledge_end_if_last(m, tenant_container(key));
 }
 
 /* Where @owner's GUID is; NULL: it has none. Nobody has two. */
@@ -151,14 +380,14 @@ static bool device_is_held(const struct model *m, int device)
 static void model_forget(struct model *m, int key)
 {
 	struct tenant *tenant = &m->tenants[key];
+	int index = tenant->index;
 	uint64_t guid;
 
-	if (tenant->index >= 0)
-		m->slots[tenant_rail(key)][tenant->index] =
-			(struct slot) { LEASE_RESTING, 0, model_now(m) };
 	if (model_guid(m, tenant->id, &guid))
 		*model_guid(m, tenant->id, &guid) = 0;
 	*tenant = (struct tenant) { .index = -1 };
+	if (index >= 0)
+		tenant_rests(m, key, index);
 	m->events++;
 }
 
@@ -198,22 +427,29 @@ static const char *tenant_name(int key)
 {
 	static char name[16];
 
-	(void)snprintf(name, sizeof(name), "c%d", key);
+	(void)snprintf(name, sizeof(name), "c%d", tenant_container(key));
 	return name;
 }
 
+static const char *const ifnames[RAILS] = { "net0", "net1", "net2" };
+static const char *const rail_names[RAILS] = { "r0", "r1", "r2" };
+static const char *const identities[IDENTITIES] = { "i0", "i1", "i/2", "i3", "i4" };
+
 static struct attachment_key tenant_key(int key)
 {
-	return (struct attachment_key) { "net", tenant_name(key), "net1" };
+	return (struct attachment_key) { "net", tenant_name(key), ifnames[key % RAILS] };
 }
 
-static struct reserve_request tenant_request(int key, int wanted)
+static struct reserve_request tenant_request(int key, int wanted, bool claims)
 {
 	int rail = tenant_rail(key);
 	struct reserve_request request = kit_request(tenant_name(key), rail < 0 ? NULL : "p");
 	char text[64];
 
-	request.rail = rail < 0 ? NULL : rail == 0 ? "r0" : "r1";
+	request.key = tenant_key(key);
+	request.rail = rail < 0 ? NULL : rail_names[rail];
+	request.claim_all = claims;
+	request.sticky = tenant_identity(key) < 0 ? NULL : identities[tenant_identity(key)];
 	request.netns.nsid = key % 3 - 1;
 	if (key % 4 == 0)
 		request.pod.uid = (char *)"uid";
@@ -225,25 +461,92 @@ static struct reserve_request tenant_request(int key, int wanted)
 	return request;
 }
 
+/* What a reservation must get: an index on each of @taken, the own one among them if it is new. */
+struct foretold {
+	int r;     /* the error, or 0 */
+	int index; /* its own; -1: none was asked for */
+	bool taken[RAILS];
+	int indexes[RAILS];
+	struct pledge others; /* the claim without the own rail */
+	int mine;             /* what was claimed there; -1: nothing */
+};
+
+static void foretell_index(struct model *m, int key, int wanted, bool claims, struct foretold *f)
+{
+	int container = tenant_container(key), rail = tenant_rail(key), first = rail;
+	struct wishes wishes;
+
+	if (m->pledges[container].boot != m->boot)
+		pledge_end(m, container);
+	f->others = m->pledges[container];
+	f->mine = pledge_take(&f->others, rail);
+	wishes = (struct wishes) { wanted, of_sibling(m, key, &f->others),
+				   of_identity(m, key, rail) };
+	f->taken[rail] = f->mine < 0 || wanted >= 0;
+	for (int i = 0; claims && i < RAILS; i++) {
+		struct pledge copy = f->others;
+		const struct tenant *tenant = &m->tenants[container * RAILS + i];
+		bool bound = tenant->live && tenant->boot == m->boot && tenant->index >= 0;
+
+		if (i != rail)
+			f->taken[i] = !bound && pledge_take(&copy, i) < 0;
+	}
+	for (int i = 0; !f->taken[first] && i < RAILS; i++)
+		first = f->taken[i] ? i : first;
+	f->r = choose_all(m, key, f->taken, first, f->mine, &wishes, f->indexes);
+	f->index = f->taken[rail] ? f->indexes[rail] : f->mine;
+}
+
+static void model_take(struct model *m, int key, const struct foretold *f)
+{
+	int container = tenant_container(key), rail = tenant_rail(key);
+	struct pledge *pledge = &m->pledges[container];
+	bool is_new = pledge->count == 0, adds = false;
+	int64_t since_ms = model_now(m) - COOLDOWN;
+	uint64_t id = m->next_id++;
+
+	if (f->mine >= 0 && f->mine != f->index)
+		m->slots[rail][f->mine] =
+			(struct slot) { LEASE_RESTING, 0, since_ms > 0 ? since_ms : 0 };
+	m->slots[rail][f->index] = (struct slot) { LEASE_HELD, id, 0 };
+	*pledge = f->others;
+	pledge->boot = m->boot;
+	if (is_new)
+		pledge->id = m->next_id;
+	for (int i = 0; i < RAILS; i++) {
+		if (i == rail || !f->taken[i])
+			continue;
+		adds = true;
+		pledge->at[pledge->count].rail = i;
+		pledge->at[pledge->count++].index = f->indexes[i];
+		m->slots[i][f->indexes[i]] = (struct slot) { LEASE_CLAIMED, pledge->id, 0 };
+	}
+	if (adds)
+		pledge->expiry_ms = model_now(m) + CLAIM;
+	if (adds && is_new)
+		m->next_id++;
+}
+
 static void step_reserve(struct model *m, struct ledger *ledger)
 {
 	int key = model_random(m, KEYS), rail = tenant_rail(key);
-	int wanted = model_random(m, 4) == 0 ? model_random(m, INDEXES) : -1;
+	int wanted = model_random(m, 5) == 0 ? model_random(m, INDEXES) : -1;
 	int asked = model_random(m, 4) == 0 ? model_random(m, GUIDS / 2) : -1;
+	bool claims = rail >= 0 && model_random(m, 3) == 0;
 	uint64_t vf = tenant_device(key) < 0 ? 0 : OF_VF + (uint64_t)tenant_device(key);
-	uint64_t guid, *owner = asked < 0 ? NULL : &m->owners[key % RAILS][asked];
+	uint64_t guid, id = m->next_id, *owner = asked < 0 ? NULL : &m->owners[key % RAILS][asked];
 	bool is_free = model_is_free(m, key);
-	int expected = -1;
+	struct foretold f = { .index = -1, .mine = -1 };
 
 	(void)model_guid(m, vf, &guid);
 	if (owner)
 		guid = guid_bases[key % RAILS] + (uint64_t)asked;
 	if (!is_free || (owner && *owner && *owner != vf))
-		expected = -EEXIST;
+		f.r = -EEXIST;
 	else if (rail >= 0)
-		expected = model_choose(m, rail, wanted);
+		foretell_index(m, key, wanted, claims, &f);
 	if (ledger) {
-		struct reserve_request request = tenant_request(key, wanted);
+		struct reserve_request request = tenant_request(key, wanted, claims);
 		CLEANUP(attachment_free) struct attachment a = { 0 };
 		struct baseline device;
 		char name[16];
@@ -254,22 +557,42 @@ static void step_reserve(struct model *m, struct ledger *ledger)
 		device = kit_device(name);
 		r = ledger_reserve(ledger, &request, tenant_device(key) < 0 ? NULL : &device, &a,
 				   &kit_err);
-		assert_int_equal(r, expected < -1 ? expected : 0);
+		assert_int_equal(r, f.r);
 		if (r == 0)
-			assert_true(a.id == m->next_id && a.guid == guid);
+			assert_true(a.id == id && a.guid == guid);
 		if (r == 0 && rail >= 0)
-			assert_int_equal(a.rail.index, expected);
+			assert_int_equal(a.rail.index, f.index);
 	}
-	if (expected < -1)
+	if (f.r < 0)
 		return;
-	m->tenants[key] = (struct tenant) { true,     m->next_id, ATTACHMENT_UNFINISHED,
-					    expected, guid,       m->boot };
-	if (owner && !*owner)
-		*owner = m->next_id;
 	if (rail >= 0)
-		m->slots[rail][expected] = (struct slot) { LEASE_HELD, m->next_id, 0 };
-	m->next_id++;
+		model_take(m, key, &f);
+	else
+		m->next_id++;
+	m->tenants[key] =
+		(struct tenant) { true, id, ATTACHMENT_UNFINISHED, f.index, guid, m->boot };
+	if (owner && !*owner)
+		*owner = id;
 	m->events++;
+}
+
+static void step_sweep(struct model *m, struct ledger *ledger)
+{
+	size_t swept, expected = 0;
+
+	for (int i = 0; i < CONTAINERS; i++) {
+		const struct pledge *pledge = &m->pledges[i];
+
+		if (pledge->count == 0 ||
+		    (pledge->boot == m->boot && pledge->expiry_ms > model_now(m)))
+			continue;
+		pledge_end(m, i);
+		expected++;
+	}
+	if (ledger) {
+		assert_ok(ledger_claims_sweep(ledger, &swept, &kit_err));
+		assert_int_equal(swept, expected);
+	}
 }
 
 static void step_guid(struct model *m, struct ledger *ledger)
@@ -325,7 +648,7 @@ static void step_done(struct model *m, struct ledger *ledger)
 
 static void step_release(struct model *m, struct ledger *ledger)
 {
-	int key = model_random(m, KEYS), rail = tenant_rail(key);
+	int key = model_random(m, KEYS);
 	bool stale = model_random(m, 8) == 0, left = model_random(m, 5) > 0;
 	bool restored = model_random(m, 5) > 0;
 	struct tenant *tenant = &m->tenants[key];
@@ -351,8 +674,10 @@ static void step_release(struct model *m, struct ledger *ledger)
 	if (tenant->state != ATTACHMENT_DIRTY || (left && tenant->index >= 0))
 		m->events++;
 	if (left && tenant->index >= 0) {
-		m->slots[rail][tenant->index] = (struct slot) { LEASE_RESTING, 0, model_now(m) };
+		int index = tenant->index;
+
 		tenant->index = -1;
+		tenant_rests(m, key, index);
 	}
 	tenant->state = ATTACHMENT_DIRTY;
 }
@@ -380,19 +705,24 @@ static void step_reap(struct model *m, struct ledger *ledger)
 
 static void step_any(struct model *m, struct ledger *ledger)
 {
-	switch (model_random(m, 6)) {
+	switch (model_random(m, 9)) {
 	case 0:
 	case 1:
+	case 2:
 		step_reserve(m, ledger);
 		break;
-	case 2:
+	case 3:
+	case 4:
 		step_release(m, ledger);
 		break;
-	case 3:
+	case 5:
 		step_guid(m, ledger);
 		break;
-	case 4:
+	case 6:
 		step_reap(m, ledger);
+		break;
+	case 7:
+		step_sweep(m, ledger);
 		break;
 	default:
 		step_done(m, ledger);
@@ -488,11 +818,27 @@ static bool guids_match(struct ledger *ledger, const struct model *m)
 	return check.matches && memcmp(check.m.owners, none, sizeof(none)) == 0;
 }
 
+/* Nothing but what containers have claimed is claimed. */
+static bool claims_match(struct ledger *ledger, const struct model *m)
+{
+	const struct pool *pool = &ledger_pools(ledger)->pools[0];
+	uint64_t claimed = 0, expected = 0;
+	struct rail_usage usage;
+
+	for (int rail = 0; ledger_pools(ledger)->count && rail < RAILS; rail++) {
+		assert_ok(ledger_usage(ledger, pool, &pool->rails[rail], &usage, &kit_err));
+		claimed += usage.claimed;
+	}
+	for (int i = 0; i < CONTAINERS; i++)
+		expected += (uint64_t)m->pledges[i].count;
+	return claimed == expected;
+}
+
 static bool model_matches(struct ledger *ledger, const struct model *m)
 {
 	uint64_t live = 0;
 
-	if (!history_matches(ledger, m) || !guids_match(ledger, m))
+	if (!history_matches(ledger, m) || !guids_match(ledger, m) || !claims_match(ledger, m))
 		return false;
 	for (int key = 0; key < KEYS; key++) {
 		if (!tenant_matches(ledger, m, key))
