@@ -667,7 +667,7 @@ void allot_usage(struct store *store, const struct pool *pool, const struct rail
 	usage.claimed = state.claimed;
 	store_key_u64(&key, since_ms > 0 ? (uint64_t)since_ms : 0);
 	while (queue_seek(store, &key, prefix, &since_ms, &index)) {
-		usage.resting++;
+		usage.resting += rail_has_index(rail, index);
 		key = queue_key(pool->name, rail->name, since_ms, index);
 		store_key_next(&key);
 	}

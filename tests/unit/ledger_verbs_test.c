@@ -712,6 +712,33 @@ static void test_exclusions_come_and_go(void **state)
 	kit_check();
 }
 
+/* What rests outside of its rail takes nothing from what may be reserved. */
+static void test_usage_after_an_edit(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct rail_usage usage;
+	const struct pool *pool;
+
+	kit_set_pools(ledger, "[{'name': 'train', 'rails': [{'name': 'rail0', 'cidr': "
+			      "'10.0.0.0/28'}]}]");
+	for (int i = 0; i < 6; i++)
+		assert_int_equal(take(ledger, (char[]) { (char)('a' + i), '\0' }, NULL, NULL),
+				 i + 1);
+	for (int i = 1; i < 6; i++)
+		give_back(ledger, (char[]) { (char)('a' + i), '\0' });
+	kit_set_pools(ledger, "[{'name': 'train', 'rails': [{'name': 'rail0', 'cidr': "
+			      "'10.0.0.0/30', 'gatewayIndex': 1}]}]");
+	pool = pool_find(ledger_pools(ledger), "train");
+	assert_ok(ledger_usage(ledger, pool, &pool->rails[0], &usage, &kit_err));
+	assert_int_equal(usage.capacity, 1); /* index 2 */
+	assert_int_equal(usage.held, 1);
+	assert_int_equal(usage.draining, 1);
+	assert_int_equal(usage.resting, 1);
+	ledger_close(ledger);
+	kit_check();
+}
+
 static void test_usage(void **state)
 {
 	(void)state;
@@ -1220,6 +1247,7 @@ int main(void)
 		cmocka_unit_test_setup(test_drained_index_is_not_forgotten, kit_setup),
 		cmocka_unit_test_setup(test_exclusions_come_and_go, kit_setup),
 		cmocka_unit_test_setup(test_usage, kit_setup),
+		cmocka_unit_test_setup(test_usage_after_an_edit, kit_setup),
 		cmocka_unit_test_setup(test_history, kit_setup),
 		cmocka_unit_test_setup(test_history_is_a_ring, kit_setup),
 		cmocka_unit_test_setup(test_longer_history_is_cut, kit_setup),
