@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <lmdb.h>
@@ -30,7 +31,9 @@
 enum {
 	STORE_CRC = sizeof(uint32_t),
 	STORE_FILL_PERCENT = 75, /* of the map; a batch writes far less than the rest */
-	STORE_ROOM = 4 << 20,    /* kept allocated behind the last page */
+	STORE_URGENT_PERCENT = 85,
+	STORE_PATIENCE_NS = 100000000, /* with readers, when it is urgent */
+	STORE_ROOM = 4 << 20,          /* kept allocated behind the last page */
 };
 
 static const size_t store_map_min = (size_t)1 << 30;
@@ -405,6 +408,17 @@ static void store_closep(struct store **store)
 	store_close(*store);
 }
 
+/* Readers that come while the owner waits for others wait for it. */
+static void gate_init(pthread_rwlock_t *gate)
+{
+	pthread_rwlockattr_t attr;
+
+	(void)pthread_rwlockattr_init(&attr);
+	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	(void)pthread_rwlock_init(gate, &attr);
+	(void)pthread_rwlockattr_destroy(&attr);
+}
+
 int store_open(const char *path, struct store **ret_store, struct err *err)
 {
 	CLEANUP(store_closep) struct store *store = calloc(1, sizeof(*store));
@@ -415,7 +429,7 @@ int store_open(const char *path, struct store **ret_store, struct err *err)
 		return err_nomem(err);
 	store->owner = store;
 	store->lock_fd = -1;
-	(void)pthread_rwlock_init(&store->gate, NULL);
+	gate_init(&store->gate);
 	store->path = strdup(path);
 	if (!store->path)
 		return err_nomem(err);
@@ -477,13 +491,27 @@ void store_close(struct store *store)
 	free(store);
 }
 
-/* The map may move while nobody reads it. It waits for no reader, who may take long: there is room
- * for many a batch yet. */
-static int store_move(struct store *store, size_t size)
+static bool gate_close(pthread_rwlock_t *gate, bool is_urgent)
+{
+	struct timespec until;
+
+	if (pthread_rwlock_trywrlock(gate) == 0)
+		return true;
+	if (!is_urgent || clock_gettime(CLOCK_MONOTONIC, &until) < 0)
+		return false;
+	until.tv_nsec += STORE_PATIENCE_NS;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	return pthread_rwlock_clockwrlock(gate, CLOCK_MONOTONIC, &until) == 0;
+}
+
+/* The map may move while nobody reads it. It waits for no reader, who may take long, as long as
+ * there is room for many a batch. */
+static int store_move(struct store *store, size_t size, bool is_urgent)
 {
 	int rc;
 
-	if (pthread_rwlock_trywrlock(&store->gate) != 0)
+	if (!gate_close(&store->gate, is_urgent))
 		return 0;
 	rc = mdb_env_set_mapsize(store->env, size);
 	(void)pthread_rwlock_unlock(&store->gate);
@@ -517,7 +545,7 @@ static int store_grow(struct store *store, struct err *err)
 {
 	MDB_envinfo info;
 	MDB_stat stat;
-	size_t used;
+	size_t used, percent;
 	int rc;
 
 	rc = mdb_env_info(store->env, &info);
@@ -526,8 +554,10 @@ static int store_grow(struct store *store, struct err *err)
 	if (rc == 0) {
 		used = (info.me_last_pgno + 1) * stat.ms_psize;
 		store_keep_room(store, used);
-		if (used / STORE_FILL_PERCENT >= info.me_mapsize / 100)
-			rc = store_move(store, info.me_mapsize * 2);
+		percent = used / (info.me_mapsize / 100);
+		if (percent >= STORE_FILL_PERCENT)
+			rc = store_move(store, info.me_mapsize * 2,
+					percent >= STORE_URGENT_PERCENT);
 	}
 	return rc ? store_error(store, rc, "grow", err) : 0;
 }

@@ -72,7 +72,8 @@ uint64_t store_view_u64(const struct store_view *view, size_t offset);
  * Opens the store in directory @path, which is made (0700) if it is not there, and holds a lock on
  * it until store_close(): a second opener is refused (-EBUSY). A store of an older schema gets the
  * tables that it lacks; what is in the others is for the caller to bring up to date (migrate.h). A
- * newer schema is refused (-EPROTONOSUPPORT). Errors are ERR_STORE.
+ * newer schema is refused (-EPROTONOSUPPORT), and so is what is no store (-EINVAL) or a damaged one
+ * (-EUCLEAN, see verify.h); refusing changes nothing. Errors are ERR_STORE.
  */
 int store_open(const char *path, struct store **ret_store, struct err *err);
 /*

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -72,7 +74,8 @@ static void commit_text(struct store *store, uint64_t number, const char *text)
 {
 	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
 	put_text(store, number, text);
-	assert_int_equal(store_commit(store, &err), 0);
+	if (store_commit(store, &err) < 0)
+		fail_msg("%s", err.msg);
 }
 
 /* What a record holds, or "" if there is none. */
@@ -89,6 +92,16 @@ static void read_text(struct store *store, uint64_t number, char *buf, size_t si
 	buf[value.len] = '\0';
 	assert_int_equal(store_check(store, &err), 0);
 	store_abort(store);
+}
+
+static void mount_disk(unsigned long flags, const char *size)
+{
+	assert_int_equal(mkdir(dir, 0700), 0);
+	if (mount("none", dir, "tmpfs", flags, size) < 0) {
+		print_message("SKIP: no right to mount a tmpfs (%s)\n", strerror(errno));
+		(void)rmdir(dir);
+		skip();
+	}
 }
 
 /* A map of 1 MiB where the store asks for its first, so that growth is a matter of moments. */
@@ -134,6 +147,7 @@ static void test_map_grows_between_batches(void **state)
 struct reading {
 	struct store *reader;
 	pthread_t thread;
+	atomic_bool ended;
 	pthread_barrier_t step; /* its transaction is open; it may look and end */
 	char before[64], after[64];
 	struct err err;
@@ -224,6 +238,49 @@ static void test_map_waits_for_readers(void **state)
 	assert_string_equal(reading.before, "old");
 	for (uint64_t end = n + 100; n < end; n++)
 		commit_text(store, n, big);
+	store_close(store);
+}
+
+/* Readers come and go while the map doubles again and again: no batch has to wait or fails. */
+static void *read_often(void *arg)
+{
+	struct reading *reading = arg;
+	struct store_key key = number_key(1);
+	struct store_view value;
+
+	while (!atomic_load(&reading->ended)) {
+		if (store_begin(reading->reader, STORE_READ, &reading->err) < 0)
+			return reading;
+		if (!store_get(reading->reader, STORE_RECORD, &key, &value) || value.len != 3)
+			return reading;
+		(void)sched_yield();
+		store_abort(reading->reader);
+		(void)usleep(200);
+	}
+	return NULL;
+}
+
+static void test_map_grows_beside_readers(void **state)
+{
+	enum { BATCHES_MAX = 1200 };
+	struct store *store;
+	struct reading reading = { 0 };
+	static char big[8192];
+	void *failed = NULL;
+	(void)state;
+
+	mount_disk(0, "size=64m"); /* for a disk would make it last */
+	store = open_store();
+	memset(big, 'x', sizeof(big) - 1);
+	commit_text(store, 1, "old");
+	assert_int_equal(store_fork(store, &reading.reader, &err), 0);
+	assert_int_equal(pthread_create(&reading.thread, NULL, read_often, &reading), 0);
+	for (uint64_t n = 2; n < BATCHES_MAX; n++)
+		commit_text(store, n, big);
+	atomic_store(&reading.ended, true);
+	assert_int_equal(pthread_join(reading.thread, &failed), 0);
+	assert_null(failed);
+	store_close(reading.reader);
 	store_close(store);
 }
 
@@ -439,6 +496,47 @@ static void test_foreign_file_is_refused(void **state)
 	assert_non_null(strstr(err.msg, "is not a ledger"));
 }
 
+static void test_file_of_another_kind_is_refused(void **state)
+{
+	char path[128];
+	struct store *store;
+	(void)state;
+
+	make_file("data.mdb", "", 0);
+	assert_int_equal(store_open(dir, &store, &err), -EUCLEAN);
+	assert_non_null(strstr(err.msg, "it is empty"));
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0); /* which nobody ever writes to */
+	assert_int_equal(store_open(dir, &store, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "it is no regular file"));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink("/dev/zero", path), 0);
+	assert_int_equal(store_open(dir, &store, &err), -ELOOP);
+	assert_int_equal(err.code, ERR_STORE);
+}
+
+/* Its lock may be neither a way to another file nor something that cannot be locked. */
+static void test_lock_of_another_kind_is_refused(void **state)
+{
+	char path[128], elsewhere[128];
+	struct store *store;
+	(void)state;
+
+	store_close(open_store());
+	(void)snprintf(path, sizeof(path), "%s/lock", dir);
+	(void)snprintf(elsewhere, sizeof(elsewhere), "%s/elsewhere", root);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(elsewhere, path), 0);
+	assert_int_equal(store_open(dir, &store, &err), -ELOOP);
+	assert_int_equal(access(elsewhere, F_OK), -1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(store_open(dir, &store, &err), -EISDIR);
+	assert_int_equal(err.code, ERR_STORE);
+	assert_non_null(strstr(err.msg, "/lock"));
+}
+
 static void test_path_that_is_no_directory_is_refused(void **state)
 {
 	(void)state;
@@ -556,16 +654,6 @@ static void test_damaged_key_is_not_believed(void **state)
 	store_close(store);
 }
 
-static void mount_small(unsigned long flags)
-{
-	assert_int_equal(mkdir(dir, 0700), 0);
-	if (mount("none", dir, "tmpfs", flags, "size=512k") < 0) {
-		print_message("SKIP: no right to mount a tmpfs (%s)\n", strerror(errno));
-		(void)rmdir(dir);
-		skip();
-	}
-}
-
 /* The batch that does not fit is not there; what was there is, and can be given up. */
 static void test_full_disk(void **state)
 {
@@ -577,7 +665,7 @@ static void test_full_disk(void **state)
 	uint64_t n = 2;
 	int r = 0;
 
-	mount_small(0);
+	mount_disk(0, "size=512k");
 	store = open_store();
 	commit_text(store, 1, "one");
 	memset(big, 'x', sizeof(big) - 1);
@@ -611,12 +699,15 @@ static void test_read_only_disk(void **state)
 	(void)state;
 	struct store *store;
 
-	mount_small(0);
+	mount_disk(0, "size=512k");
 	store_close(open_store());
 	assert_int_equal(mount("none", dir, "tmpfs", MS_REMOUNT | MS_RDONLY, NULL), 0);
 	assert_int_equal(store_open(dir, &store, &err), -EROFS);
 	assert_int_equal(err.code, ERR_STORE);
 	assert_non_null(strstr(err.msg, "Read-only file system"));
+	/* Nothing has been harmed. */
+	assert_int_equal(mount("none", dir, "tmpfs", MS_REMOUNT, NULL), 0);
+	store_close(open_store());
 }
 
 static void test_no_permission(void **state)
@@ -671,7 +762,10 @@ int main(void)
 		cmocka_unit_test_setup(test_map_grows_between_batches, setup),
 		cmocka_unit_test_setup(test_reader_has_a_snapshot_of_its_own, setup),
 		cmocka_unit_test_setup(test_map_waits_for_readers, setup),
+		cmocka_unit_test_setup_teardown(test_map_grows_beside_readers, setup, teardown),
 		cmocka_unit_test_setup(test_foreign_file_is_refused, setup),
+		cmocka_unit_test_setup(test_file_of_another_kind_is_refused, setup),
+		cmocka_unit_test_setup(test_lock_of_another_kind_is_refused, setup),
 		cmocka_unit_test_setup(test_path_that_is_no_directory_is_refused, setup),
 		cmocka_unit_test_setup(test_other_schema_is_refused, setup),
 		cmocka_unit_test_setup(test_damaged_value_is_not_believed, setup),
