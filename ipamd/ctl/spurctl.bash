@@ -18,7 +18,7 @@ _spurctl()
 		word=${COMP_WORDS[i]}
 		case $word in
 		--socket) socket=(--socket "${COMP_WORDS[++i]}") ;;
-		-o | --diff) ((i++)) ;;
+		-o | -n | --diff | --at | --from | --to | --reason) ((i++)) ;;
 		-*) ;;
 		*) command=${command:-$word} ;;
 		esac
@@ -35,11 +35,16 @@ _spurctl()
 		;;
 	esac
 	case $command in
-	"") word="status top pools vfs attachments show history reconcile release --socket --json --help --version" ;;
+	"") word="status top pools vfs attachments show history reconcile release check export import --socket --json --help --version" ;;
 	pools) word="--diff --json" ;;
 	attachments) word="-o --json" ;;
 	show) word="$(_spurctl_names) --json" ;;
 	release) word="$(_spurctl_names) --force --yes" ;;
+	history) word="$(_spurctl_names) --at --from --to --reason -n --json" ;;
+	export | import)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		return
+		;;
 	reconcile) word="--force --yes --json" ;;
 	*) word="--json" ;;
 	esac

@@ -302,6 +302,7 @@ def test_completion():
         assert complete("spurctl", "at") == {"attachments"}
         assert complete("spurctl", "attachments", "-o", "") == {"wide"}
         assert complete("spurctl", "pools", "") == {"--diff", "--json"}
+        assert {"--at", "--from"} <= complete("spurctl", "--socket", node.socket, "history", "--")
         names = complete("spurctl", "--socket", node.socket, "show", "")
         assert {"eth1", "10.0.0.2", "10.0.0.3", "ns/pod-c1"} <= names, names
 
