@@ -38,6 +38,7 @@ IFNAMES = ("net0", "net1", "net2")
 PFS, VFS = 2, 5
 COOLDOWN_S, CLAIM_S = 1, 60
 ANSWER_S = 60  # beyond every deadline and every stall
+ASKS = ("pool", "rail", "claim", "sticky", "device", "chooseDevice", "ips", "guid")  # what the log tells of a reserve
 DROP = 0.02  # how often a connection ends at one of the moments where it can
 
 
@@ -156,7 +157,7 @@ class Model:
                     self.rested[what] = (self.now(), record.get("sticky"))
                     self.identities[record.get("sticky"), what[1], what[2]] = (what, self.now())
 
-    def check_choice(self, key, record, asked, sent):
+    def check_choice(self, key, record, asked, sent, claimed_by):
         """A reservation that did not ask for a certain index got one that was free to give."""
         index = next(owned(record), None)
         if index is None or index[0] != "index":
@@ -169,7 +170,7 @@ class Model:
                 raise Contradiction(f"{key} asked for {asked['ips']}, and got {record['ips']}", key)
             return
         since, identity = self.rested.get(index, (None, None))
-        its_own = identity and identity == record.get("sticky")
+        its_own = identity and identity in (record.get("sticky"), claimed_by)
         if pool == "train" and since is not None and self.now() - since < COOLDOWN_S and not its_own:
             raise Contradiction(f"{key} got {index} {self.now() - since:.3f} s after its release", key, index)
 
@@ -247,7 +248,7 @@ class Client:
         self.network = f"n{number}"
         self.serials = [0] * SLOTS
         self.entries = collections.defaultdict(Entry)  # (container, ifname)
-        self.claims = {}  # container -> its claimed rails that are not bound, and since when
+        self.claims = {}  # container -> its claimed rails that are not bound, since when, and the identity
 
     def note(self, *words):
         self.model.note(self.network, *words)
@@ -327,16 +328,19 @@ class Client:
         finally:
             conn.close()
 
-    def older(self, key, slot):
-        """The same attachment of the same pod, in containers that the runtime has lost: an ADD ends it."""
-        return [k for k in self.entries if k[1] == key[1] and k != key and k[0].startswith(f"c{self.number}-{slot}-")]
+    def older(self, key, slot, params):
+        """What an ADD ends: the same attachment of the same pod in a container that the runtime has lost; all
+        such attachments, if it makes a claim."""
+        return [k for k in self.entries if k[0] != key[0] and k[0].startswith(f"c{self.number}-{slot}-")
+                and (k[1] == key[1] or "claim" in params)]
 
     async def add(self, key, slot):
-        entry, params, older = self.entries[key], self.request(key, slot), self.older(key, slot)
+        entry, params = self.entries[key], self.request(key, slot)
+        older = self.older(key, slot, params)
         for k in older:
             self.lose(k)
         async with self.connection() as conn:
-            self.note(key, "reserve", params.get("rail"), params.get("device"), params.get("ips"), params.get("guid"))
+            self.note(key, "reserve", *(f"{k}={params[k]}" for k in ASKS if k in params))
             entry.state, sent = LEAVING, time.monotonic()
             await conn.send("attachment.reserve", params)
             if self.maybe(DROP):
@@ -355,7 +359,7 @@ class Client:
     def refused(self, key, entry, error, params=None):
         self.note(key, "refused", error["message"])
         self.model.refusals += 1
-        rails, since = self.claims.get(key[0], ((), 0))
+        rails, since, _ = self.claims.get(key[0], ((), 0, None))
         if (params and params.get("rail") in rails and self.model.now() - since < CLAIM_S
                 and ("rested in" in error["message"] or "are held" in error["message"])):
             raise Contradiction(f"{key} had claimed {rails}, and was refused: {error}", key)
@@ -369,7 +373,7 @@ class Client:
         self.model.reserves += 1
         if record["state"] != "unfinished" or (entry.record and record["id"] <= entry.record["id"]):
             raise Contradiction(f"{key}: what was leaving was given again: {record}", key)
-        self.model.check_choice(key, record, params, sent)
+        self.model.check_choice(key, record, params, sent, self.claims.get(key[0], (None,))[-1])
         if params.get("sticky") and len([k for k in self.entries if k[0] == key[0]]) == 1 and "claim" not in params:
             self.model.check_identity(key, record, params)
         self.model.take(key, record)
@@ -379,7 +383,7 @@ class Client:
     def note_claim(self, key, params):
         if "claim" in params:
             named = [r["name"] for pools, until in self.model.forms for p in pools for r in p["rails"] if until is None]
-            self.claims[key[0]] = (set(named if params["claim"] == ["*"] else params["claim"]), self.model.now())
+            self.claims[key[0]] = (set(named if params["claim"] == ["*"] else params["claim"]), self.model.now(), params.get("sticky"))
         if key[0] in self.claims:
             self.claims[key[0]][0].discard(params.get("rail"))
 
@@ -445,7 +449,7 @@ class Client:
         self.claims.pop(key[0], None)  # it may be the last one
         self.crowd.fall(key, record)
         self.model.drop(key, record, releases=entry.state == PRESENT)
-        self.note(key, "release", record["id"], restored)
+        self.note(key, "release", record["id"], restored, *owned(record))
         entry.state, entry.record = UNSURE, record
         await conn.send("attachment.release", {
             **self.name(key), "generation": record["generation"], "left": True, "restored": restored, "reason": "DEL",
@@ -714,7 +718,7 @@ class Crowd:
         self.boot += 1
         self.boottime_s = self.rng.randrange(1, 4) - int(time.clock_gettime(time.CLOCK_BOOTTIME))
         self.model.jumped_s += self.boot_ms() / 1000  # so long it has been up already
-        self.model.note("reboot", self.boot)
+        self.model.note("node", "reboots", self.boot)
         for name in os.listdir(f"{self.node.dir}/plugin/standing"):
             os.unlink(f"{self.node.dir}/plugin/standing/{name}")
         for client in self.clients:
@@ -751,7 +755,7 @@ class Crowd:
         expected = {"FAIL": 1, "stop": 0}.get(kind, -signal.SIGKILL)
         while self.node.ipamd.poll() is None:
             await asyncio.sleep(0.002)
-        self.model.note("dead", kind, self.node.ipamd.returncode, "step", self.step)
+        self.model.note("daemon", "ends", kind, self.node.ipamd.returncode, "step", self.step)
         if self.node.ipamd.returncode != expected:
             raise Contradiction(f"the daemon ended with {self.node.ipamd.returncode} ({kind})")
 
@@ -771,6 +775,7 @@ class Crowd:
                 jump = self.rng.randrange(1, 10)
                 self.boottime_s += jump
                 self.model.jumped_s += jump
+                self.model.note("node", "ends a sleep of", jump)
             kind, hook = self.hook() if self.rng.random() < 0.7 else ("random", {})
 
     async def report(self):
@@ -826,9 +831,9 @@ def tell(crowd, why):
     kept = f"/tmp/spur-torture-{crowd.seed}"
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(crowd.node.state, kept)
-    names = [str(a) for a in why.about]
+    names = [str(a[0]).rpartition("-")[0] + "-" if isinstance(a[0], str) and a[0][0] == "c" else str(a) for a in why.about]
     lines = [f"{t:.4f} {' '.join(map(str, words))}" for t, *words in crowd.model.log]
-    tail = [l for l in lines if any(n in l for n in names) or "dead" in l or "reboot" in l][-80:]
+    tail = [l for l in lines if any(n in l for n in (*names, " ends ", " reboots "))][-200:]
     print("\n".join(["--- about it", *tail, "--- the last of all", *lines[-40:]]))
     print(f"CONTRADICTION: {why}\nSPUR_SEED={crowd.seed}; the store is kept in {kept}", flush=True)
 
