@@ -63,6 +63,7 @@ static void request_free(struct request *q)
 	rpc_request_free(&q->rpc);
 	conn_unref(q->conn);
 	free(q->answer);
+	free(q->why);
 	free(q);
 }
 
@@ -99,6 +100,8 @@ static struct request *request_new(struct conn *conn)
 
 static void request_fail(struct request *q, int code, const struct err *err)
 {
+	free(q->why);
+	q->why = strdup(err->msg); /* for the log; without memory it says less */
 	q->code = err->code;
 	q->answer = rpc_error(q->rpc.id, code, err);
 }
@@ -222,6 +225,8 @@ static void request_serve(struct daemon *d, struct request *q)
 	int r;
 
 	free(TAKE_PTR(q->answer));
+	free(TAKE_PTR(q->why));
+	q->about = (struct about) { 0 };
 	q->code = 0;
 	q->reserved = 0;
 	q->blocker[0] = '\0';
@@ -312,6 +317,7 @@ static void take_back(struct batch *batch, struct request *q, const char *why)
 /* The disk may have stalled: what was in time when it was served may be late by now. */
 static void deliver(struct batch *batch, struct request *q)
 {
+	const uint64_t now_ns = uv_hrtime();
 	const char *lost = NULL;
 
 	if (q->is_end || q->take_back) {
@@ -324,7 +330,8 @@ static void deliver(struct batch *batch, struct request *q)
 		lost = "late";
 	}
 	if (q->method)
-		metrics_request(&batch->daemon->metrics, q, uv_hrtime());
+		metrics_request(&batch->daemon->metrics, q, now_ns);
+	about_log(q, now_ns);
 	if (answer(q) < 0 && q->reserved && !lost)
 		lost = "undelivered";
 	if (lost)

@@ -19,6 +19,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "ipamd/about.h"
 #include "ipamd/rpc.h"
 #include "ipamd/seat.h"
 #include "ipamd/server.h"
@@ -45,8 +46,10 @@ struct request {
 	uint64_t ticket;            /* what its method wants to remember; 0 at first */
 
 	/* Of one that was served. */
-	char *answer;          /* a line; NULL for a notification */
-	int code;              /* 0, or the error's enum err_code */
+	char *answer; /* a line; NULL for a notification */
+	int code;     /* 0, or the error's enum err_code */
+	char *why;    /* the error in words; NULL: it went well */
+	struct about about;
 	uint64_t reserved;     /* the generation of the record that it has made; 0 = none */
 	const char *take_back; /* why that record is to go again: nobody has heard of it */
 };

@@ -883,7 +883,8 @@ static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool le
 }
 
 int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
-		   bool left, bool restored, const char *reason, bool *ret_gone, struct err *err)
+		   bool left, bool restored, const char *reason, struct attachment *ret_was,
+		   bool *ret_gone, struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment a = { 0 };
 	bool gone = true;
@@ -893,6 +894,7 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == -ENOENT || a.generation != generation) {
+		attachment_free(&a);
 		r = 0;
 	} else if (left && (restored || !a.device.key[0])) {
 		record_forget(ledger, &a, reason);
@@ -904,9 +906,14 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
 		if (a.state != ATTACHMENT_DIRTY || (left && a.pool[0]))
 			r = release_to_dirty(ledger, &a, left, reason, err);
 	}
-	if (r == 0)
-		*ret_gone = gone;
-	return r;
+	if (r < 0)
+		return r;
+	*ret_gone = gone;
+	if (ret_was) {
+		*ret_was = a;
+		a = (struct attachment) { 0 };
+	}
+	return 0;
 }
 
 /* GUIDs */

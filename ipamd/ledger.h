@@ -195,11 +195,12 @@ int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_
 /*
  * left && restored (or no device): the record goes, its index rests, history says why.
  * left && !restored: addresses rest, the record stays, dirty. !left: the record stays whole, dirty.
- * No record, or another generation: success without effect (*@ret_gone tells whether the record has
- * gone now).
+ * No record, or another generation: success without effect. *@ret_gone: has the record gone now?
+ * *@ret_was (unless NULL) is the record that it was about, which the caller frees; id 0: none.
  */
 int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
-		   bool left, bool restored, const char *reason, bool *ret_gone, struct err *err);
+		   bool left, bool restored, const char *reason, struct attachment *ret_was,
+		   bool *ret_gone, struct err *err);
 
 /*
  * GUIDs: each has one owner. That is the VF that it belongs to, in use or not, or the record that

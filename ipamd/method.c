@@ -413,6 +413,7 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 		seat->finished = false;
 		inventory_taken(d->inventory, &a);
 		q->reserved = a.generation;
+		about_attachment(&q->about, &a);
 		r = answer_record(d, q, &request->key, "", "", err);
 	}
 	baseline_free(&device);
@@ -539,16 +540,19 @@ static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, 
  * An attachment of addresses alone has nothing in the kernel that a DEL would have to undo first:
  * it goes in the same commit. Any other stays.
  */
-static int release_addresses(struct daemon *d, const struct attachment_key *key, const char *reason,
-			     struct err *err)
+static int release_addresses(struct daemon *d, struct request *q, const struct attachment_key *key,
+			     const char *reason, struct err *err)
 {
 	struct attachment a = { 0 };
 	bool gone;
 	int r;
 
 	r = ledger_find(d->ledger, key, &a, err);
-	if (r == 0 && !a.device.key[0] && strcmp(a.program, "spur-ipam") == 0)
-		r = ledger_release(d->ledger, key, a.generation, true, true, reason, &gone, err);
+	if (r == 0 && !a.device.key[0] && strcmp(a.program, "spur-ipam") == 0) {
+		about_attachment(&q->about, &a);
+		r = ledger_release(d->ledger, key, a.generation, true, true, reason, NULL, &gone,
+				   err);
+	}
 	attachment_free(&a);
 	return r;
 }
@@ -570,7 +574,7 @@ static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, s
 	if (r == 0)
 		r = take_seat(d, q, &key, &seat, err);
 	if (r == 0 && reason)
-		r = release_addresses(d, &key, reason_of(seat, q, reason), err);
+		r = release_addresses(d, q, &key, reason_of(seat, q, reason), err);
 	if (r == 0)
 		r = answer_record(d, q, &key, "{\"attachment\":", "}", err);
 	if (r != -ENOENT)
@@ -580,21 +584,22 @@ static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, s
 }
 
 /* The record goes, or stays dirty; a VF that is free again is looked at. */
-static int release(struct daemon *d, const struct attachment_key *key, uint64_t generation,
-		   bool left, bool restored, const char *reason, struct err *err)
+static int release(struct daemon *d, struct request *q, const struct attachment_key *key,
+		   uint64_t generation, bool left, bool restored, const char *reason,
+		   struct err *err)
 {
-	bool has_vfs = inventory_picture(d->inventory)->pf_count > 0, gone;
-	struct attachment a = { 0 };
-	int r = 0;
+	struct attachment was = { 0 };
+	bool gone;
+	int r;
 
-	if (has_vfs)
-		r = ledger_find(d->ledger, key, &a, err);
-	if (r == 0 || r == -ENOENT)
-		r = ledger_release(d->ledger, key, generation, left, restored, reason, &gone, err);
-	if (r == 0 && gone && a.id)
-		inventory_released(d->inventory, &a);
-	attachment_free(&a);
-	return r;
+	r = ledger_release(d->ledger, key, generation, left, restored, reason, &was, &gone, err);
+	if (r < 0 || !was.id)
+		return r;
+	about_attachment(&q->about, &was);
+	if (gone)
+		inventory_released(d->inventory, &was);
+	attachment_free(&was);
+	return 0;
 }
 
 static int serve_release(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
@@ -622,7 +627,7 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 		r = take_seat(d, q, &key, &seat, err);
 	if (r != 0)
 		return r;
-	r = release(d, &key, generation, left, restored, reason_of(seat, q, reason), err);
+	r = release(d, q, &key, generation, left, restored, reason_of(seat, q, reason), err);
 	if (r < 0)
 		return r;
 	seat->held_ifindex = 0;
@@ -631,7 +636,7 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 	return 0;
 }
 
-void method_take_back(struct daemon *d, const struct request *q)
+void method_take_back(struct daemon *d, struct request *q)
 {
 	char text[SEAT_KEY_MAX];
 	struct attachment_key key;
@@ -639,7 +644,7 @@ void method_take_back(struct daemon *d, const struct request *q)
 	struct err err;
 
 	if (key_decode(q->rpc.params, &key, &err) < 0 ||
-	    release(d, &key, q->reserved, true, true, q->take_back, &err) < 0) {
+	    release(d, q, &key, q->reserved, true, true, q->take_back, &err) < 0) {
 		log_error("take back a reservation: %s",
 			  err.msg); /* its connection's end undoes it */
 		return;

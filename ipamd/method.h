@@ -30,4 +30,4 @@ bool method_is_done(const struct method *method);   /* attachment.done */
 /* The connection has ended: its locks go, and what it left unfinished is undone. */
 void method_end(struct daemon *d, struct conn *conn);
 /* Releases what a reserve has reserved (request->reserved) and nobody has heard of. */
-void method_take_back(struct daemon *d, const struct request *request);
+void method_take_back(struct daemon *d, struct request *request);

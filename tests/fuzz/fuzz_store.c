@@ -100,7 +100,7 @@ static void release(struct ledger *ledger, const struct attachment *a, bool rest
 	bool gone;
 
 	(void)ledger_done(ledger, &key, a->generation, &facts, &err);
-	(void)ledger_release(ledger, &key, a->generation, true, restored, "DEL", &gone, &err);
+	(void)ledger_release(ledger, &key, a->generation, true, restored, "DEL", NULL, &gone, &err);
 }
 
 static void release_next(struct ledger *ledger, uint64_t after, bool restored)

@@ -48,6 +48,29 @@ def test_log_format():
     assert done.returncode == 2 and "must be json or text" in done.stderr, done
 
 
+def test_log_tells_what_a_request_was_about():
+    with Node() as node:
+        node.rail("eth1")
+        node.daemon(options=["--log-format", "json"])
+        node.attach(device="net:eth1")
+        refused = {"network": "rail0", "containerID": "c2", "ifname": "net1", "pod": "ns/pod-c2", "code": "7"}
+        with node.client() as client:
+            client.send("attachment.reserve", **node.request(container="c2", pool="none"))
+            assert "error" in client.read()
+            a = node.attachments()[0]
+            client.call("attachment.release", network="rail0", containerID="c1", ifname="net1",
+                        generation=a["generation"], left=True, restored=True)
+        node.stop()
+        lines = [json.loads(line) for line in log_lines(node)]
+        about = {"network": "rail0", "containerID": "c1", "ifname": "net1", "pod": "ns/pod-c1",
+                 "device": "net:eth1", "address": "10.0.0.2"}
+        for method in ("attachment.reserve", "attachment.release"):
+            line = next(line for line in lines if line["msg"] == method)
+            assert about.items() <= line.items() and float(line["duration_ms"]) > 0, line
+        line = next(line for line in lines if line.get("code"))
+        assert refused.items() <= line.items() and line["msg"] == 'pool "none": is not configured', line
+
+
 def families_named(path):
     """The metrics that a rule or a panel asks for."""
     with open(os.path.join(lab.ROOT, "manifests", path), encoding="utf-8") as f:

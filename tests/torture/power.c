@@ -399,7 +399,7 @@ static void run_operation(struct run *run)
 		assert_ok(ledger_done(run->ledger, &key, a.generation, &facts, &kit_err));
 	else
 		assert_ok(ledger_release(run->ledger, &key, a.generation, run_random(run, 8),
-					 run_random(run, 8), "test", &gone, &kit_err));
+					 run_random(run, 8), "test", NULL, &gone, &kit_err));
 }
 
 static void run_batch(struct run *run)

@@ -81,9 +81,10 @@ static void write_store(struct ledger *ledger)
 	key = attachment_key(&a[0]);
 	assert_ok(ledger_done(ledger, &key, a[0].id, &facts, &kit_err));
 	key = attachment_key(&a[2]);
-	assert_ok(ledger_release(ledger, &key, a[2].id, false, false, "DEL", &gone, &kit_err));
+	assert_ok(
+		ledger_release(ledger, &key, a[2].id, false, false, "DEL", NULL, &gone, &kit_err));
 	key = attachment_key(&a[3]);
-	assert_ok(ledger_release(ledger, &key, a[3].id, true, true, "DEL", &gone, &kit_err));
+	assert_ok(ledger_release(ledger, &key, a[3].id, true, true, "DEL", NULL, &gone, &kit_err));
 	assert_ok(ledger_commit(ledger, &kit_err));
 	for (size_t i = 0; i < ARRAY_SIZE(a); i++)
 		attachment_free(&a[i]);

@@ -95,7 +95,7 @@ static void release_one(struct ledger *ledger, const struct attachment *a)
 	struct attachment_key key = attachment_key(a);
 	bool gone;
 
-	assert_ok(ledger_release(ledger, &key, a->generation, true, true, "deleted", &gone,
+	assert_ok(ledger_release(ledger, &key, a->generation, true, true, "deleted", NULL, &gone,
 				 &kit_err));
 	assert_true(gone);
 }

@@ -170,7 +170,7 @@ static inline bool kit_release(struct ledger *ledger, const struct attachment *a
 	bool gone;
 
 	assert_ok(ledger_begin(ledger, &kit_err));
-	assert_ok(ledger_release(ledger, &key, a->generation, left, restored, "DEL", &gone,
+	assert_ok(ledger_release(ledger, &key, a->generation, left, restored, "DEL", NULL, &gone,
 				 &kit_err));
 	assert_ok(ledger_commit(ledger, &kit_err));
 	return gone;
