@@ -50,6 +50,7 @@ if(SPUR_HOOKS)
 elseif(NOT SPUR_SANITIZE)
   spur_vm_test(runtime --mode exclusive --timeout 600)
   spur_vm_host_test(power)
+  spur_vm_test(unit --mode exclusive --timeout 500)
   # What of docs/performance.md is counted, not timed.
   add_test(NAME vm/figures COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/bench/vm.py exact)
   spur_vm_properties(vm/figures)
