@@ -78,6 +78,21 @@ static struct baseline device_of(const char *key, const char *pf)
 	return device;
 }
 
+/* A pod that claims both rails, binds one, and has an identity. */
+static int reserve_claim(struct ledger *ledger, const char *container)
+{
+	struct reserve_request request = request_of(container, "rail0");
+	struct attachment a = { 0 };
+	struct err err;
+	int r;
+
+	request.claim_all = true;
+	request.sticky = "job/worker-3";
+	r = ledger_reserve(ledger, &request, NULL, &a, &err);
+	attachment_free(&a);
+	return r;
+}
+
 /* 0 if it was reserved; what it cannot have is its own affair. */
 static int reserve(struct ledger *ledger, const char *container, const char *rail,
 		   const char *device_key)
@@ -142,6 +157,8 @@ static void fill(const char *boot_id, const char *prefix)
 		(void)snprintf(device, sizeof(device), "net:%s%d", prefix, i);
 		must(reserve(ledger, name, i % 2 ? "rail1" : "rail0", device));
 	}
+	(void)snprintf(name, sizeof(name), "%sc", prefix);
+	must(reserve_claim(ledger, name));
 	release_next(ledger, 0, true);
 	release_next(ledger, 2, false);
 	must(ledger_commit(ledger, &err));
@@ -278,7 +295,8 @@ static void batch(struct ledger *ledger)
 		return;
 	(void)reserve(ledger, "o0", "rail0", "net:o0");
 	(void)reserve(ledger, "f0", "rail0", "pci:0000:01:00.1");
-	(void)reserve(ledger, "f1", "rail1", "net:f1");
+	(void)reserve(ledger, "nc", "rail1", "net:f1"); /* what it has claimed */
+	(void)reserve_claim(ledger, "fc");
 	release_next(ledger, 4, true);
 	release_next(ledger, 5, false);
 	(void)ledger_drop_rebooted(ledger, WALK_MAX, &dropped, &err);
