@@ -107,6 +107,8 @@ static int filter_load(struct err *err)
 	/* Another architecture's calls (x32 is one) have other numbers. */
 	r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 	if (r == 0)
+		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a list */
+	if (r == 0)
 		r = allow_names(filter);
 	if (r == 0)
 		r = allow_parts(filter);

@@ -3,6 +3,9 @@
  * Entries of the store with a good checksum, whatever they hold: put over those of a good ledger,
  * audited, and then served from. Nothing may go wrong but with an error.
  *
+ * The look over the whole file before it is opened is left out (--wrap=verify_file): the file is
+ * good.
+ *
  * An entry of an input: table, length of the key, length of the value (2 bytes, big-endian), key,
  * value. An entry without a value deletes.
  */
@@ -20,6 +23,7 @@
 #include "ipamd/audit.h"
 #include "ipamd/ledger.h"
 #include "ipamd/store.h"
+#include "ipamd/verify.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -36,6 +40,14 @@ static char dir[] = "/dev/shm/spur-fuzz-XXXXXX";
 static char *base; /* data.mdb of a ledger with a bit of everything */
 static size_t base_len;
 static json_t *request_env, *request_netconf;
+
+int __wrap_verify_file(const char *path, struct err *err);
+int __wrap_verify_file(const char *path, struct err *err)
+{
+	(void)path;
+	(void)err;
+	return 0;
+}
 
 static void must(int r)
 {
@@ -300,6 +312,7 @@ static void batch(struct ledger *ledger)
 	release_next(ledger, 4, true);
 	release_next(ledger, 5, false);
 	(void)ledger_drop_rebooted(ledger, WALK_MAX, &dropped, &err);
+	(void)ledger_claims_sweep(ledger, &dropped, &err);
 	if (ledger_pools(ledger)->count > 0)
 		(void)ledger_guid_assign(ledger, &ledger_pools(ledger)->pools[0].rails[0],
 					 "pci:0000:01:00.2", &guid, &err);
@@ -318,7 +331,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	look(ledger);
 	batch(ledger);
 	(void)set_pools(ledger);
-	look(ledger);
 	ledger_close(ledger);
 	return 0;
 }
