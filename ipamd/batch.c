@@ -532,15 +532,13 @@ void batch_finish(struct batch *batch)
 
 void batch_close(struct batch *batch)
 {
-	struct line *lines[] = { &batch->inbox, &batch->waiting, &batch->ready };
 	struct request *q;
 
 	if (!batch)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		while ((q = line_pop(lines[i])))
-			request_free(q);
-	}
+	while ((q = line_pop(&batch->inbox)) || (q = line_pop(&batch->waiting)) ||
+	       (q = line_pop(&batch->ready)))
+		request_free(q);
 	uv_close((uv_handle_t *)&batch->check, NULL);
 	uv_close((uv_handle_t *)&batch->idle, NULL);
 	uv_close((uv_handle_t *)&batch->done_timer, NULL);

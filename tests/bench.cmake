@@ -11,10 +11,6 @@ endforeach()
 target_link_libraries(bench_floor_server PRIVATE lmdb)
 target_link_libraries(bench_replay PRIVATE lmdb)
 
-add_executable(bench_fill bench/fill.c)
-target_link_libraries(bench_fill PRIVATE ipamd_ledger)
-set_target_properties(bench_fill PROPERTIES OUTPUT_NAME fill
-  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/bench)
 add_library(bench_puts MODULE bench/puts.c)
 set_target_properties(bench_puts PROPERTIES PREFIX "" OUTPUT_NAME puts
   LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/bench)

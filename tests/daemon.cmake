@@ -9,6 +9,12 @@ foreach(file daemon_serve daemon_recover daemon_crowd daemon_ctl daemon_vf daemo
   spur_python_tests(netns ${file})
 endforeach()
 
+# Fills a store, for the bench too.
+add_executable(bench_fill bench/fill.c)
+target_link_libraries(bench_fill PRIVATE ipamd_ledger)
+set_target_properties(bench_fill PROPERTIES OUTPUT_NAME fill
+  RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/bench)
+
 # valgrind cannot watch what AddressSanitizer watches already.
 if(NOT SPUR_SANITIZE)
   spur_python_tests(netns daemon_valgrind)
