@@ -58,6 +58,7 @@ static const char record_text[] =
 	"     'portGUID': 'ff:ff:ff:ff:ff:ff:ff:ff'},"
 	"   'rdma': {'name': 'mlx5_3', 'uverbs': 'uverbs3', 'count': 1}},"
 	" 'pool': 'train', 'rail': {'name': 'rail0', 'number': 0, 'index': 5},"
+	" 'sticky': 'job/worker-3',"
 	" 'ips': [{'address': '10.0.0.5/24', 'gateway': '10.0.0.1'}, {'address': 'fd00::5/64'}],"
 	" 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.1', 'mtu': 4200, 'advmss': 1, 'priority': "
 	"2,"
@@ -369,7 +370,8 @@ static void test_request_is_read_back(void **state)
 		      "   'netconf': {'name': 'rail0'}},"
 		      " 'device': 'net:eth5', 'pool': 'train', 'rail': 'rail0',"
 		      " 'rdmaOnly': true, 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x0001',"
-		      " 'ips': ['10.0.0.5/32', 'fd00::5/64'], 'deadline': 5000}");
+		      " 'ips': ['10.0.0.5/32', 'fd00::5/64'], 'claim': ['rail0', 'rail1'],"
+		      " 'sticky': 'job/worker-3', 'deadline': 5000}");
 	struct reserve_request request;
 	struct err err;
 
@@ -383,6 +385,10 @@ static void test_request_is_read_back(void **state)
 	assert_int_equal(request.guid, 0x0200000000000005);
 	assert_int_equal(request.pkey, 1);
 	assert_int_equal(request.ip_count, 2);
+	assert_false(request.claim_all || request.has_index);
+	assert_int_equal(request.claim_count, 2);
+	assert_string_equal(request.claim[1], "rail1");
+	assert_string_equal(request.sticky, "job/worker-3");
 	assert_int_equal(request.deadline_ms, 5000);
 
 	CLEANUP_JSON json_t *again = reserve_encode(&request);
@@ -393,6 +399,12 @@ static void test_request_is_read_back(void **state)
 	json_object_set_new(json, "chooseDevice", json_true());
 	assert_int_equal(reserve_decode(json, &request, &err), 0);
 	assert_true(request.choose_device);
+	json_object_set_new(json, "claim", json_pack("[s]", "*"));
+	json_object_set_new(json, "ips", json_array());
+	json_object_set_new(json, "index", json_integer(0));
+	assert_int_equal(reserve_decode(json, &request, &err), 0);
+	assert_true(request.claim_all && request.claim_count == 0);
+	assert_true(request.has_index && request.index == 0);
 
 	CLEANUP_JSON json_t *chosen = reserve_encode(&request);
 
@@ -422,6 +434,18 @@ static void test_wrong_request_is_refused(void **state)
 		{ "rdmaOnly", "true" },
 		{ "chooseDevice", "true" },
 		{ "chooseDevice", "1" },
+		{ "claim", "[]" },
+		{ "claim", "'*'" },
+		{ "claim", "[1]" },
+		{ "claim", "['']" },
+		{ "claim", "['*', 'r']" },
+		{ "claim", "['r']" }, /* there is no pool */
+		{ "index", "-1" },
+		{ "index", "4294967296" },
+		{ "index", "5" }, /* likewise */
+		{ "sticky", "''" },
+		{ "sticky", "'a b'" },
+		{ "sticky", "7" },
 	};
 	(void)state;
 
