@@ -224,7 +224,7 @@ static int choose_named(const struct model *m, int rail, int index, int mine)
 
 static bool is_free_on_all(const struct model *m, int key, const bool *rails, int index)
 {
-	for (int rail = 0; rail < RAILS; rail++) {
+	for (int rail = 0; index >= 0 && rail < RAILS; rail++) {
 		if (rails[rail] && !slot_is_free_for(m, key, rail, index))
 			return false;
 	}
