@@ -20,7 +20,7 @@ void history_add(struct store *store, const char *event, const struct attachment
 /* An event of a dump, in its place behind the others. */
 int history_restore(struct store *store, uint64_t seq, json_t *event, struct err *err);
 
-enum { HISTORY_SLICE = 2048 /* events that one query looks at: some milliseconds at most */ };
+enum { HISTORY_SLICE = 1024 /* events that one query looks at: two milliseconds */ };
 
 struct history_query {
 	uint64_t after;         /* only events with a higher sequence */

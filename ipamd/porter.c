@@ -279,6 +279,7 @@ static void on_import(uv_timer_t *timer)
 		log_info("imported %llu attachments in %lld ms",
 			 (unsigned long long)import->report.records,
 			 (long long)(clock_boot_ms() - begun_ms));
+		inventory_recount(d->inventory);
 		inventory_repool(d->inventory);
 		(void)reconcile_ask(d->reconcile, false);
 	}

@@ -34,7 +34,7 @@ void verify_recipe(const char *path, struct err *err)
 {
 	err_details(err,
 		    "stop the daemon and restore %s from a copy or an export, or drain the node "
-		    "and move it away (operations: the store is lost)",
+		    "and move it away (operations: the store is damaged)",
 		    path);
 }
 

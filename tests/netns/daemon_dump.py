@@ -272,16 +272,16 @@ def test_history_in_slices():
     with Node() as node:
         node.daemon([lab.pool("train", cooldown_s=0)])
         with node.client() as client:
-            for i in range(1100):
+            for i in range(600):
                 a = client.call("attachment.reserve", **node.request(container=f"c{i}"))
                 client.call("attachment.release", **generation_of(a), left=True, restored=True)
             page = client.call("history.get", match="nobody")
-            assert page == {"events": [], "next": 2048, "last": 2200}, page
-            assert client.call("history.get", match="nobody", after=2048)["next"] == 0
+            assert page == {"events": [], "next": 1024, "last": 1200}, page
+            assert client.call("history.get", match="nobody", after=1024)["next"] == 0
             assert len(client.call("history.get", limit=3)["events"]) == 3
         assert len(rows(ctl(node, "history")[0])) == 51
-        assert len(json.loads(ctl(node, "history", "-n", "0", "--json")[0])) == 2200
-        assert len(json.loads(ctl(node, "history", "c1099", "--json")[0])) == 2
+        assert len(json.loads(ctl(node, "history", "-n", "0", "--json")[0])) == 1200
+        assert len(json.loads(ctl(node, "history", "c599", "--json")[0])) == 2
 
 
 # -- gc over more than one page
