@@ -38,8 +38,21 @@ void verify_recipe(const char *path, struct err *err)
 		    path);
 }
 
+/* Each part brings its share of the file in, in order, which a disk likes better than the order of
+ * the keys. A kernel before 5.14 lets the walk do it. */
+static void bring_in(const struct pages_part *part)
+{
+	const struct pages *pages = part->pages;
+	size_t share = pages->size / part->parts & ~((size_t)sysconf(_SC_PAGESIZE) - 1);
+
+	(void)madvise((void *)(pages->bytes + share * part->part),
+		      part->part + 1 < part->parts ? share : pages->size - share * part->part,
+		      MADV_POPULATE_READ);
+}
+
 static void *walk(void *arg)
 {
+	bring_in(arg);
 	(void)pages_walk(arg);
 	return NULL;
 }
@@ -67,7 +80,7 @@ static bool walk_parts(const struct pages *pages, struct pages_part *first)
 		if (started[i])
 			(void)pthread_join(threads[i], NULL);
 		else
-			(void)pages_walk(&parts[i]);
+			(void)walk(&parts[i]);
 	}
 	for (unsigned int i = 0; i < count; i++) {
 		if (!parts[i].why[0])
