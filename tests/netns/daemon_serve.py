@@ -656,25 +656,27 @@ def test_one_commit_for_many():
 
 
 def test_full_disk():
-    """Each request is refused, what was answered stays, and it goes on when there is room."""
+    """What was answered stays, releases go on, and so do reservations when there is room."""
     with Node() as node:
-        lab.run("mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", node.state)
+        lab.run("mount", "-t", "tmpfs", "-o", "size=5M", "tmpfs", node.state)
         try:
-            node.daemon()
-            given = 0
-            while given < 250:
+            node.daemon(pools=[{"name": "train", "rails": [{"name": "rail0", "cidr": "10.0.0.0/16"}]}])
+            given = []
+            while len(given) < 5000:
                 try:
-                    node.attach(container=f"c{given}")
+                    given.append(node.attach(container=f"c{len(given)}"))
                 except lab.RpcError as e:
-                    assert e.code == 105 and "No space left" in str(e), e.error
+                    assert e.code == 11 and "the disk is full" in str(e), e.error
                     break
-                given += 1
-            assert 10 < given < 250 and len(node.attachments()) == given
-            lab.run("mount", "-o", "remount,size=4M", node.state)
+            assert 10 < len(given) < 5000 and len(node.attachments()) == len(given)
+            gone = given.pop()
+            node.rpc("attachment.release", **generation_of(gone), left=True, restored=True)
+            refused("the disk is full", lambda: node.rpc("attachment.reserve", **node.request(container="more")))
+            lab.run("mount", "-o", "remount,size=32M", node.state)
             node.attach(container="after")
             assert node.stop() == 0
             node.start()
-            assert len(node.attachments()) == given + 1
+            assert len(node.attachments()) == len(given) + 1
         finally:
             node.stop()
             lab.run("umount", node.state)
