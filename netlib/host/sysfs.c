@@ -522,16 +522,13 @@ int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int
 	}
 }
 
-int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_MAX],
-		      struct err *err)
+static bool find_uverbs(int root_fd, const char *where, const char *rdma,
+			char ret_uverbs[SYSFS_NAME_MAX])
 {
-	CLEANUP(cleanup_dirp) DIR *dir = open_dir(root_fd, "class/infiniband_verbs");
+	CLEANUP(cleanup_dirp) DIR *dir = open_dir(root_fd, where);
 	char path[SYSFS_PATH], of[SYSFS_NAME_MAX];
 	struct dirent *entry;
 
-	if (!rdma_name_is_valid(rdma))
-		return err_set(err, EINVAL, ERR_VALUE, "find RDMA device \"%s\": not a name", rdma);
-	ret_uverbs[0] = '\0';
 	while (dir && (entry = readdir(dir))) {
 		size_t len = strlen(entry->d_name);
 
@@ -541,8 +538,24 @@ int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_
 		(void)snprintf(path, sizeof(path), "%.64s/ibdev", entry->d_name);
 		if (fs_read_small(dirfd(dir), path, of, sizeof(of)) > 0 && strcmp(of, rdma) == 0) {
 			memcpy(ret_uverbs, entry->d_name, len + 1);
-			return 0;
+			return true;
 		}
 	}
+	return false;
+}
+
+int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_MAX],
+		      struct err *err)
+{
+	char own[SYSFS_PATH];
+
+	if (!rdma_name_is_valid(rdma))
+		return err_set(err, EINVAL, ERR_VALUE, "find RDMA device \"%s\": not a name", rdma);
+	ret_uverbs[0] = '\0';
+	/* Below its function there are one or two, in the class those of the whole node; but a
+	 * device of software has no function. */
+	(void)snprintf(own, sizeof(own), "class/infiniband/%s/device/infiniband_verbs", rdma);
+	if (!find_uverbs(root_fd, own, rdma, ret_uverbs))
+		(void)find_uverbs(root_fd, "class/infiniband_verbs", rdma, ret_uverbs);
 	return 0;
 }

@@ -106,6 +106,6 @@ int sysfs_rdma_port_active(int root_fd, const char *rdma, bool *ret_active, stru
 /* The index of the RoCE v2 GID of @ip; -1 if there is none (yet). */
 int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int *ret_index,
 			 struct err *err);
-/* "uverbs3", by /class/infiniband_verbs/<uverbs>/ibdev. "": none. */
+/* "uverbs3", by the file ibdev of those below the device's function, or of the class. "": none. */
 int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_MAX],
 		      struct err *err);

@@ -231,6 +231,9 @@ class Rails(Ledger):
             self.function(self.pf(pf), f"pf{pf}", "mlx5_core", sriov_numvfs=0)
             for vf in range(VFS):
                 self.vf(pf, vf)
+                verbs = f"{self.sys}/class/infiniband/mlx5_{pf}{vf}/device/infiniband_verbs"
+                os.makedirs(verbs)
+                os.symlink(f"{self.sys}/class/infiniband_verbs/uverbs{pf}{vf}", f"{verbs}/uverbs{pf}{vf}")
 
     def serve(self, state=None, **kw):
         program = f"{self.dir}/spur-ipamd"

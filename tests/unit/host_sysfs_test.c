@@ -64,7 +64,9 @@ static const char tree[] =
 	"for i in 0 2 4 6; do echo 'RoCE v2' > $C/gid_attrs/types/$i; done; "
 	"C=class/infiniband/mlx5_9/ports/1; mkdir -p $C; echo '1: DOWN' > $C/state; "
 	"C=class/infiniband_verbs; mkdir -p $C/uverbs0 $C/uverbs1 $C/uverbs2; "
-	"echo 6 > $C/abi_version; echo mlx5_2 > $C/uverbs1/ibdev; echo mlx5_20 > $C/uverbs0/ibdev";
+	"echo 6 > $C/abi_version; echo mlx5_2 > $C/uverbs1/ibdev; echo mlx5_20 > $C/uverbs0/ibdev; "
+	"C=class/infiniband/mlx5_9/device/infiniband_verbs; mkdir -p $C/uverbs8 $C/uverbs9; "
+	"echo mlx5_8 > $C/uverbs8/ibdev; echo mlx5_9 > $C/uverbs9/ibdev";
 
 static int make_tree(void **state)
 {
@@ -288,6 +290,8 @@ static void test_uverbs(void **state)
 	assert_string_equal(uverbs, "untouched");
 	assert_int_equal(sysfs_rdma_uverbs(root_fd, "mlx5_2", uverbs, &err), 0);
 	assert_string_equal(uverbs, "uverbs1");
+	assert_int_equal(sysfs_rdma_uverbs(root_fd, "mlx5_9", uverbs, &err), 0);
+	assert_string_equal(uverbs, "uverbs9");
 	assert_int_equal(sysfs_rdma_uverbs(root_fd, "mlx5_0", uverbs, &err), 0);
 	assert_string_equal(uverbs, "");
 }
