@@ -401,10 +401,11 @@ static bool check_claim(struct auditor *a, const struct store_view *claim,
 			const struct store_view *value)
 {
 	size_t at = 0, rest = 2 * sizeof(uint64_t);
+	const char *pool;
 	uint64_t id;
 
-	if (!take_text(claim, &at) || !take_text(claim, &at) || at != claim->len ||
-	    value->len <= rest)
+	pool = take_text(claim, &at) ? take_text(claim, &at) : NULL;
+	if (!pool || at != claim->len || value->len <= rest)
 		return false;
 	id = store_view_u64(value, 0);
 	if (id >= a->next_id)

@@ -116,7 +116,9 @@ static void inspect_start(struct inspect *inspect)
 	inspect->again = false;
 	inspect->number++;
 	inspect->r = ledger_fork(d->ledger, &inspect->reader, &inspect->why);
-	if (inspect->r == 0)
+	if (inspect->r < 0)
+		inspect_end(inspect);
+	else
 		(void)uv_queue_work(&d->loop, &inspect->work, on_work, on_worked);
 }
 
@@ -127,7 +129,5 @@ uint64_t inspect_ask(struct inspect *inspect)
 		return inspect->number + 1;
 	}
 	inspect_start(inspect);
-	if (inspect->r < 0)
-		inspect_end(inspect);
 	return inspect->number;
 }
