@@ -181,6 +181,11 @@ bool ledger_is_broken(const struct err *err)
 	return err->code == ERR_STORE && err->errnum == EIO;
 }
 
+bool ledger_is_tight(const struct ledger *ledger)
+{
+	return store_is_tight(ledger->store);
+}
+
 /* A read outside a batch has a transaction of its own, which read_end() ends. */
 static int read_begin(struct ledger *ledger, bool *ret_own, struct err *err)
 {

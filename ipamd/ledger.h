@@ -77,6 +77,9 @@ void ledger_abort(struct ledger *ledger);
  * can tell. */
 bool ledger_is_broken(const struct err *err);
 
+/* The disk is full: only what is there can be changed, no reservation is taken. */
+bool ledger_is_tight(const struct ledger *ledger);
+
 /*
  * Reads. Inside a batch they see its changes; outside they open a read transaction of their own.
  * Not found: -ENOENT, no @err set. The caller frees *@ret_a with attachment_free().

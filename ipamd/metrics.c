@@ -324,6 +324,7 @@ static void print_node(FILE *f, struct daemon *d)
 	(void)fprintf(f, "spur_connections %d\n", server_conns(d->server));
 	head(f, "spur_alarm", "gauge", "1 while something needs a person.");
 	(void)fprintf(f, "spur_alarm{alarm=\"configuration\"} %d\n", !d->config_ok);
+	(void)fprintf(f, "spur_alarm{alarm=\"store\"} %d\n", ledger_is_tight(d->ledger));
 	(void)fprintf(f, "spur_alarm{alarm=\"mass_death\"} %d\n", status_mass_death(d));
 }
 

@@ -29,6 +29,9 @@ const char *status_unready(const struct daemon *d, char buf[STATUS_WHY_MAX])
 			       strerror(errno));
 	else if (ledger_pools(d->ledger)->count == 0)
 		(void)snprintf(buf, STATUS_WHY_MAX, "no pool is configured");
+	else if (ledger_is_tight(d->ledger))
+		(void)snprintf(buf, STATUS_WHY_MAX, "the file system of %.200s is full",
+			       d->config.state);
 	return buf;
 }
 
@@ -41,6 +44,11 @@ static json_t *alarms_of(const struct daemon *d)
 		(void)json_array_append_new(
 			alarms,
 			json_sprintf("the configuration was not taken: %s", d->config_error));
+	if (alarms && ledger_is_tight(d->ledger))
+		(void)json_array_append_new(alarms,
+					    json_sprintf("the file system of %s is full: no "
+							 "reservation is taken",
+							 d->config.state));
 	if (alarms && last->alarm)
 		(void)json_array_append_new(
 			alarms, json_sprintf("%d of %d attachments look dead at once: none was "

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an operator watches: probes, logs, figures, spurctl top."""
 
+import contextlib
 import json
 import os
 import pty
@@ -36,6 +37,29 @@ def test_readiness_without_pools():
     with Node() as node:
         node.daemon(http=HTTP, pools=[])
         assert fetch(node, "/readyz") == (503, "not ready: no pool is configured\n")
+
+
+def test_full_disk_is_told():
+    with Node() as node:
+        lab.run("mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", node.state)
+        try:
+            node.daemon(http=HTTP)
+            with contextlib.suppress(OSError), open(os.path.join(node.state, "ballast"), "wb", buffering=0) as f:
+                while True:
+                    f.write(bytes(4096))
+            with contextlib.suppress(lab.RpcError):
+                for i in range(5000):
+                    node.attach(container=f"c{i}", pool=None)
+            assert "is full: no reservation is taken" in node.rpc("node.status")["alarms"][0]
+            lab.wait_for(lambda: fetch(node, "/readyz") == (503, f"not ready: the file system of {node.state} is full\n"))
+            lab.wait_for(lambda: 'spur_alarm{alarm="store"} 1' in fetch(node, "/metrics")[1], seconds=30)
+            os.remove(os.path.join(node.state, "ballast"))
+            lab.run("mount", "-o", "remount,size=16M", node.state)
+            node.attach(container="after", pool=None)
+            assert node.rpc("node.status")["alarms"] == []
+        finally:
+            node.stop()
+            lab.run("umount", node.state)
 
 
 def test_log_format():
