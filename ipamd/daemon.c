@@ -419,6 +419,7 @@ static void handles_close(struct daemon *d)
 	uv_close((uv_handle_t *)&d->tick, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(d->signals); i++)
 		uv_close((uv_handle_t *)&d->signals[i], NULL);
+	(void)signal(SIGHUP, SIG_IGN); /* an order to reload that comes late is nothing to die of */
 }
 
 static void daemon_close(struct daemon *d)

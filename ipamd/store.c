@@ -30,6 +30,8 @@
 
 enum {
 	STORE_CRC = sizeof(uint32_t),
+	STORE_LOCK_TRIES = 50,
+	STORE_LOCK_PAUSE_US = 20000,
 	STORE_FILL_PERCENT = 75, /* of the map; a batch writes far less than the rest */
 	STORE_URGENT_PERCENT = 85,
 	STORE_PATIENCE_NS = 100000000, /* with readers, when it is urgent */
@@ -223,12 +225,24 @@ static int store_make_dir(const char *path, struct err *err)
 	return 0;
 }
 
+/*
+ * Not refused at once: when a daemon is killed while its reader is being started (verify.c), that
+ * has the lock open for a moment longer.
+ */
 static int store_lock(struct store *store, int dir_fd, struct err *err)
 {
+	int r;
+
 	store->lock_fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (store->lock_fd < 0)
 		return err_sys(err, errno, ERR_STORE, "open %s/lock", store->path);
-	if (flock(store->lock_fd, LOCK_EX | LOCK_NB) == 0)
+	for (int left = STORE_LOCK_TRIES; (r = flock(store->lock_fd, LOCK_EX | LOCK_NB)) < 0;
+	     left--) {
+		if (errno != EWOULDBLOCK || left == 0)
+			break;
+		(void)usleep(STORE_LOCK_PAUSE_US);
+	}
+	if (r == 0)
 		return 0;
 	if (errno != EWOULDBLOCK)
 		return err_sys(err, errno, ERR_STORE, "lock %s/lock", store->path);

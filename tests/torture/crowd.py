@@ -341,14 +341,16 @@ class Client:
             self.lose(k)
         async with self.connection() as conn:
             self.note(key, "reserve", *(f"{k}={params[k]}" for k in ASKS if k in params))
-            entry.state, sent = LEAVING, time.monotonic()
+            before, entry.state, sent = entry.state, LEAVING, time.monotonic()
             await conn.send("attachment.reserve", params)
             if self.maybe(DROP):
                 self.note(key, "hangs up before the answer")
                 return
             answer = await conn.read()
             if "error" in answer:
-                self.refused(key, entry, answer["error"], params)
+                self.refused(key, answer["error"], params)
+                if "deadline has passed" not in answer["error"]["message"]:  # else it is taken back
+                    entry.state = before
                 return
             for k in older:
                 self.gone(k, self.entries[k])
@@ -356,7 +358,7 @@ class Client:
             self.granted(key, entry, record, params, sent)
             await self.finish(key, entry, record, conn)
 
-    def refused(self, key, entry, error, params=None):
+    def refused(self, key, error, params=None):
         self.note(key, "refused", error["message"])
         self.model.refusals += 1
         rails, since, _ = self.claims.get(key[0], ((), 0, None))
@@ -365,8 +367,6 @@ class Client:
             raise Contradiction(f"{key} had claimed {rails}, and was refused: {error}", key)
         if error["data"]["cni"] not in (7, 11):
             raise Contradiction(f"{key} was refused with {error}", key)
-        if not entry.record:
-            entry.state = ABSENT
 
     def granted(self, key, entry, record, params, sent):
         self.note(key, "granted", record["id"], *owned(record))
@@ -430,7 +430,7 @@ class Client:
                 return
             answer = await conn.read()
             if "error" in answer:
-                self.refused(key, entry, answer["error"])
+                self.refused(key, answer["error"])
                 return
             record = answer["result"]["attachment"]
             self.check_found(key, record)
@@ -458,7 +458,7 @@ class Client:
             return
         answer = await conn.read()
         if "error" in answer:
-            self.refused(key, entry, answer["error"])
+            self.refused(key, answer["error"])
         elif restored:
             self.note(key, "released")
             self.gone(key, entry)

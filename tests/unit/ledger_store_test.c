@@ -448,6 +448,24 @@ static void test_second_opener_is_refused(void **state)
 	store_close(open_store());
 }
 
+/* As a reader that outlives its killed parent by a moment. */
+static void test_lock_that_is_let_go_is_waited_for(void **state)
+{
+	struct store *store;
+	pid_t pid;
+	(void)state;
+
+	store = open_store();
+	pid = fork();
+	if (pid == 0) {
+		(void)usleep(200000);
+		_exit(0);
+	}
+	store_close(store);
+	store_close(open_store());
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 /* A child that the daemon starts must not inherit lock, data or LMDB's own lock file. */
 static void test_files_are_closed_on_exec(void **state)
 {
@@ -761,6 +779,7 @@ int main(void)
 		cmocka_unit_test_setup(test_only_changes_count_as_changes, setup),
 		cmocka_unit_test_setup(test_error_sticks_until_the_end, setup),
 		cmocka_unit_test_setup(test_second_opener_is_refused, setup),
+		cmocka_unit_test_setup(test_lock_that_is_let_go_is_waited_for, setup),
 		cmocka_unit_test_setup(test_files_are_closed_on_exec, setup),
 		cmocka_unit_test_setup(test_map_grows_between_batches, setup),
 		cmocka_unit_test_setup(test_reader_has_a_snapshot_of_its_own, setup),
