@@ -267,6 +267,20 @@ def test_who_had_it():
         assert "--at noon: must be as" in err, err
 
 
+def test_a_dirty_device_has_no_address():
+    with Node() as node:
+        node.mode("fail")  # it stays dirty
+        node.rail("eth1")
+        node.daemon(POOL)
+        a = node.attach(container="c1", device="net:eth1")
+        with node.client() as client:
+            client.call("attachment.release", **generation_of(a), left=True, restored=False)
+        address = a["ips"][0]["address"].split("/")[0]
+        now = str(int(time.time()) + 60)
+        assert len(rows(ctl(node, "history", address, "--at", now)[0])) == 1, "it rests"
+        assert len(rows(ctl(node, "history", "eth1", "--at", now)[0])) == 2, "the device is still its own"
+
+
 def test_history_in_slices():
     """A question that nothing answers is not one look at all of the ring."""
     with Node() as node:
