@@ -729,8 +729,11 @@ class Crowd:
             client.claims.clear()
 
     def hook(self):
-        self.step += 1
+        """One step after the other; and as many again where the crowd is at work, for a start takes some itself."""
         kind = self.rng.choices(("KILL", "FAIL", "STALL"), (6, 2, 1))[0]
+        if self.rng.random() < 0.5:
+            return kind, {f"SPUR_{kind}_STEP": f"store:{self.rng.randrange(200, 1500)}"}
+        self.step += 1
         return kind, {f"SPUR_{kind}_STEP": f"store:{self.step}"}
 
     async def wake(self, process):
@@ -849,7 +852,7 @@ def test_hooked_crowd():
         except Contradiction as why:
             tell(crowd, why)
             raise
-        print(f"{crowd.model.answers / seconds:.0f} answers/s, {sum(crowd.kills.values())} ends of the daemon: "
+        print(f"{crowd.model.answers / seconds:.0f} answers/s, {crowd.kills.total() - crowd.kills['stalls']} ends of the daemon: "
               f"{dict(crowd.kills)}, up to step {crowd.step}, {crowd.boot} reboots")
 
 
