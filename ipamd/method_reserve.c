@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attachment.reserve: what is in its way, which device it gets, and whose turn it is. */
+#include "ipamd/method_inside.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipamd/daemon.h"
+#include "ipamd/device.h"
+#include "ipamd/inventory.h"
+#include "ipamd/reconcile.h"
+#include "ipamd/turn.h"
+#include "ipamd/undo.h"
+
+enum { METHOD_RECORD_MAX = 46 * 1024 /* of a reserve: leaves room for what the record adds */ };
+
+/* The records in the way of a request; they belong to it. */
+struct obstacles {
+	struct attachment by_key, by_device, by_pod;
+	struct turn_view view;
+};
+
+static void obstacles_free(struct obstacles *o)
+{
+	attachment_free(&o->by_key);
+	attachment_free(&o->by_device);
+	attachment_free(&o->by_pod);
+}
+
+/* What is going on around a record that was found. @r is what the search returned. */
+static int obstacle(struct daemon *d, const struct request *q, int r, const struct attachment *a,
+		    struct turn_record *ret_record)
+{
+	struct attachment_key key;
+	char text[SEAT_KEY_MAX];
+	const struct seat *seat;
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	key = attachment_key(a);
+	ret_record->a = a;
+	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (!seat)
+		return 0;
+	ret_record->holder = seat_is_held_by_other(seat, q->conn) ? seat->holder_name : NULL;
+	ret_record->mine = seat->holder == q->conn;
+	ret_record->resting =
+		seat->rest_until_ms > clock_boot_ms() || (seat->check && seat->work != SEAT_IDLE);
+	ret_record->undoing = !seat->check && seat->work != SEAT_IDLE;
+	if (seat->life == TURN_DEAD || seat->looked_ns > q->begun_ns)
+		ret_record->life = seat->life;
+	if (seat->failures && seat->failed_ns > q->begun_ns)
+		ret_record->failed = seat->why;
+	return 0;
+}
+
+static int obstacles_find(struct daemon *d, const struct request *q,
+			  const struct reserve_request *request, struct obstacles *o,
+			  struct err *err)
+{
+	struct turn_view *view = &o->view;
+	const struct seat *seat;
+	char text[SEAT_KEY_MAX];
+	int r;
+
+	view->request = request;
+	seat = seat_find(&d->seats, seat_key(&request->key, text));
+	if (seat && seat_is_held_by_other(seat, q->conn))
+		view->key_holder = seat->holder_name;
+	r = ledger_find(d->ledger, &request->key, &o->by_key, err);
+	r = obstacle(d, q, r, &o->by_key, &view->by_key);
+	if (r == 0 && request->device) {
+		r = ledger_find_device(d->ledger, request->device, &o->by_device, err);
+		r = obstacle(d, q, r, &o->by_device, &view->by_device);
+	}
+	if (r == 0 && request->pod.uid && request->pod.uid[0]) {
+		r = ledger_find_pod(d->ledger, request->pod.uid, &request->key, &o->by_pod, err);
+		if (r == -ENOENT && (request->claim_all || request->claim_count))
+			r = ledger_find_pod_other(d->ledger, request->pod.uid,
+						  request->key.container_id, &o->by_pod, err);
+		r = obstacle(d, q, r, &o->by_pod, &view->by_pod);
+	}
+	return r;
+}
+
+/* Marks as alive every obstacle that is this record. */
+static void obstacles_alive(struct obstacles *o, const struct attachment *a)
+{
+	struct turn_record *records[] = { &o->view.by_key, &o->view.by_device, &o->view.by_pod };
+
+	for (size_t i = 0; i < ARRAY_SIZE(records); i++) {
+		if (records[i]->a && records[i]->a->id == a->id)
+			records[i]->life = TURN_ALIVE;
+	}
+}
+
+struct held {
+	const struct conn *conn;
+	int ifindex;
+	struct seat *found;
+};
+
+static void find_holder_of_link(struct seat *seat, void *arg)
+{
+	struct held *held = arg;
+
+	if (seat_is_held_by_other(seat, held->conn) && seat->held_ifindex == held->ifindex)
+		held->found = seat;
+}
+
+/* The device is one of a request that has not moved it yet, by another key ("pci:…" and "net:…").
+ */
+static struct seat *holder_of_link(struct daemon *d, const struct request *q, int ifindex)
+{
+	struct held held = { .conn = q->conn, .ifindex = ifindex };
+
+	if (ifindex)
+		seats_each(&d->seats, find_holder_of_link, &held);
+	return held.found;
+}
+
+/* A VF that nobody has read yet is waited for, once. */
+static int wait_for_reading(struct daemon *d, struct request *q, const char *device_key,
+			    const struct pci_addr *addr, struct err *err)
+{
+	if (!q->ticket)
+		q->ticket = inventory_note(d->inventory, addr);
+	if (inventory_last(d->inventory) < q->ticket)
+		return method_wait(q, INVENTORY_SEAT);
+	return err_set(err, ENODEV, ERR_AGAIN, "reserve %s: the VF could not be read", device_key);
+}
+
+/* A VF has two names: its PCI address and its netdev's. One of them is in @device->key. */
+static const char *other_key(const struct baseline *device, char buf[PROTO_DEVICE_MAX])
+{
+	const char *address = strchr(device->parent, '/');
+
+	if (strncmp(device->key, "pci:", 4) == 0 && device->name[0])
+		(void)snprintf(buf, PROTO_DEVICE_MAX, "net:%s", device->name);
+	else if (strncmp(device->key, "net:", 4) == 0 && strncmp(device->parent, "pci/", 4) == 0)
+		(void)snprintf(buf, PROTO_DEVICE_MAX, "pci:%s", address + 1);
+	else
+		return NULL;
+	return buf;
+}
+
+/* No two records may have one device under two names. */
+static int refuse_by_other_key(struct daemon *d, const struct baseline *device, struct err *err)
+{
+	char key[PROTO_DEVICE_MAX], name[TURN_NAME_MAX];
+	struct attachment owner;
+	int r;
+
+	if (!other_key(device, key))
+		return 0;
+	r = ledger_find_device(d->ledger, key, &owner, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (strcmp(owner.device.parent, device->parent) == 0) /* else it had the name before */
+		r = err_set(err, EBUSY, ERR_AGAIN,
+			    "reserve %s: the device belongs to %s, which has it as %s", device->key,
+			    turn_name(&owner, name), key);
+	attachment_free(&owner);
+	return r;
+}
+
+/* The device as it is now; METHOD_WAITS for whoever is at it. */
+static int observe(struct daemon *d, struct request *q, const struct reserve_request *request,
+		   const char *device_key, struct baseline *ret_device, struct err *err)
+{
+	const struct device_view view = { d->rt, d->sysfs_fd, inventory_picture(d->inventory) };
+	struct pci_addr addr;
+	struct seat *holder;
+	int r;
+
+	r = device_observe(&view, device_key, request->rdma_only, request->guid, ret_device, &addr,
+			   err);
+	if (r == DEVICE_UNREAD)
+		return wait_for_reading(d, q, device_key, &addr, err);
+	if (r == DEVICE_PREPARING)
+		return method_wait(q, INVENTORY_SEAT);
+	if (r < 0)
+		return r;
+	holder = holder_of_link(d, q, ret_device->ifindex);
+	r = holder ? method_wait(q, holder->key) : refuse_by_other_key(d, ret_device, err);
+	if (r != 0)
+		baseline_free(ret_device);
+	return r;
+}
+
+/* A search for a VF that nobody has. */
+struct choice {
+	struct daemon *d;
+	struct request *q;
+	const struct reserve_request *request;
+	const struct rail *rail;
+	struct baseline *ret_device;
+	struct err *err;
+};
+
+enum { CHOICE_MADE = 1 };
+
+/* One that cannot be taken is passed over: the next one may do. */
+static int choose_if_free(const struct pf_entry *pf, const struct vf_entry *vf, void *arg)
+{
+	struct choice *choice = arg;
+	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
+	struct err err;
+	bool is_free;
+	int r;
+
+	if (!rail_matches(choice->rail, pf->netdev, &pf->addr))
+		return 0;
+	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&vf->addr, text));
+	r = ledger_device_is_free(choice->d->ledger, key, &is_free, choice->err);
+	if (r < 0 || !is_free)
+		return r;
+	r = observe(choice->d, choice->q, choice->request, key, choice->ret_device, &err);
+	if (r < 0)
+		log_debug("%s: passed over: %s", key, err.msg);
+	if (r == 0 && choice->ret_device->ifindex)
+		return CHOICE_MADE;
+	if (r == 0) /* user space has got it meanwhile */
+		baseline_free(choice->ret_device);
+	return 0;
+}
+
+struct rail_tally {
+	int vfs, preparing;
+};
+
+static struct rail_tally tally_rail(const struct picture *picture, const struct rail *rail)
+{
+	struct rail_tally tally = { 0 };
+
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		const struct pf_entry *pf = &picture->pfs[i];
+
+		for (size_t j = 0; j < pf->vf_count && rail_matches(rail, pf->netdev, &pf->addr);
+		     j++) {
+			tally.vfs++;
+			tally.preparing += pf->vfs[j].use == VF_PREPARING;
+		}
+	}
+	return tally;
+}
+
+/* The one that the pod has claimed, if it can be had; -ENOENT: another one. */
+static int choose_claimed(struct daemon *d, struct request *q,
+			  const struct reserve_request *request, struct baseline *ret_device,
+			  struct err *err)
+{
+	char key[PROTO_DEVICE_MAX];
+	struct err why;
+	int r;
+
+	r = ledger_claimed_device(d->ledger, request, key, err);
+	if (r < 0)
+		return r;
+	r = observe(d, q, request, key, ret_device, &why);
+	if (r == METHOD_WAITS || (r == 0 && ret_device->ifindex))
+		return r;
+	if (r == 0)
+		baseline_free(ret_device);
+	else
+		log_warn("%s: was claimed, and is passed over: %s", key, why.msg);
+	return -ENOENT;
+}
+
+static int choose(struct daemon *d, struct request *q, const struct reserve_request *request,
+		  struct baseline *ret_device, struct err *err)
+{
+	const struct picture *picture = inventory_picture(d->inventory);
+	struct choice choice = { d, q, request, NULL, ret_device, err };
+	struct rail_tally tally;
+	int r;
+
+	r = choose_claimed(d, q, request, ret_device, err);
+	if (r != -ENOENT)
+		return r;
+	r = ledger_find_rail(d->ledger, request, &choice.rail, err);
+	if (r < 0)
+		return r;
+	r = picture_offer(picture, choose_if_free, &choice);
+	q->blocker[0] = '\0'; /* one that was passed over may have set it */
+	if (r == -ENOMEM)
+		return err_nomem(err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	tally = tally_rail(picture, choice.rail);
+	if (tally.preparing)
+		return method_wait(q, INVENTORY_SEAT);
+	(void)err_set(err, EBUSY, ERR_AGAIN, "rail %s: none of its %d VFs is free",
+		      choice.rail->name, tally.vfs);
+	err_details(err, "see `spurctl vfs`; a VF is free when its pod has gone");
+	return -EBUSY;
+}
+
+static int find_device(struct daemon *d, struct request *q, const struct reserve_request *request,
+		       struct baseline *ret_device, struct err *err)
+{
+	if (request->device)
+		return observe(d, q, request, request->device, ret_device, err);
+	return request->choose_device ? choose(d, q, request, ret_device, err) : 0;
+}
+
+static int reserve_new(struct daemon *d, struct request *q, const struct reserve_request *request,
+		       struct err *err)
+{
+	struct attachment a = { 0 };
+	struct baseline device = { 0 };
+	struct seat *seat;
+	int r;
+
+	r = method_take_seat(d, q, &request->key, &seat, err);
+	if (r == 0)
+		r = find_device(d, q, request, &device, err);
+	if (r != 0)
+		return r;
+	r = ledger_reserve(d->ledger, request, device.key[0] ? &device : NULL, &a, err);
+	if (r == 0) {
+		seat_forget(seat);
+		seat->held_ifindex = device.ifindex;
+		seat->finished = false;
+		inventory_taken(d->inventory, &a);
+		q->reserved = a.generation;
+		about_attachment(&q->about, &a);
+		r = method_answer_record(d, q, &request->key, "", "", err);
+	}
+	baseline_free(&device);
+	attachment_free(&a);
+	return r;
+}
+
+static int serve_standing(struct daemon *d, struct request *q, const struct attachment *a,
+			  struct err *err)
+{
+	struct attachment_key key = attachment_key(a);
+	struct seat *seat;
+	int r;
+
+	r = method_take_seat(d, q, &key, &seat, err);
+	return r != 0 ? r : method_answer_record(d, q, &key, "", "", err);
+}
+
+static const char *reason_to_undo(const struct attachment *a, const struct obstacles *o)
+{
+	if (a->state == ATTACHMENT_UNFINISHED)
+		return "unfinished";
+	if (a->state == ATTACHMENT_DIRTY)
+		return "dirty";
+	return a == o->view.by_pod.a ? "superseded" : "dead";
+}
+
+static int take_turn(struct daemon *d, struct request *q, const struct reserve_request *request,
+		     struct obstacles *o, struct err *err)
+{
+	const struct attachment *other;
+	char text[SEAT_KEY_MAX];
+	struct attachment_key key;
+
+	for (;;) {
+		switch (turn_decide(&o->view, &other, err)) {
+		case TURN_RESERVE:
+			return reserve_new(d, q, request, err);
+		case TURN_SERVE:
+			return serve_standing(d, q, other, err);
+		case TURN_REFUSE:
+			return -EBUSY;
+		case TURN_WAIT:
+			return other ? method_wait_for(q, other)
+				     : method_wait(q, seat_key(&request->key, text));
+		case TURN_UNDO:
+			key = attachment_key(other);
+			undo_ask(d, seat_key(&key, text), reason_to_undo(other, o), false);
+			return method_wait(q, text);
+		case TURN_LOOK:
+			if (reconcile_look(d->reconcile, other, &request->netns) != TURN_ALIVE)
+				return method_wait_for(q, other);
+			obstacles_alive(o, other);
+			break; /* and decide again */
+		}
+	}
+}
+
+int method_reserve(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	struct reserve_request request = { 0 };
+	struct obstacles o = { 0 };
+	int r;
+
+	(void)ret_result; /* the answer is written */
+	if (q->line_len > METHOD_RECORD_MAX)
+		return err_set(err, E2BIG, ERR_VALUE,
+			       "attachment.reserve: %zu bytes, more than %d: the network "
+			       "configuration is too large",
+			       q->line_len, METHOD_RECORD_MAX);
+	r = reserve_decode(q->rpc.params, &request, err);
+	if (r < 0)
+		return r;
+	r = obstacles_find(d, q, &request, &o, err);
+	if (r == 0)
+		r = take_turn(d, q, &request, &o, err);
+	obstacles_free(&o);
+	return r;
+}
