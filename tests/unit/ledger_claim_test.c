@@ -288,6 +288,29 @@ static void test_claimed_vfs(void **state)
 	close_ledger(ledger);
 }
 
+/* What an earlier boot has left of a VF goes, and not the claim that has come since. */
+static void test_claimed_vf_of_an_earlier_boot(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	size_t dropped;
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "old", .rail = "r1", .vf = 1 }),
+			 1);
+	close_ledger(ledger);
+	ledger = open_ledger("boot-2");
+	assert_true(take(ledger, (struct ask) { .container = "a",
+						.rail = "r0",
+						.vf = 1,
+						.choose = true,
+						.claim = { "*" } }) > 0);
+	assert_true(vf_is_claimed[1][1]);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_drop_rebooted(ledger, 10, &dropped, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	close_ledger(ledger);
+}
+
 /* One rail has no VF left: none is taken on the others. */
 static void test_all_vfs_or_none(void **state)
 {
@@ -548,6 +571,7 @@ int main(void)
 		cmocka_unit_test_setup(test_no_common_index, setup),
 		cmocka_unit_test_setup(test_requested_address_is_for_all_rails, setup),
 		cmocka_unit_test_setup(test_claimed_vfs, setup),
+		cmocka_unit_test_setup(test_claimed_vf_of_an_earlier_boot, setup),
 		cmocka_unit_test_setup(test_all_vfs_or_none, setup),
 		cmocka_unit_test_setup(test_claim_ends, setup),
 		cmocka_unit_test_setup(test_claim_of_another_boot, setup),
