@@ -154,7 +154,7 @@ class Model:
             if what[0] == "index":
                 self.rested.pop(what, None)
                 if releases:
-                    self.rested[what] = (self.now(), record.get("sticky"))
+                    self.rested[what] = (self.now(), record.get("sticky"), key)
                     self.identities[record.get("sticky"), what[1], what[2]] = (what, self.now())
 
     def check_choice(self, key, record, asked, sent, claimed_by):
@@ -169,10 +169,10 @@ class Model:
             if asked["ips"][0] not in [ip["address"].split("/")[0] for ip in record["ips"]]:
                 raise Contradiction(f"{key} asked for {asked['ips']}, and got {record['ips']}", key)
             return
-        since, identity = self.rested.get(index, (None, None))
+        since, identity, holder = self.rested.get(index, (None, None, None))
         its_own = identity and identity in (record.get("sticky"), claimed_by)
         if pool == "train" and since is not None and self.now() - since < COOLDOWN_S and not its_own:
-            raise Contradiction(f"{key} got {index} {self.now() - since:.3f} s after its release", key, index)
+            raise Contradiction(f"{key} got {index} {self.now() - since:.3f} s after its release by {holder}", key, index, holder)
 
     def check_identity(self, key, record, asked):
         """An identity got what it had: so shortly after its release nobody else can have got it, unless by name."""
