@@ -379,7 +379,8 @@ def start_once(node):
 
 def start():
     """From the start to the first answer, beside many records."""
-    for words, boot_id in (("a crash", this_boot()), ("a reboot", "another-boot")):
+    for words, boot_id, cold in (("a crash", this_boot(), False), ("a reboot", "another-boot", False),
+                                 ("a reboot, nothing of the store in memory", "another-boot", True)):
         with Ledger() as node:
             node.serve()
             node.stop()
@@ -389,7 +390,7 @@ def start():
             os.rename(node.state, kept)
             for _ in range(ROUNDS):
                 shutil.copytree(kept, node.state)
-                if boot_id != this_boot():
+                if cold:
                     forget(f"{node.state}/data.mdb")
                 took.append(start_once(node))
                 node.stop(signal.SIGKILL)
