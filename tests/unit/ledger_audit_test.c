@@ -50,17 +50,16 @@ static void scene(void)
 
 static struct store *broken;
 
-static struct store_key key_of(const char *first, ...)
+static struct store_key key_of_texts(const char *const texts[])
 {
 	struct store_key key = { 0 };
-	va_list texts;
 
-	va_start(texts, first);
-	for (const char *text = first; text; text = va_arg(texts, const char *))
-		store_key_text(&key, text);
-	va_end(texts);
+	for (; *texts; texts++)
+		store_key_text(&key, *texts);
 	return key;
 }
+
+#define key_of(...) key_of_texts((const char *const[]) { __VA_ARGS__, NULL })
 
 static void drop(enum store_table table, struct store_key key)
 {
@@ -85,7 +84,7 @@ static struct store_key id_key(uint64_t id)
 
 static struct store_key index_key(const char *pool, const char *rail, uint32_t index)
 {
-	struct store_key key = key_of(pool, rail, NULL);
+	struct store_key key = key_of(pool, rail);
 
 	store_key_u32(&key, index);
 	return key;
@@ -132,12 +131,12 @@ static void edit_record(uint64_t id, const char *was, const char *is)
 
 static void no_by_key(void)
 {
-	drop(STORE_BY_KEY, key_of("c1", "net", "net1", NULL));
+	drop(STORE_BY_KEY, key_of("c1", "net", "net1"));
 }
 
 static void no_by_device(void)
 {
-	drop(STORE_BY_DEVICE, key_of("net:eth5", NULL));
+	drop(STORE_BY_DEVICE, key_of("net:eth5"));
 }
 
 static void no_by_netns(void)
@@ -152,35 +151,35 @@ static void no_by_netns(void)
 static void no_by_index(void)
 {
 	drop(STORE_BY_INDEX, index_key("p", "r1", 1));
-	add_to(key_of("rail", "p", "r1", NULL), 1, -1);
-	add_to(key_of("rail", "p", "r1", NULL), 0, -2);
+	add_to(key_of("rail", "p", "r1"), 1, -1);
+	add_to(key_of("rail", "p", "r1"), 0, -2);
 }
 
 static void other_by_key(void)
 {
-	put(STORE_BY_KEY, key_of("c1", "net", "net1", NULL), id_key(2));
+	put(STORE_BY_KEY, key_of("c1", "net", "net1"), id_key(2));
 }
 
 static void other_state(void)
 {
 	edit_record(2, "unfinished", "attached");
-	add_to(key_of("clock", NULL), 4, -1);
-	add_to(key_of("clock", NULL), 5, 1);
+	add_to(key_of("clock"), 4, -1);
+	add_to(key_of("clock"), 5, 1);
 }
 
 static void stray_by_key(void)
 {
-	put(STORE_BY_KEY, key_of("c9", "net", "net1", NULL), id_key(9));
+	put(STORE_BY_KEY, key_of("c9", "net", "net1"), id_key(9));
 }
 
 static void stray_by_device(void)
 {
-	put(STORE_BY_DEVICE, key_of("net:eth6", NULL), id_key(1));
+	put(STORE_BY_DEVICE, key_of("net:eth6"), id_key(1));
 }
 
 static void stray_by_pod(void)
 {
-	put(STORE_BY_POD, key_of("u9", "net", "net1", NULL), id_key(9));
+	put(STORE_BY_POD, key_of("u9", "net", "net1"), id_key(9));
 }
 
 static void stray_by_netns(void)
@@ -195,7 +194,7 @@ static void stray_by_netns(void)
 static void stray_by_index(void)
 {
 	put(STORE_BY_INDEX, index_key("p", "r0", 9), lease(LEASE_HELD, 9));
-	add_to(key_of("rail", "p", "r0", NULL), 1, 1);
+	add_to(key_of("rail", "p", "r0"), 1, 1);
 }
 
 static void uncounted_rail(void)
@@ -205,32 +204,32 @@ static void uncounted_rail(void)
 
 static void held_counter(void)
 {
-	add_to(key_of("rail", "p", "r0", NULL), 1, 1);
+	add_to(key_of("rail", "p", "r0"), 1, 1);
 }
 
 static void queued_counter(void)
 {
-	add_to(key_of("rail", "q", "r0", NULL), 2, 1);
+	add_to(key_of("rail", "q", "r0"), 2, 1);
 }
 
 static void draining_counter(void)
 {
-	add_to(key_of("rail", "p", "r1", NULL), 3, 1);
+	add_to(key_of("rail", "p", "r1"), 3, 1);
 }
 
 static void claimed_counter(void)
 {
-	add_to(key_of("rail", "q", "r0", NULL), 4, 1);
+	add_to(key_of("rail", "q", "r0"), 4, 1);
 }
 
 static void state_counter(void)
 {
-	add_to(key_of("clock", NULL), 6, 1);
+	add_to(key_of("clock"), 6, 1);
 }
 
 static void frontier_ahead(void)
 {
-	add_to(key_of("rail", "p", "r0", NULL), 0, 1);
+	add_to(key_of("rail", "p", "r0"), 0, 1);
 }
 
 static struct store_view resting(struct store_key *ret_key)
@@ -279,7 +278,7 @@ static void foreign_address(void)
 
 static void next_id(void)
 {
-	add_to(key_of("clock", NULL), 2, -2);
+	add_to(key_of("clock"), 2, -2);
 }
 
 static void guid_gone(void)
@@ -289,27 +288,27 @@ static void guid_gone(void)
 
 static void guid_of_another(void)
 {
-	put(STORE_BY_GUID, id_key(0x0200000000000099), key_of("pci:0000:01:00.2", NULL));
+	put(STORE_BY_GUID, id_key(0x0200000000000099), key_of("pci:0000:01:00.2"));
 }
 
 static void guid_of_nobody(void)
 {
-	put(STORE_BY_GUID, id_key(0x0200000000000077), key_of("record:1", NULL));
+	put(STORE_BY_GUID, id_key(0x0200000000000077), key_of("record:1"));
 }
 
 static void two_guids(void)
 {
-	put(STORE_BY_GUID, id_key(0x0200000000000077), key_of("pci:0000:01:00.1", NULL));
+	put(STORE_BY_GUID, id_key(0x0200000000000077), key_of("pci:0000:01:00.1"));
 }
 
 static void guid_of_lost(void)
 {
-	drop(STORE_GUID_OF, key_of("pci:0000:01:00.1", NULL));
+	drop(STORE_GUID_OF, key_of("pci:0000:01:00.1"));
 }
 
 static void guid_of_no_vf(void)
 {
-	put(STORE_GUID_OF, key_of("pci:0000:01:00.7", NULL), id_key(0x0200000000000055));
+	put(STORE_GUID_OF, key_of("pci:0000:01:00.7"), id_key(0x0200000000000055));
 }
 
 static void claim_put(const char *container, uint64_t id, uint32_t index, const char *device)
@@ -320,7 +319,7 @@ static void claim_put(const char *container, uint64_t id, uint32_t index, const 
 	store_key_text(&value, "r0");
 	store_key_u32(&value, index);
 	store_key_text(&value, device);
-	put(STORE_CLAIM, key_of(container, "p", NULL), value);
+	put(STORE_CLAIM, key_of(container, "p"), value);
 }
 
 static void claim_without_index(void)
@@ -332,13 +331,13 @@ static void claim_without_device(void)
 {
 	claim_put("c9", 3, 5, "pci:0000:02:00.1");
 	put(STORE_BY_INDEX, index_key("p", "r0", 5), lease(LEASE_CLAIMED, 3));
-	add_to(key_of("rail", "p", "r0", NULL), 4, 1);
+	add_to(key_of("rail", "p", "r0"), 4, 1);
 }
 
 static void index_without_claim(void)
 {
 	put(STORE_BY_INDEX, index_key("p", "r0", 5), lease(LEASE_CLAIMED, 3));
-	add_to(key_of("rail", "p", "r0", NULL), 4, 1);
+	add_to(key_of("rail", "p", "r0"), 4, 1);
 }
 
 static void identity_not_queued(void)
@@ -347,7 +346,7 @@ static void identity_not_queued(void)
 
 	store_key_u32(&value, 5);
 	store_key_u64(&value, 7);
-	put(STORE_STICKY, key_of("p", "job/worker-3", "r0", NULL), value);
+	put(STORE_STICKY, key_of("p", "job/worker-3", "r0"), value);
 }
 
 static void identity_queued_alone(void)
@@ -367,7 +366,7 @@ static void history_gap(void)
 
 static void history_misplaced(void)
 {
-	put(STORE_HISTORY, id_key(3), key_of("{}", NULL));
+	put(STORE_HISTORY, id_key(3), key_of("{}"));
 }
 
 static void record_misplaced(void)
@@ -517,7 +516,7 @@ static void test_many_findings(void **state)
 		char container[16];
 
 		(void)snprintf(container, sizeof(container), "x%d", (int)i);
-		put(STORE_BY_KEY, key_of(container, "net", "net1", NULL), id_key(1000 + i));
+		put(STORE_BY_KEY, key_of(container, "net", "net1"), id_key(1000 + i));
 	}
 	assert_ok(store_commit(broken, &kit_err));
 	audit_now(&audit);
