@@ -433,10 +433,12 @@ int allot_choose(struct store *store, const struct pool *pool, const struct rail
 	return r;
 }
 
-int64_t allot_rested_ms(const struct pool *pool, int64_t now_ms)
+int64_t allot_rested_since_ms(const struct allotment *choice, int64_t now_ms)
 {
-	int64_t since_ms = now_ms - (pool ? pool->cooldown_ms : 0);
+	int64_t since_ms = now_ms - choice->pool->cooldown_ms;
 
+	if (choice->before.state == LEASE_RESTING)
+		return choice->before.since_ms;
 	return since_ms > 0 ? since_ms : 0;
 }
 

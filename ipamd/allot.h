@@ -62,8 +62,8 @@ void allot_take(struct store *store, const struct allotment *choice, enum lease_
 /* The index, claimed by @id, is free; it counts as released at @since_ms. */
 void allot_unclaim(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
 		   int64_t since_ms);
-/* When an index must have been released to be rested now. @pool NULL: it is not known any more. */
-int64_t allot_rested_ms(const struct pool *pool, int64_t now_ms);
+/* Since when the index has rested; if it did not rest, since when it must have to be rested now. */
+int64_t allot_rested_since_ms(const struct allotment *choice, int64_t now_ms);
 /* The index begins to rest. It must be held by @id. */
 void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
 		   const struct rail_ref *rail, uint64_t id, int64_t now_ms);

@@ -415,7 +415,7 @@ static bool check_claim(struct auditor *a, const struct store_view *claim,
 		const char *rail = take_text(value, &rest), *device;
 		size_t index = rest;
 
-		rest += sizeof(uint32_t);
+		rest += sizeof(uint32_t) + sizeof(uint64_t); /* and since when it would rest */
 		if (!rail || rest > value->len || !(device = take_text(value, &rest)))
 			return false;
 		check_unbound(a, claim, id, rail, store_view_u32(value, index), device);

@@ -294,7 +294,8 @@ static int add_claimed(const struct choice_ask *ask, const struct ledger_vfs *vf
 	struct claim_rail *place = &choice->claim.rails[choice->claim.count];
 	int r = 0;
 
-	*place = (struct claim_rail) { .rail.index = a->index };
+	*place = (struct claim_rail) { .rail.index = a->index,
+				       .since_ms = allot_rested_since_ms(a, ask->now_ms) };
 	(void)snprintf(place->rail.name, sizeof(place->rail.name), "%s", a->rail->name);
 	if (ask->request->choose_device)
 		r = vfs->choose(a->rail, ask->device_key, place->device, vfs->arg, err);
@@ -361,7 +362,7 @@ static void bind(const struct choice_ask *ask, const struct choice *choice,
 
 	if (mine->rail.index != choice->own.index)
 		allot_unclaim(ask->store, ask->pool->name, &mine->rail, choice->claim.id,
-			      allot_rested_ms(ask->pool, ask->now_ms));
+			      mine->since_ms);
 	if (!mine->device[0])
 		return;
 	if (strcmp(mine->device, ask->device_key) != 0)

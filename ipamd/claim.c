@@ -9,7 +9,8 @@
 #include "ipamd/record.h"
 
 enum {
-	CLAIM_HEAD = 2 * sizeof(uint64_t), /* id, expiry */
+	CLAIM_HEAD = 2 * sizeof(uint64_t),                 /* id, expiry */
+	CLAIM_PLACE = sizeof(uint32_t) + sizeof(uint64_t), /* index, rest */
 	CLAIM_BYTES = CLAIM_HEAD + PROTO_RAILS_MAX * sizeof(struct claim_rail),
 };
 
@@ -43,10 +44,11 @@ static bool take_rail(const struct store_view *value, size_t *at, struct claim_r
 {
 	*rail = (struct claim_rail) { 0 };
 	if (!take_text(value, at, rail->rail.name, sizeof(rail->rail.name)) ||
-	    *at + sizeof(uint32_t) > value->len)
+	    *at + CLAIM_PLACE > value->len)
 		return false;
 	rail->rail.index = store_view_u32(value, *at);
-	*at += sizeof(uint32_t);
+	rail->since_ms = (int64_t)store_view_u64(value, *at + sizeof(uint32_t));
+	*at += CLAIM_PLACE;
 	return take_text(value, at, rail->device, sizeof(rail->device));
 }
 
@@ -114,9 +116,11 @@ void claim_put(struct store *store, const char *container_id, const char *pool,
 	for (size_t i = 0; i < claim->count; i++) {
 		const struct claim_rail *rail = &claim->rails[i];
 		uint32_t index = htobe32(rail->rail.index);
+		uint64_t since = htobe64((uint64_t)rail->since_ms);
 
 		at = add_bytes(value, at, rail->rail.name, strlen(rail->rail.name) + 1);
 		at = add_bytes(value, at, &index, sizeof(index));
+		at = add_bytes(value, at, &since, sizeof(since));
 		at = add_bytes(value, at, rail->device, strlen(rail->device) + 1);
 	}
 	store_put(store, STORE_CLAIM, &key, value, at);

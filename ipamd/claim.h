@@ -14,6 +14,7 @@
 
 struct claim_rail {
 	struct rail_ref rail;          /* name and index */
+	int64_t since_ms;              /* ledger time: that it rests from, if nobody binds it */
 	char device[PROTO_DEVICE_MAX]; /* "" = none */
 };
 

@@ -128,16 +128,17 @@ static char *print_guid(const struct store_view *key, const struct store_view *v
 				    (const char *)value->data));
 }
 
-/* id, expiry, and of each rail its name NUL, index, device NUL */
+/* id, expiry, and of each rail its name NUL, index, rest, device NUL */
 static json_t *claim_rails(const struct claim *claim)
 {
 	json_t *rails = json_array();
 
 	for (size_t i = 0; i < claim->count; i++)
-		(void)json_array_append_new(rails, json_pack("{s:s, s:I, s:s}", "rail",
-							     claim->rails[i].rail.name, "index",
-							     (json_int_t)claim->rails[i].rail.index,
-							     "device", claim->rails[i].device));
+		(void)json_array_append_new(
+			rails, json_pack("{s:s, s:I, s:I, s:s}", "rail", claim->rails[i].rail.name,
+					 "index", (json_int_t)claim->rails[i].rail.index, "since",
+					 (json_int_t)claim->rails[i].since_ms, "device",
+					 claim->rails[i].device));
 	return rails;
 }
 
@@ -448,18 +449,20 @@ static int load_claim_rail(struct loading *l, json_t *json, const char *containe
 	struct store_key by_device;
 	struct store_view value;
 	struct json_reader r;
-	int64_t index = 0;
+	int64_t index = 0, since_ms = 0;
 
 	json_read(&r, json, "claim.rails", err);
 	if (!json_str(&r, "rail", &rail) || !rail[0] || strlen(rail) > PROTO_POOL_MAX)
 		json_bad(&r, "rail", "must be 1 to %d bytes", PROTO_POOL_MAX);
 	if (!json_int(&r, "index", 0, UINT32_MAX, &index))
 		json_missing(&r, "index");
+	if (!json_int(&r, "since", 0, INT64_MAX, &since_ms))
+		json_missing(&r, "since");
 	if (!json_str(&r, "device", &device) || strlen(device) >= PROTO_DEVICE_MAX)
 		json_bad(&r, "device", "must be at most %d bytes", PROTO_DEVICE_MAX - 1);
 	if (json_finish(&r, READ_STRICT) < 0)
 		return -err->errnum;
-	*own = (struct claim_rail) { .rail.index = (uint32_t)index };
+	*own = (struct claim_rail) { .rail.index = (uint32_t)index, .since_ms = since_ms };
 	(void)snprintf(own->rail.name, sizeof(own->rail.name), "%s", rail);
 	(void)snprintf(own->device, sizeof(own->device), "%s", device);
 	by_device = record_by_device(device);

@@ -11,17 +11,17 @@
 #include "ipamd/ledger_inside.h"
 #include "ipamd/record.h"
 
-/* Nobody has used what was claimed, so no peer has cached it: it need not rest. */
+/*
+ * Nobody has used what was claimed, so no peer has cached it: it rests no longer than it would have
+ * without the claim.
+ */
 static void claim_end(struct ledger *ledger, const char *container_id, const char *pool_name,
 		      struct claim *claim)
 {
-	const struct pool *pool = pool_find(&ledger->pools, pool_name);
-	int64_t since_ms = allot_rested_ms(pool, ledger_now_ms(ledger));
-
 	for (size_t i = 0; i < claim->count; i++) {
 		const struct claim_rail *place = &claim->rails[i];
 
-		allot_unclaim(ledger->store, pool_name, &place->rail, claim->id, since_ms);
+		allot_unclaim(ledger->store, pool_name, &place->rail, claim->id, place->since_ms);
 		if (!place->device[0])
 			continue;
 		claim_free_device(ledger->store, place->device);

@@ -318,6 +318,7 @@ static void claim_put(const char *container, uint64_t id, uint32_t index, const 
 	store_key_u64(&value, 0);
 	store_key_text(&value, "r0");
 	store_key_u32(&value, index);
+	store_key_u64(&value, 0);
 	store_key_text(&value, device);
 	put(STORE_CLAIM, key_of(container, "p"), value);
 }

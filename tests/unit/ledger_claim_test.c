@@ -368,6 +368,31 @@ static void test_claim_ends(void **state)
 	close_ledger(ledger);
 }
 
+/* An identity may break its own index's rest; if the claim ends unbound, the rest goes on. */
+static void test_claim_does_not_end_a_rest(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	static const struct ask again = {
+		.container = "b", .rail = "r0", .sticky = "s", .claim = { "*" }
+	};
+
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r1", .sticky = "s" }), 1);
+	give_back(ledger, "a", "r1");
+	kit_now_ms += 10000;
+	assert_int_equal(take(ledger, again), 1);
+	assert_int_equal(usage(ledger, 1).claimed, 1);
+	kit_now_ms += 60000;
+	assert_int_equal(sweep(ledger), 1);
+	assert_int_equal(usage(ledger, 1).resting, 1);
+	assert_int_equal(take(ledger, (struct ask) { .container = "c", .rail = "r1" }), 2);
+	/* Its own rest is still no hindrance. */
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "d", .rail = "r1", .sticky = "s" }), 1);
+	close_ledger(ledger);
+}
+
 /* A claim of an earlier boot keeps nothing from anybody. */
 static void test_claim_of_another_boot(void **state)
 {
@@ -574,6 +599,7 @@ int main(void)
 		cmocka_unit_test_setup(test_claimed_vf_of_an_earlier_boot, setup),
 		cmocka_unit_test_setup(test_all_vfs_or_none, setup),
 		cmocka_unit_test_setup(test_claim_ends, setup),
+		cmocka_unit_test_setup(test_claim_does_not_end_a_rest, setup),
 		cmocka_unit_test_setup(test_claim_of_another_boot, setup),
 		cmocka_unit_test_setup(test_aborted_claim_is_not_there, setup),
 		cmocka_unit_test_setup(test_siblings_share_an_index, setup),

@@ -284,14 +284,28 @@ static int choose_all(const struct model *m, int key, const bool *rails, int fir
 
 /* --- claims and identities --- */
 
+/* What was claimed and not bound rests on from where it did before; if it did not, it has rested.
+ */
+static void slot_claim(struct model *m, struct slot *slot, uint64_t id)
+{
+	int64_t since_ms = model_now(m) - COOLDOWN;
+
+	if (slot->state == LEASE_RESTING)
+		since_ms = slot->since_ms;
+	*slot = (struct slot) { LEASE_CLAIMED, id, since_ms > 0 ? since_ms : 0 };
+}
+
+static void slot_unclaim(struct slot *slot)
+{
+	*slot = (struct slot) { LEASE_RESTING, 0, slot->since_ms };
+}
+
 static void pledge_end(struct model *m, int container)
 {
 	struct pledge *pledge = &m->pledges[container];
-	int64_t since_ms = model_now(m) - COOLDOWN;
 
 	for (int i = 0; i < pledge->count; i++)
-		m->slots[pledge->at[i].rail][pledge->at[i].index] =
-			(struct slot) { LEASE_RESTING, 0, since_ms > 0 ? since_ms : 0 };
+		slot_unclaim(&m->slots[pledge->at[i].rail][pledge->at[i].index]);
 	pledge->count = 0;
 }
 
@@ -502,12 +516,10 @@ static void model_take(struct model *m, int key, const struct foretold *f)
 	int container = tenant_container(key), rail = tenant_rail(key);
 	struct pledge *pledge = &m->pledges[container];
 	bool is_new = pledge->count == 0, adds = false;
-	int64_t since_ms = model_now(m) - COOLDOWN;
 	uint64_t id = m->next_id++;
 
 	if (f->mine >= 0 && f->mine != f->index)
-		m->slots[rail][f->mine] =
-			(struct slot) { LEASE_RESTING, 0, since_ms > 0 ? since_ms : 0 };
+		slot_unclaim(&m->slots[rail][f->mine]);
 	m->slots[rail][f->index] = (struct slot) { LEASE_HELD, id, 0 };
 	*pledge = f->others;
 	pledge->boot = m->boot;
@@ -519,7 +531,7 @@ static void model_take(struct model *m, int key, const struct foretold *f)
 		adds = true;
 		pledge->at[pledge->count].rail = i;
 		pledge->at[pledge->count++].index = f->indexes[i];
-		m->slots[i][f->indexes[i]] = (struct slot) { LEASE_CLAIMED, pledge->id, 0 };
+		slot_claim(m, &m->slots[i][f->indexes[i]], pledge->id);
 	}
 	if (adds)
 		pledge->expiry_ms = model_now(m) + CLAIM;
