@@ -167,7 +167,7 @@ static int history_read(json_t *params, struct history_query *ret_query, struct 
 int method_history(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	struct history_query query;
-	struct history_page page;
+	struct history_page page = { 0 };
 	char after[80];
 	int r;
 

@@ -145,8 +145,9 @@ static bool node_open(struct pages_part *part, size_t tree, const struct leaf_or
 		if (ret_key->len <= size - offset - NODE_HEAD)
 			return true;
 	}
-	return damaged(part, tree, "page %llu, entry %u lies outside of its page",
-		       (unsigned long long)page->number, index);
+	(void)damaged(part, tree, "page %llu, entry %u lies outside of its page",
+		      (unsigned long long)page->number, index);
+	return false;
 }
 
 static uint64_t bytes_u64(const uint8_t *bytes)

@@ -42,7 +42,7 @@ static int bounding_keep(uint64_t set, struct err *err)
 
 int caps_keep(uint64_t set, struct err *err)
 {
-	cap_words words;
+	cap_words words = { 0 };
 	int r = bounding_keep(set, err);
 
 	if (r == 0)
@@ -58,7 +58,7 @@ int caps_keep(uint64_t set, struct err *err)
 
 int caps_raise(struct err *err)
 {
-	cap_words words;
+	cap_words words = { 0 };
 	int r = caps_get(words, err);
 
 	if (r < 0)

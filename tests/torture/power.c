@@ -567,7 +567,7 @@ static void check_journal(void)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_size, image.size);
-	file = malloc(image.size);
+	file = malloc(image.size + 1);
 	assert_int_equal(read(fd, file, image.size), image.size);
 	assert_memory_equal(file, image.bytes, image.size);
 	(void)close(fd);
