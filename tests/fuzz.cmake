@@ -13,7 +13,6 @@ set(fuzz_uevent host)
 set(fuzz_store ipamd_ledger)
 set(fuzz_spool ipamd_core)
 set(fuzz_netlink rt rdma)
-set(fuzz_json base)
 set(fuzz_import ipamd_ledger)
 
 file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/fuzz_*.c)

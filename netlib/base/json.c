@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/json_text.h"
 
 enum { JSON_VALUE_SHOWN = 60 }; /* as much of a bad value as an error shows */
 
@@ -16,9 +15,7 @@ int json_parse(const char *text, size_t len, json_t **ret_obj, struct err *err)
 	CLEANUP_JSON json_t *json = NULL;
 	json_error_t why;
 
-	json = json_text_read(text, len);
-	if (!json)
-		json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+	json = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
 	if (!json)
 		return err_set(err, EINVAL, ERR_JSON, "parse JSON: line %d column %d: %s", why.line,
 			       why.column, why.text);
@@ -196,7 +193,5 @@ int json_finish(struct json_reader *r, enum read_mode mode)
 
 char *json_line(const json_t *json)
 {
-	char *line = json_text_write(json);
-
-	return line ? line : json_dumps(json, JSON_COMPACT);
+	return json_dumps(json, JSON_COMPACT);
 }

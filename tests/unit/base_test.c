@@ -19,7 +19,6 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
-#include "base/json_text.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -246,63 +245,6 @@ static void test_json_parse(void **state)
 }
 
 /* What is taken is what jansson makes of it; what is left to jansson is left alone. */
-static void test_json_text(void **state)
-{
-	static const char *const ordinary[] = {
-		"{}",
-		"[]",
-		" { \"a\" : [ 1 , -2, 0,\t123456789012345678 ] ,\n\"b\":{\"c\":\"x y\"}}\r\n",
-		"{\"t\":true,\"f\":false,\"n\":null,\"\":\"\",\"e\":[],\"o\":{}}",
-	};
-	static const char *const others[] = {
-		"",
-		"1",
-		"{",
-		"{\"a\":1,\"a\":2}",
-		"{\"a\":1}x",
-		"{\"a\":01}",
-		"{\"a\":-}",
-		"{\"a\":1.5}",
-		"{\"a\":1e3}",
-		"{\"a\":\"\\n\"}",
-		"{\"a\":\"\xc3\xa9\"}",
-		"[1,]",
-		"{\"a\"}",
-		"{\"a\":tru}",
-		"{a:1}",
-		"[1 2]",
-		"[12345678901234567890]",
-		"{,}",
-	};
-
-	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(ordinary); i++) {
-		CLEANUP_JSON json_t *ours = json_text_read(ordinary[i], strlen(ordinary[i]));
-		CLEANUP_JSON json_t *theirs = json_loads(ordinary[i], 0, NULL);
-		CLEANUP_FREE char *written = json_text_write(ours);
-		CLEANUP_FREE char *expected = json_dumps(theirs, JSON_COMPACT);
-
-		assert_non_null(ours);
-		assert_true(json_equal(ours, theirs));
-		assert_string_equal(written, expected);
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-		assert_null(json_text_read(others[i], strlen(others[i])));
-}
-
-/* What the quick writer leaves to jansson is written all the same. */
-static void test_json_line(void **state)
-{
-	static const char text[] = "{\"a\":\"\\n\\u00e9\",\"b\":[-9223372036854775808,1.5]}";
-	CLEANUP_JSON json_t *json = parse(text), *again = NULL;
-	CLEANUP_FREE char *line = json_line(json);
-
-	(void)state;
-	assert_null(json_text_write(json));
-	again = parse(line);
-	assert_true(json_equal(json, again));
-}
-
 static void test_json_reader(void **state)
 {
 	CLEANUP_JSON json_t *json =
@@ -494,8 +436,6 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_rdma_names_and_pkeys),
 		cmocka_unit_test(test_json_parse),
-		cmocka_unit_test(test_json_text),
-		cmocka_unit_test(test_json_line),
 		cmocka_unit_test(test_json_reader),
 		cmocka_unit_test(test_json_reader_errors),
 		cmocka_unit_test(test_err),
