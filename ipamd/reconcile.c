@@ -650,8 +650,8 @@ int reconcile_start(struct reconcile *rc, struct err *err)
 		r = batch_change(rc->daemon->batch, rest_unfinished, &counts.unfinished, err);
 	if (r < 0)
 		return r;
-	if (counts.rebooted)
-		(void)uv_timer_start(&rc->reboot, on_reboot, 0, 0);
+	if (counts.rebooted) /* whoever waits for the daemon to start comes first */
+		(void)uv_timer_start(&rc->reboot, on_reboot, RECONCILE_SOON_MS, 0);
 	(void)reconcile_ask(rc, false);
 	return 0;
 }
