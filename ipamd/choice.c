@@ -294,6 +294,11 @@ static int add_claimed(const struct choice_ask *ask, const struct ledger_vfs *vf
 	struct claim_rail *place = &choice->claim.rails[choice->claim.count];
 	int r = 0;
 
+	if (choice->claim.count == PROTO_RAILS_MAX) /* an edit has taken some from the pool */
+		return err_set(err, EBUSY, ERR_AGAIN,
+			       "claim rail %s: the pod has claimed too many rails, some of which "
+			       "have left the pool",
+			       a->rail->name);
 	*place = (struct claim_rail) { .rail.index = a->index,
 				       .since_ms = allot_rested_since_ms(a, ask->now_ms) };
 	(void)snprintf(place->rail.name, sizeof(place->rail.name), "%s", a->rail->name);

@@ -134,15 +134,29 @@ struct found {
 	uint64_t guid;
 };
 
+/* A VF is claimed by its address, and may be asked for by its netdev. */
+static const char *claimed_key(const struct baseline *device, char key[PROTO_DEVICE_MAX])
+{
+	static const char pci[] = "pci/";
+
+	if (strncmp(device->parent, pci, strlen(pci)) != 0)
+		return device->key;
+	(void)snprintf(key, PROTO_DEVICE_MAX, "pci:%s", device->parent + strlen(pci));
+	return key;
+}
+
 /* A VF that a pod has claimed is that pod's, on the rail that it was claimed for. */
 static int reserve_check_claimed(struct ledger *ledger, const struct reserve_request *request,
-				 const struct rail *rail, const char *device_key, struct err *err)
+				 const struct rail *rail, const struct baseline *device,
+				 struct err *err)
 {
+	char buf[PROTO_DEVICE_MAX];
+	const char *device_key = device ? claimed_key(device, buf) : NULL;
 	struct claim_name name;
 	struct claim claim;
 	int place;
 
-	if (!device_key[0] || !claim_of_device(ledger->store, device_key, &name))
+	if (!device || !claim_of_device(ledger->store, device_key, &name))
 		return store_check(ledger->store, err);
 	ledger_drop_claim(ledger, name.container_id, name.pool);
 	if (!claim_get(ledger->store, name.container_id, name.pool, &claim))
@@ -172,12 +186,13 @@ static struct choice_ask choice_ask(const struct ledger *ledger,
 }
 
 static int reserve_find(struct ledger *ledger, const struct reserve_request *request,
-			const char *device_key, struct found *found, struct err *err)
+			const struct baseline *device, struct found *found, struct err *err)
 {
+	const char *device_key = device ? device->key : "";
 	struct choice_ask ask;
 	int r;
 
-	r = reserve_check_claimed(ledger, request, found->rail, device_key, err);
+	r = reserve_check_claimed(ledger, request, found->rail, device, err);
 	if (r == 0 && request->guid)
 		r = guid_check(ledger->store, request->guid, device_key, err);
 	else if (r == 0 && device_key[0])
@@ -297,7 +312,7 @@ int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 	if (r == 0)
 		r = allot_choose_rail(&ledger->pools, request, device, &found.rail, err);
 	if (r == 0)
-		r = reserve_find(ledger, request, device ? device->key : "", &found, err);
+		r = reserve_find(ledger, request, device, &found, err);
 	if (r < 0)
 		return r;
 	a = reserve_record(ledger, request, device, &found);

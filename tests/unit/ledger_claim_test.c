@@ -288,6 +288,72 @@ static void test_claimed_vfs(void **state)
 	close_ledger(ledger);
 }
 
+/* A VF has two names: who asks for its netdev meets the claim of its address. */
+static void test_claimed_vf_by_its_netdev(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	struct reserve_request request = kit_request("b", "train");
+	struct baseline device = kit_vf("net:eth5", "p1", "0000:ff:00.0");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	bool is_free;
+
+	(void)snprintf(device.parent, sizeof(device.parent), "pci/0000:01:00.1");
+	request.rail = "r1";
+	assert_int_equal(take(ledger, (struct ask) { .container = "a",
+						     .rail = "r0",
+						     .vf = 1,
+						     .choose = true,
+						     .claim = { "r1" } }),
+			 1);
+	assert_int_equal(kit_reserve(ledger, &request, &device, &a), -EBUSY);
+	assert_non_null(strstr(kit_err.msg, "container a has claimed it"));
+	/* Its own pod binds it so, and the address stands for nothing any more. */
+	request.key.container_id = "a";
+	assert_int_equal(kit_reserve(ledger, &request, &device, &a), 0);
+	assert_false(vf_is_claimed[1][1]);
+	assert_ok(ledger_device_is_free(ledger, "pci:0000:01:00.1", &is_free, &kit_err));
+	assert_true(is_free);
+	close_ledger(ledger);
+}
+
+static void set_many_rails(struct ledger *ledger, char letter)
+{
+	char text[PROTO_RAILS_MAX * 64];
+	size_t at = 0;
+
+	for (int i = 0; i < PROTO_RAILS_MAX; i++)
+		at += (size_t)snprintf(
+			text + at, sizeof(text) - at, "%s{'name': '%c%d', 'cidr': '10.%d.%d.0/29'}",
+			i ? ", " : "[{'name': 'train', 'rails': [", letter, i, letter, i);
+	(void)snprintf(text + at, sizeof(text) - at, "]}]");
+	kit_set_pools(ledger, text);
+}
+
+/* What was claimed on rails that an edit has taken away counts until it ends. */
+static void test_claim_of_rails_that_have_gone(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+
+	set_many_rails(ledger, 'a');
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "a0", .claim = { "*" } }), 1);
+	set_many_rails(ledger, 'b');
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "b0", .claim = { "*" } }),
+		-EBUSY);
+	assert_non_null(strstr(kit_err.msg, "too many rails"));
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "b0", .claim = { "b1" } }),
+		1);
+	kit_now_ms += 1000000;
+	assert_int_equal(sweep(ledger), 1);
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "b1", .claim = { "*" } }), 1);
+	close_ledger(ledger);
+}
+
 /* What an earlier boot has left of a VF goes, and not the claim that has come since. */
 static void test_claimed_vf_of_an_earlier_boot(void **state)
 {
@@ -596,6 +662,8 @@ int main(void)
 		cmocka_unit_test_setup(test_no_common_index, setup),
 		cmocka_unit_test_setup(test_requested_address_is_for_all_rails, setup),
 		cmocka_unit_test_setup(test_claimed_vfs, setup),
+		cmocka_unit_test_setup(test_claimed_vf_by_its_netdev, setup),
+		cmocka_unit_test_setup(test_claim_of_rails_that_have_gone, setup),
 		cmocka_unit_test_setup(test_claimed_vf_of_an_earlier_boot, setup),
 		cmocka_unit_test_setup(test_all_vfs_or_none, setup),
 		cmocka_unit_test_setup(test_claim_ends, setup),
