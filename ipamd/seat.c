@@ -86,12 +86,6 @@ void seats_each(const struct seats *seats, void (*each)(struct seat *seat, void 
 	twalk_r(seats->tree, walk_node, &walk);
 }
 
-void seats_free(struct seats *seats)
-{
-	tdestroy(seats->tree, free);
-	*seats = (struct seats) { 0 };
-}
-
 void seat_lock(struct seat *seat, struct conn *conn, const char *what)
 {
 	if (!seat->holder) {
@@ -118,6 +112,22 @@ void seat_unlock(struct seat *seat)
 	seat->holder = NULL;
 	seat->held_ifindex = 0;
 	seat->finished = false;
+}
+
+/* When the store has failed, nobody has let go of the locks before. */
+static void seat_free(void *node)
+{
+	struct seat *seat = node;
+
+	if (seat->holder)
+		seat_unlock(seat);
+	free(seat);
+}
+
+void seats_free(struct seats *seats)
+{
+	tdestroy(seats->tree, seat_free);
+	*seats = (struct seats) { 0 };
 }
 
 bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn)
