@@ -251,25 +251,28 @@ static struct rail_tally tally_rail(const struct picture *picture, const struct 
 	return tally;
 }
 
-/* The one that the pod has claimed, if it can be had; -ENOENT: another one. */
-static int choose_claimed(struct daemon *d, struct request *q,
-			  const struct reserve_request *request, struct baseline *ret_device,
-			  struct err *err)
+/* The one that the pod has claimed, if it can be had, and is still on the rail; -ENOENT: another
+ * one. */
+static int choose_claimed(const struct choice *choice)
 {
+	struct baseline *device = choice->ret_device;
 	char key[PROTO_DEVICE_MAX];
 	struct err why;
 	int r;
 
-	r = ledger_claimed_device(d->ledger, request, key, err);
+	r = ledger_claimed_device(choice->d->ledger, choice->request, key, choice->err);
 	if (r < 0)
 		return r;
-	r = observe(d, q, request, key, ret_device, &why);
-	if (r == METHOD_WAITS || (r == 0 && ret_device->ifindex))
+	r = observe(choice->d, choice->q, choice->request, key, device, &why);
+	if (r == METHOD_WAITS)
 		return r;
+	if (r == 0 && device->ifindex &&
+	    rail_matches(choice->rail, device->vf.pf_netdev, &device->vf.pf))
+		return 0;
+	log_warn("%s: was claimed, and is passed over: %s", key,
+		 r < 0 ? why.msg : "it has no netdev, or has left its rail");
 	if (r == 0)
-		baseline_free(ret_device);
-	else
-		log_warn("%s: was claimed, and is passed over: %s", key, why.msg);
+		baseline_free(device);
 	return -ENOENT;
 }
 
@@ -281,11 +284,11 @@ static int choose(struct daemon *d, struct request *q, const struct reserve_requ
 	struct rail_tally tally;
 	int r;
 
-	r = choose_claimed(d, q, request, ret_device, err);
-	if (r != -ENOENT)
-		return r;
 	r = ledger_find_rail(d->ledger, request, &choice.rail, err);
 	if (r < 0)
+		return r;
+	r = choose_claimed(&choice);
+	if (r != -ENOENT)
 		return r;
 	r = picture_offer(picture, choose_if_free, &choice);
 	q->blocker[0] = '\0'; /* one that was passed over may have set it */

@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import lab
+from daemon_ctl import read_again
 from daemon_serve import Node as Plain, generation_of, refused
 
 
@@ -394,6 +395,24 @@ def test_hooked_a_pod_claims_vfs_of_all_rails():
         second = claim(node, "c0", rail="rail1", ifname="net2", claim=["*"])
         assert second["device"]["key"] == other and node.devices()[other]["state"] == "held", second
         assert second["rail"]["index"] == first["rail"]["index"], (first, second)
+
+
+def test_hooked_a_claimed_vf_that_has_left_its_rail():
+    """The file gives the rail other PFs while the pod is attached: it gets a VF of these."""
+    with Node(pfs=3) as node:
+        node.vf(0, 0)
+        claimed, moved_to = node.vf(1, 0), node.vf(2, 0)
+        node.serve(claim_s=600)
+        claim(node, "c0", claim=["*"])
+        assert node.devices()[claimed]["state"] == "claimed", node.devices()
+        with open(node.config, encoding="utf-8") as f:
+            config = json.load(f)
+        config["pools"][0]["rails"][1]["match"] = {"pf": ["pf2"]}
+        with open(node.config, "w", encoding="utf-8") as f:
+            json.dump(config, f)
+        assert read_again(node)
+        a = claim(node, "c0", rail="rail1", ifname="net2")
+        assert a["device"]["key"] == moved_to and node.devices()[claimed]["state"] == "free", (a, node.devices())
 
 
 def test_hooked_a_claim_ends_unbound():
