@@ -162,9 +162,9 @@ static void claim_again(const char *device_key, void *arg)
 	note_claimed(device_key, true, arg);
 }
 
-static void own_again(struct inventory *inventory, const struct attachment *a)
+static void own_again(const struct attachment *a, void *arg)
 {
-	struct vf_entry *vf = vf_of(inventory, a);
+	struct vf_entry *vf = vf_of(arg, a);
 
 	if (!vf)
 		return;
@@ -175,10 +175,7 @@ static void own_again(struct inventory *inventory, const struct attachment *a)
 void inventory_recount(struct inventory *inventory)
 {
 	struct picture *picture = &inventory->picture;
-	struct attachment a = { 0 };
-	uint64_t after = 0;
 	struct err err;
-	int r;
 
 	if (picture->pf_count == 0)
 		return;
@@ -190,12 +187,7 @@ void inventory_recount(struct inventory *inventory)
 	}
 	if (ledger_claimed_each(inventory->daemon->ledger, claim_again, inventory, &err) < 0)
 		log_error("see which VFs are claimed: %s", err.msg);
-	while ((r = ledger_next(inventory->daemon->ledger, after, &a, &err)) == 0) {
-		after = a.id;
-		own_again(inventory, &a);
-		attachment_free(&a);
-	}
-	if (r != -ENOENT)
+	if (ledger_devices_each(inventory->daemon->ledger, own_again, inventory, &err) < 0)
 		log_error("see who owns the VFs: %s", err.msg);
 	for (size_t i = 0; i < picture->pf_count; i++) {
 		for (size_t j = 0; j < picture->pfs[i].vf_count; j++) {

@@ -335,6 +335,33 @@ int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a,
 	return r;
 }
 
+int ledger_devices_each(struct ledger *ledger, void (*visit)(const struct attachment *a, void *arg),
+			void *arg, struct err *err)
+{
+	struct store_key key = { 0 };
+	struct attachment a;
+	uint64_t id;
+	bool own;
+	int r;
+
+	r = ledger_read_begin(ledger, &own, err);
+	if (r < 0)
+		return r;
+	for (; r == 0 && record_seek_device(ledger->store, &key, &id); store_key_next(&key)) {
+		if (ledger_is_rebooted(ledger, id)) /* or only claimed */
+			continue;
+		r = record_find(ledger->store, STORE_BY_DEVICE, &key, &a, err);
+		if (r < 0)
+			break;
+		visit(&a, arg);
+		attachment_free(&a);
+	}
+	if (r == 0)
+		r = store_check(ledger->store, err);
+	ledger_read_end(ledger, own);
+	return r;
+}
+
 int ledger_next_brief(struct ledger *ledger, struct ledger_brief *brief, struct err *err)
 {
 	bool own;

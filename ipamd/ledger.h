@@ -98,6 +98,11 @@ int ledger_find_pod(struct ledger *ledger, const char *uid, const struct attachm
 /* The first record with an id greater than @after; -ENOENT at the end. */
 int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a, struct err *err);
 
+/* Every record that has a device, in no order that means anything; the others, which may be many
+ * more, are not looked at. @visit must not call the ledger. */
+int ledger_devices_each(struct ledger *ledger, void (*visit)(const struct attachment *a, void *arg),
+			void *arg, struct err *err);
+
 /* What a pass over all records asks of each; no record is read for it. */
 struct ledger_brief {
 	uint64_t id;

@@ -233,6 +233,17 @@ uint64_t record_id(struct store *store, enum store_table table, const struct sto
 	return 0;
 }
 
+bool record_seek_device(struct store *store, struct store_key *key, uint64_t *ret_id)
+{
+	struct store_view found, value;
+
+	if (!store_seek(store, STORE_BY_DEVICE, key, 0, &found, &value))
+		return false;
+	store_key_set(key, &found);
+	*ret_id = record_id(store, STORE_BY_DEVICE, key);
+	return true;
+}
+
 /* The value of the record that an entry leads to. */
 static int record_value(struct store *store, enum store_table table, const struct store_key *key,
 			struct store_view *ret_value, struct err *err)

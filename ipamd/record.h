@@ -39,6 +39,8 @@ int record_find(struct store *store, enum store_table table, const struct store_
 /* As record_find(), but the JSON text as it stands; the caller frees it. */
 int record_text(struct store *store, enum store_table table, const struct store_key *key,
 		char **ret_text, struct err *err);
+/* Moves *@key to the first device not below it that has a record, or is claimed (id 0). */
+bool record_seek_device(struct store *store, struct store_key *key, uint64_t *ret_id);
 int record_next(struct store *store, uint64_t after, struct attachment *ret_a, struct err *err);
 /* The next record of a pod that its UID leads to: a cursor as above. -ENOENT: there is none. */
 int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,

@@ -377,6 +377,38 @@ static void test_claimed_vf_of_an_earlier_boot(void **state)
 	close_ledger(ledger);
 }
 
+static void list_device(const struct attachment *a, void *arg)
+{
+	char *list = arg;
+	size_t len = strlen(list);
+
+	(void)snprintf(list + len, 128 - len, "%s=%s;", a->device.key, a->container_id);
+}
+
+/* Neither who has no device, nor what is only claimed, nor what an earlier boot has left. */
+static void test_devices_of_records(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	char list[128] = "";
+
+	assert_int_equal(take(ledger, (struct ask) { .container = "old", .rail = "r2", .vf = 2 }),
+			 1);
+	close_ledger(ledger);
+	ledger = open_ledger("boot-2");
+	assert_int_equal(take(ledger, (struct ask) { .container = "x", .rail = "r1" }), 1);
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r1", .vf = 2 }), 2);
+	assert_true(take(ledger, (struct ask) { .container = "a",
+						.rail = "r0",
+						.vf = 1,
+						.choose = true,
+						.claim = { "r1" } }) > 0);
+	assert_true(vf_is_claimed[1][1]);
+	assert_ok(ledger_devices_each(ledger, list_device, list, &kit_err));
+	assert_string_equal(list, "pci:0000:00:00.1=a;pci:0000:01:00.2=b;");
+	close_ledger(ledger);
+}
+
 /* One rail has no VF left: none is taken on the others. */
 static void test_all_vfs_or_none(void **state)
 {
@@ -665,6 +697,7 @@ int main(void)
 		cmocka_unit_test_setup(test_claimed_vf_by_its_netdev, setup),
 		cmocka_unit_test_setup(test_claim_of_rails_that_have_gone, setup),
 		cmocka_unit_test_setup(test_claimed_vf_of_an_earlier_boot, setup),
+		cmocka_unit_test_setup(test_devices_of_records, setup),
 		cmocka_unit_test_setup(test_all_vfs_or_none, setup),
 		cmocka_unit_test_setup(test_claim_ends, setup),
 		cmocka_unit_test_setup(test_claim_does_not_end_a_rest, setup),
