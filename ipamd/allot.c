@@ -165,40 +165,40 @@ static void offer_oldest(struct store *store, const struct allotment *choice, in
 	}
 }
 
-static void offer_unused(struct store *store, const struct allotment *choice,
-			 struct lease_offer *offer)
+/* The first index that nobody ever had, if there is one. The next one who asks begins there. */
+static bool first_unused(struct store *store, const struct pool *pool, const struct rail *rail,
+			 uint64_t *ret_index)
 {
-	const char *pool = choice->pool->name, *rail = choice->rail->name;
-	struct store_key key = state_key(pool, rail);
-	struct rail_state state = state_get(store, pool, rail);
-	uint64_t index, from = state.frontier;
+	struct store_key key = state_key(pool->name, rail->name);
+	struct rail_state state = state_get(store, pool->name, rail->name);
+	uint64_t from = state.frontier;
+	bool found = false;
 
-	while (rail_next_index(choice->rail, from, &index)) {
-		struct store_key entry = index_key(pool, rail, (uint32_t)index);
+	while (!found && rail_next_index(rail, from, ret_index)) {
+		struct store_key entry = index_key(pool->name, rail->name, (uint32_t)*ret_index);
 
-		if (lease_get(store, &entry).state == LEASE_UNUSED) {
-			offer->has_unused = true;
-			offer->unused = (uint32_t)index;
-			return;
-		}
-		from = index + 1;
+		found = lease_get(store, &entry).state == LEASE_UNUSED;
+		from = *ret_index + !found;
 	}
-	if (from == state.frontier)
-		return;
-	state.frontier = from; /* the next one who asks need not walk again */
-	state_put(store, &key, &state);
+	if (from != state.frontier) {
+		state.frontier = from;
+		state_put(store, &key, &state);
+	}
+	return found;
 }
 
 static int choose_free(struct store *store, struct allotment *choice, int64_t now_ms,
 		       struct err *err)
 {
 	struct lease_offer offer = { 0 };
+	uint64_t unused = 0;
 	int r;
 
 	offer_oldest(store, choice, now_ms, &offer);
 	if (!offer.has_oldest ||
 	    lease_rest_left_ms(offer.oldest_since_ms, choice->pool->cooldown_ms, now_ms))
-		offer_unused(store, choice, &offer);
+		offer.has_unused = first_unused(store, choice->pool, choice->rail, &unused);
+	offer.unused = (uint32_t)unused;
 	r = store_check(store, err);
 	if (r < 0)
 		return r;
@@ -216,7 +216,6 @@ static int choose_free(struct store *store, struct allotment *choice, int64_t no
 			    (long long)choice->pool->cooldown_ms / 1000);
 		return r;
 	}
-	choice->moves_frontier = offer.has_unused && choice->index == offer.unused;
 	return 0;
 }
 
@@ -357,7 +356,7 @@ struct allotment allot_look(struct store *store, const struct pool *pool, const 
 {
 	struct store_key key = index_key(pool->name, rail->name, index);
 
-	return (struct allotment) { pool, rail, index, lease_get(store, &key), false };
+	return (struct allotment) { pool, rail, index, lease_get(store, &key) };
 }
 
 bool allot_is_free(const struct allotment *choice, int64_t now_ms)
@@ -395,9 +394,8 @@ static bool next_unused(struct store *store, const struct pool *pool, const stru
 	uint64_t index;
 
 	if (!walk->at_unused) {
-		walk->unused = state_get(store, pool->name, rail->name).frontier;
 		walk->at_unused = true;
-		walk->step = 0;
+		walk->step = first_unused(store, pool, rail, &walk->unused) ? 0 : walk->tries;
 	}
 	if (walk->step == walk->tries || !rail_next_index(rail, walk->unused, &index))
 		return false;
@@ -422,10 +420,7 @@ int allot_choose(struct store *store, const struct pool *pool, const struct rail
 
 	r = choose_free(store, &choice, now_ms, err);
 	if (r == 0) {
-		bool moves_frontier = choice.moves_frontier;
-
 		choice = allot_look(store, pool, rail, choice.index);
-		choice.moves_frontier = moves_frontier;
 		r = store_check(store, err);
 	}
 	if (r == 0)
@@ -447,9 +442,8 @@ static bool is_at_frontier(const struct allotment *choice, const struct rail_sta
 {
 	uint64_t first;
 
-	return choice->moves_frontier ||
-	       (choice->before.state == LEASE_UNUSED &&
-		rail_next_index(choice->rail, state->frontier, &first) && first == choice->index);
+	return choice->before.state == LEASE_UNUSED &&
+	       rail_next_index(choice->rail, state->frontier, &first) && first == choice->index;
 }
 
 void allot_take(struct store *store, const struct allotment *choice, enum lease_state lease_state,

@@ -22,7 +22,6 @@ struct allotment {
 	const struct rail *rail;
 	uint32_t index;
 	struct lease before; /* what the index was */
-	bool moves_frontier; /* it is the first that was never used */
 };
 
 /* The rail by the names of @request alone: see ledger_find_rail(). */

@@ -229,6 +229,37 @@ static void test_no_common_index(void **state)
 	close_ledger(ledger);
 }
 
+/* After an edit, too, the search begins where indexes are that nobody had, however many are held.
+ */
+static void test_common_index_after_an_edit(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	static const char rails[] = "'rails': [{'name': 'r0', 'cidr': '10.0.0.0/24'},"
+				    "{'name': 'r1', 'cidr': '10.0.1.0/24'}]}]";
+	char text[256], name[8];
+
+	(void)snprintf(text, sizeof(text), "[{'name': 'train', %s", rails);
+	kit_set_pools(ledger, text);
+	for (int i = 1; i <= 41; i++) {
+		(void)snprintf(name, sizeof(name), "x%d", i);
+		if (i <= 40)
+			assert_int_equal(
+				take(ledger, (struct ask) { .container = name, .rail = "r0" }), i);
+		assert_int_equal(take(ledger, (struct ask) { .container = name, .rail = "r1" }), i);
+	}
+	(void)snprintf(text, sizeof(text), "[{'name': 'train', 'cooldown_s': 7, %s", rails);
+	kit_set_pools(ledger, text);
+	assert_int_equal(
+		take(ledger, (struct ask) { .container = "a", .rail = "r0", .claim = { "*" } }),
+		42);
+	assert_int_equal(take(ledger, (struct ask) { .container = "a", .rail = "r1" }), 42);
+	/* What was passed over is given next. */
+	assert_int_equal(take(ledger, (struct ask) { .container = "b", .rail = "r0" }), 41);
+	assert_int_equal(take(ledger, (struct ask) { .container = "c", .rail = "r0" }), 43);
+	close_ledger(ledger);
+}
+
 static void test_requested_address_is_for_all_rails(void **state)
 {
 	(void)state;
@@ -692,6 +723,7 @@ int main(void)
 		cmocka_unit_test_setup(test_claimed_rails_are_bound, setup),
 		cmocka_unit_test_setup(test_all_rails_or_none, setup),
 		cmocka_unit_test_setup(test_no_common_index, setup),
+		cmocka_unit_test_setup(test_common_index_after_an_edit, setup),
 		cmocka_unit_test_setup(test_requested_address_is_for_all_rails, setup),
 		cmocka_unit_test_setup(test_claimed_vfs, setup),
 		cmocka_unit_test_setup(test_claimed_vf_by_its_netdev, setup),
