@@ -48,9 +48,8 @@ struct inventory {
 	int64_t begun_ms, ended_ms;
 	uint64_t number; /* of the last that has ended */
 
-	int uevent_fd, link_fd; /* -1: not watched */
+	int uevent_fd, link_fd;
 	uv_poll_t uevents, links;
-	bool links_init;
 };
 
 const struct picture *inventory_picture(const struct inventory *inventory)
@@ -235,7 +234,6 @@ static void reading_begin(struct inventory *inventory)
 	inventory->scan = (struct scan) { 0 };
 }
 
-static void watch_links(struct inventory *inventory);
 static void quiet_arm(struct inventory *inventory);
 
 static void reading_end(struct inventory *inventory)
@@ -258,8 +256,6 @@ static void reading_end(struct inventory *inventory)
 		inventory->begun_ms = inventory->ended_ms - INVENTORY_PAUSE_MS; /* not at once */
 		(void)inventory_note(inventory, NULL);
 	}
-	if (inventory->picture.pf_count)
-		watch_links(inventory);
 }
 
 static void scan_work(uv_work_t *work)
@@ -413,25 +409,6 @@ static void on_links(uv_poll_t *poll, int status, int events)
 		(void)uv_poll_start(poll, UV_READABLE, on_links);
 }
 
-/* Only a node with PFs has to listen; what happened before is looked up. */
-static void watch_links(struct inventory *inventory)
-{
-	struct err err;
-
-	if (inventory->link_fd >= 0)
-		return;
-	if (link_watch(&inventory->link_fd, &err) < 0) {
-		inventory->link_fd = -1;
-		log_warn("watch the PFs: %s", err.msg);
-		return;
-	}
-	(void)uv_poll_init(&inventory->daemon->loop, &inventory->links, inventory->link_fd);
-	inventory->links_init = true;
-	inventory->links.data = inventory;
-	(void)uv_poll_start(&inventory->links, UV_READABLE, on_links);
-	(void)inventory_note(inventory, NULL);
-}
-
 void inventory_repool(struct inventory *inventory)
 {
 	if (inventory)
@@ -475,16 +452,22 @@ int inventory_open(struct daemon *d, struct inventory **ret_inventory, struct er
 		r = prepare_open(d, &inventory->picture, &inventory->prepare, err);
 	if (r == 0)
 		r = uevent_open(&inventory->uevent_fd, err);
+	if (r == 0)
+		r = link_watch(&inventory->link_fd, err);
 	if (r < 0) {
 		prepare_free(inventory->prepare);
 		scanner_close(inventory->scanner);
+		if (inventory->uevent_fd >= 0)
+			(void)close(inventory->uevent_fd);
 		free(inventory);
 		return r;
 	}
 	(void)uv_timer_init(&d->loop, &inventory->quiet);
 	(void)uv_poll_init(&d->loop, &inventory->uevents, inventory->uevent_fd);
-	inventory->quiet.data = inventory->uevents.data = inventory;
+	(void)uv_poll_init(&d->loop, &inventory->links, inventory->link_fd);
+	inventory->quiet.data = inventory->uevents.data = inventory->links.data = inventory;
 	(void)uv_poll_start(&inventory->uevents, UV_READABLE, on_uevents);
+	(void)uv_poll_start(&inventory->links, UV_READABLE, on_links);
 	ledger_set_vfs(d->ledger, &inventory->vfs);
 	*ret_inventory = inventory;
 	return 0;
@@ -497,20 +480,18 @@ void inventory_close(struct inventory *inventory)
 	prepare_close(inventory->prepare);
 	uv_close((uv_handle_t *)&inventory->quiet, NULL);
 	uv_close((uv_handle_t *)&inventory->uevents, NULL);
-	if (inventory->links_init)
-		uv_close((uv_handle_t *)&inventory->links, NULL);
+	uv_close((uv_handle_t *)&inventory->links, NULL);
 }
 
 void inventory_free(struct inventory *inventory)
 {
-	if (!inventory || inventory->at_work) /* a kernel that hangs keeps the thread, and this */
+	if (!inventory)
 		return;
 	prepare_free(inventory->prepare);
 	scanner_close(inventory->scanner);
 	scan_free(&inventory->scan);
 	picture_free(&inventory->picture);
-	if (inventory->link_fd >= 0)
-		(void)close(inventory->link_fd);
+	(void)close(inventory->link_fd);
 	(void)close(inventory->uevent_fd);
 	free(inventory);
 }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the daemon has given up, and what is left to the plugin that it starts."""
 
+import ctypes
 import errno
 import json
 import os
 import re
+import socket
 import subprocess
 
 import lab
@@ -76,6 +78,28 @@ def test_what_the_daemon_keeps():
         assert len(threads) > 2, threads
         for thread in threads:
             words(thread, effective=0)
+
+
+def sockets_of(pid):
+    """Those of another process, as sockets of this one."""
+    pidfd = os.pidfd_open(pid)
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        if os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+            copy = ctypes.CDLL(None).syscall(ctypes.c_long(438), pidfd, int(fd), 0)  # pidfd_getfd
+            yield socket.socket(fileno=copy)
+    os.close(pidfd)
+
+
+def test_its_watches_have_room():
+    """A burst of events needs more than is given to a process without capabilities: they are opened before."""
+    with Node() as node:
+        node.daemon()
+        rooms = []
+        for s in sockets_of(daemon_pid(node)):
+            with s:
+                if s.family == socket.AF_NETLINK and s.getsockname()[1]:
+                    rooms.append(s.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF))
+        assert len(rooms) == 3 and min(rooms) >= 1 << 20, f"namespaces, devices and links: {rooms}"
 
 
 def test_what_its_plugin_may():
