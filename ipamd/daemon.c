@@ -422,7 +422,18 @@ static void handles_close(struct daemon *d)
 	(void)signal(SIGHUP, SIG_IGN); /* an order to reload that comes late is nothing to die of */
 }
 
-static void daemon_close(struct daemon *d)
+/* A thread hangs in the kernel: nothing is freed under it, and the process waits for it no more. */
+static _Noreturn void leave(const struct daemon *d, const struct err *why)
+{
+	log_warn("something still runs; leaving it");
+	if (why)
+		log_error("%s", why->msg);
+	(void)unlink(d->config.socket);
+	_exit(why ? 1 : 0);
+}
+
+/* @why: of a failure. */
+static void daemon_close(struct daemon *d, const struct err *why)
 {
 	d->stopping = true;
 	if (d->server)
@@ -440,7 +451,7 @@ static void daemon_close(struct daemon *d)
 	handles_close(d);
 	run_until(d, loop_is_dry);
 	if (uv_loop_close(&d->loop) < 0)
-		log_warn("something still runs; leaving it");
+		leave(d, why);
 	free(d->batch);
 	server_free(d->server);
 	undo_free(d->undo);
@@ -491,6 +502,6 @@ int daemon_run(const char *config_path, const char *log_format, struct err *err)
 		if (r < 0)
 			*err = d.failure;
 	}
-	daemon_close(&d);
+	daemon_close(&d, r < 0 ? err : NULL);
 	return r;
 }

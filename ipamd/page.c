@@ -108,6 +108,5 @@ int page_open(struct daemon *d, struct page **ret_page, struct err *err)
 
 void page_free(struct page *page)
 {
-	if (page && !page->reader) /* else the thread still has it */
-		free(page);
+	free(page);
 }

@@ -134,6 +134,7 @@ struct look {
 	uv_work_t work;
 	struct daemon *daemon;
 	char key[SEAT_KEY_MAX];
+	uint64_t id; /* of the record */
 	char *path;
 	uint64_t cookie;
 	bool alive;
@@ -152,17 +153,32 @@ static void look_free(struct look *look)
 	free(look);
 }
 
+/* A DEL and an ADD may have come meanwhile: what was seen is not of the record that stands now. */
+static bool look_counts(const struct look *look)
+{
+	struct attachment a = { 0 };
+	struct err err;
+	int r = ledger_find_id(look->daemon->ledger, look->id, &a, &err);
+
+	attachment_free(&a);
+	return r == 0;
+}
+
 static void look_done(uv_work_t *work, int status)
 {
 	struct look *look = work->data;
-	struct seat *seat = seat_find(&look->daemon->seats, look->key);
+	struct daemon *d = look->daemon;
+	struct seat *seat = seat_find(&d->seats, look->key);
 
 	(void)status; /* never cancelled */
-	if (seat && !look->daemon->stopping) {
+	if (seat && !d->stopping) {
 		seat->looking = false;
-		seat->life = look->alive ? TURN_ALIVE : TURN_DEAD;
-		seat->looked_ns = uv_hrtime();
-		batch_wake(look->daemon->batch, look->key);
+		if (look_counts(look)) {
+			seat->life = look->alive ? TURN_ALIVE : TURN_DEAD;
+			seat->looked_ns = uv_hrtime();
+		}
+		batch_wake(d->batch, look->key);
+		seat_put(&d->seats, seat);
 	}
 	look_free(look);
 }
@@ -175,6 +191,7 @@ static void look_start(struct reconcile *rc, struct seat *seat, const struct att
 		return; /* whoever waits gets its deadline */
 	look->work.data = look;
 	look->daemon = rc->daemon;
+	look->id = a->id;
 	look->cookie = a->netns.cookie;
 	look->path = strdup(a->netns.path);
 	memcpy(look->key, seat->key, sizeof(look->key));
@@ -699,11 +716,9 @@ void reconcile_free(struct reconcile *rc)
 {
 	if (!rc)
 		return;
-	if (!rc->at_work) /* else a path hangs: the thread keeps what it looks at */
-		pass_reset(rc);
+	pass_reset(rc);
 	(void)close(rc->watch_fd);
 	ids_free(&rc->doomed);
 	free(rc->lost);
-	if (!rc->at_work)
-		free(rc);
+	free(rc);
 }
