@@ -53,6 +53,22 @@ static void flatten(char *msg)
 	}
 }
 
+/* What somebody else's program has printed, or what was cut, may be no UTF-8, which JSON is. */
+static json_t *text_as_json(const char *msg)
+{
+	json_t *text = json_string(msg);
+	char ascii[LOG_LINE_MAX];
+
+	if (text)
+		return text;
+	(void)snprintf(ascii, sizeof(ascii), "%s", msg);
+	for (char *c = ascii; *c; c++) {
+		if ((unsigned char)*c > '~')
+			*c = '?';
+	}
+	return json_string(ascii);
+}
+
 static bool is_told(const struct log_field *field)
 {
 	return field->text && field->text[0];
@@ -65,8 +81,8 @@ static char *line_as_json(enum log_level level, const char *msg, const struct lo
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	line = json_pack("{s:f, s:s, s:s}", "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9,
-			 "level", level_names[level], "msg", msg);
+	line = json_pack("{s:f, s:s, s:o}", "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9,
+			 "level", level_names[level], "msg", text_as_json(msg));
 	for (size_t i = 0; line && i < count; i++) {
 		if (is_told(&fields[i])) /* what is no UTF-8 is in the message at most */
 			(void)json_object_set_new(line, fields[i].name,

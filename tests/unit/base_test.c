@@ -369,7 +369,7 @@ static void test_clock(void **state)
 	assert_int_equal(log_level_parse("loud", &level), -EINVAL);
 }
 
-static void check_log_line(bool json, const char *want)
+static void check_log_line(bool json, const char *name, const char *want)
 {
 	static const struct log_field about[] = {
 		{ "pod", "ns/p" },
@@ -385,7 +385,7 @@ static void check_log_line(bool json, const char *want)
 	log_init(ends[1], LOG_LEVEL_INFO, json);
 	log_debug("not this one");
 	log_fields(LOG_LEVEL_DEBUG, about, ARRAY_SIZE(about), "nor this one");
-	log_fields(LOG_LEVEL_WARN, about, ARRAY_SIZE(about), "device %s", "et\nh");
+	log_fields(LOG_LEVEL_WARN, about, ARRAY_SIZE(about), "device %s", name);
 	n = read(ends[0], buf, sizeof(buf) - 1);
 	assert_true(n > 0);
 	buf[n] = '\0';
@@ -400,10 +400,12 @@ static void check_log_line(bool json, const char *want)
 static void test_log(void **state)
 {
 	(void)state;
-	check_log_line(false, "spur: warning: device et h pod=ns/p address=10.0.0.2\n");
-	check_log_line(true,
+	check_log_line(false, "et\nh", "spur: warning: device et h pod=ns/p address=10.0.0.2\n");
+	check_log_line(true, "et\nh",
 		       "\"level\":\"warning\",\"msg\":\"device et h\",\"pod\":\"ns/p\",\"address\":"
 		       "\"10.0.0.2\"}\n");
+	/* What a program of somebody else printed: no UTF-8. */
+	check_log_line(true, "et\xfc\xc3", "\"msg\":\"device et??\",\"pod\":\"ns/p\"");
 }
 
 static void test_pkey(void **state)
