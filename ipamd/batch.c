@@ -276,6 +276,7 @@ static bool serve_one(struct batch *batch, struct request *q)
 	struct daemon *d = batch->daemon;
 
 	q->turn_ns = uv_hrtime();
+	q->served_ns = 0; /* an earlier turn was one to wait, or was aborted */
 	if (q->is_end) {
 		method_end(d, q->conn);
 	} else if (q->take_back) {
@@ -284,8 +285,9 @@ static bool serve_one(struct batch *batch, struct request *q)
 		refuse_late(d, q);
 	} else if (q->method) {
 		request_serve(d, q);
+		if (q->blocker[0])
+			return false;
 		q->served_ns = uv_hrtime();
-		return !q->blocker[0];
 	}
 	return true;
 }

@@ -39,7 +39,7 @@ struct request {
 	bool is_end, is_garbage;
 	int64_t since_ms, deadline_ms; /* BOOTTIME */
 	uint64_t begun_ns;             /* uv_hrtime() */
-	uint64_t turn_ns, served_ns;   /* when it was served last: begin and end */
+	uint64_t turn_ns, served_ns;   /* its last turn: begin, and end (0: it was not served) */
 
 	/* Of a request that waits. */
 	char blocker[SEAT_KEY_MAX]; /* the seat that it waits for */

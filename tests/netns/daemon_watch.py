@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import lab
-from daemon_serve import Node, fetch
+from daemon_serve import Node, boot_ms, fetch, key_of
 
 HTTP = "127.0.0.1:9469"
 
@@ -122,6 +122,20 @@ def test_page_is_as_prometheus_wants_it():
         page = lab.wait_for(lambda: fetch(node, "/metrics")[1], what="a page")
         done = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True)
         assert done.returncode == 0, done
+
+
+def test_phases_of_one_that_waits_in_vain():
+    """All of its time is waiting, however often it had its turn."""
+    with Node() as node:
+        node.daemon(http=HTTP)
+        with node.client() as holder, node.client() as waiting:
+            holder.call("attachment.reserve", **node.request())
+            waiting.send("attachment.get", **key_of(), deadline=boot_ms() + 700)
+            assert "is busy" in waiting.read()["error"]["message"]
+            page = lab.wait_for(lambda: 'method="attachment.get"' in fetch(node, "/metrics")[1] and fetch(node, "/metrics")[1],
+                                what="a page")
+        sums = dict(re.findall(r'spur_request_phase_seconds_sum{phase="(\w+)"} (\S+)', page))
+        assert 0.5 < float(sums["wait"]) < 30 and float(sums["serve"]) < 0.5, sums
 
 
 class Traffic:
