@@ -128,8 +128,9 @@ def test_hooked_reboot():
         node.stop()
         node.start({"SPUR_BOOT_ID": "11111111-2222-3333-4444-555555555555"})
         assert node.attachments() == [] and node.calls() == [], "dropped, nothing touched"
-        last = node.rpc("history.get")["events"][-1]
-        assert last["reason"] == "reboot" and last["id"] == a["id"], last
+        last = lab.wait_for(lambda: [e for e in node.rpc("history.get")["events"] if e["event"] == "released"],
+                            what="it is dropped behind")
+        assert [e["reason"] for e in last] == ["reboot"] and last[0]["id"] == a["id"], last
 
 
 def test_dirty_is_tried_after_a_restart():
