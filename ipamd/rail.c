@@ -128,6 +128,8 @@ const char *rail_refusal(const struct rail *rail, uint64_t index)
 
 	if (rail_has_index(rail, index))
 		return NULL;
+	if (index > rail->last)
+		return "is beyond";
 	if (index_is_gateway(rail, AF_INET, index) || index_is_gateway(rail, AF_INET6, index))
 		return "is a gateway of";
 	if (ranges_skip(reserved, slot) != slot)

@@ -708,6 +708,9 @@ static void test_request_by_number(void **state)
 	assert_int_equal(kit_reserve(ledger, &request, NULL, &a), -EINVAL);
 	assert_int_equal(kit_err.code, ERR_VALUE);
 	assert_non_null(strstr(kit_err.msg, "requested index 7: "));
+	request.index = UINT32_MAX;
+	assert_int_equal(kit_reserve(ledger, &request, NULL, &a), -EINVAL);
+	assert_string_equal(kit_err.msg, "requested index 4294967295: is beyond rail \"r0\"");
 	request.index = 4;
 	assert_ok(kit_reserve(ledger, &request, NULL, &a));
 	assert_int_equal(a.rail.index, 4);
