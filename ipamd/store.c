@@ -72,6 +72,7 @@ struct store {
 	uint32_t schema;
 	uint64_t room_end; /* the file has its blocks up to there */
 	bool tight;        /* and could not get more */
+	struct err lost;   /* of a commit whose fate nobody knows; errnum 0: there is none */
 	int r;             /* of this transaction: 0 or the first -errno */
 	struct err err;
 };
@@ -587,6 +588,10 @@ int store_begin(struct store *store, enum store_mode mode, struct err *err)
 {
 	int rc;
 
+	if (store->owner->lost.errnum) {
+		*err = store->owner->lost;
+		return -err->errnum;
+	}
 	if (mode == STORE_WRITE && store_grow(store, err) < 0)
 		return -err->errnum;
 	if (store->owner != store)
@@ -655,7 +660,11 @@ int store_commit(struct store *store, struct err *err)
 	store_leave(store);
 	if (rc == EIO && disk_is_full(store->path))
 		rc = ENOSPC;
-	return rc ? store_error(store, rc, "commit to", err) : 0;
+	if (rc == 0)
+		return 0;
+	if (mdb_errno(rc) == EIO)
+		(void)store_error(store, rc, "commit to", &store->lost);
+	return store_error(store, rc, "commit to", err);
 }
 
 void store_abort(struct store *store)

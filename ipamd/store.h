@@ -92,7 +92,10 @@ void store_set_schema(struct store *store);
 
 /* STORE_WRITE also gives the map room for what one batch can write. */
 int store_begin(struct store *store, enum store_mode mode, struct err *err);
-/* Durable on success. On failure nothing of the transaction is there, and it has ended too. */
+/*
+ * Durable on success. On failure nothing of the transaction is there, and it has ended too; but
+ * after an -EIO nobody knows, and no transaction begins any more: only a new start can tell.
+ */
 int store_commit(struct store *store, struct err *err);
 void store_abort(struct store *store); /* outside a transaction: nothing */
 bool store_is_open(const struct store *store,

@@ -5,7 +5,7 @@ spur_unit_test(ledger_slots_test ipamd_ledger)
 spur_unit_test(ledger_lease_test ipamd_ledger)
 spur_unit_test(ledger_store_test ipamd_ledger)
 spur_unit_test(ledger_damage_test ipamd_ledger)
-target_link_options(ledger_store_test PRIVATE -Wl,--wrap=mdb_env_set_mapsize)
+target_link_options(ledger_store_test PRIVATE -Wl,--wrap=mdb_env_set_mapsize,--wrap=mdb_txn_commit)
 
 # These stop the clock.
 foreach(name ledger_verbs_test ledger_claim_test ledger_model_test ledger_full_test ledger_fixture_test ledger_audit_test

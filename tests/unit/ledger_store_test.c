@@ -770,10 +770,45 @@ static int remove_root(void **state)
 	return system(command);
 }
 
+/* What a commit that fails has written, nobody knows: here all of it. */
+static bool commit_fails;
+
+int __real_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn);
+int __wrap_mdb_txn_commit(MDB_txn *txn)
+{
+	int rc = __real_mdb_txn_commit(txn);
+
+	return rc == 0 && commit_fails ? EIO : rc;
+}
+
+static void test_nothing_goes_on_after_a_commit_of_unknown_fate(void **state)
+{
+	struct store *store = open_store();
+	char text[16];
+	(void)state;
+
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	put_text(store, 1, "first");
+	commit_fails = true;
+	assert_int_equal(store_commit(store, &err), -EIO);
+	commit_fails = false;
+	err = (struct err) { 0 };
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), -EIO);
+	assert_int_equal(err.code, ERR_STORE);
+	assert_int_equal(store_begin(store, STORE_READ, &err), -EIO);
+	store_close(store);
+	store = open_store();
+	read_text(store, 1, text, sizeof(text));
+	assert_string_equal(text, "first");
+	store_close(store);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc32c),
+		cmocka_unit_test_setup(test_nothing_goes_on_after_a_commit_of_unknown_fate, setup),
 		cmocka_unit_test_setup(test_commit_survives_reopening, setup),
 		cmocka_unit_test_setup(test_seek_walks_in_order_of_keys, setup),
 		cmocka_unit_test_setup(test_only_changes_count_as_changes, setup),
