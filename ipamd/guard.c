@@ -39,7 +39,7 @@ static const char *const allowed[] = {
 	/* memory */
 	"brk", "madvise", "membarrier", "mmap", "mprotect", "mremap", "msync", "munmap",
 	/* waiting, and the time */
-	"clock_getres", "clock_gettime", "clock_nanosleep", "epoll_create1", "epoll_ctl",
+	"alarm", "clock_getres", "clock_gettime", "clock_nanosleep", "epoll_create1", "epoll_ctl",
 	"epoll_pwait", "epoll_pwait2", "epoll_wait", "eventfd2", "futex", "getitimer",
 	"gettimeofday", "nanosleep", "pause", "poll", "ppoll", "pselect6", "restart_syscall",
 	"select", "setitimer", "signalfd4", "time", "timer_create", "timer_delete", "timer_settime",

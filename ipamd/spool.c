@@ -171,6 +171,7 @@ static void load_entry(struct spool *spool, const char *name)
 	}
 	if (keep(spool, name, &told) < 0) {
 		log_error("out of memory: %s/%s has to wait", spool->path, name);
+		spool->unread = true;
 		return;
 	}
 	undo_ask(spool->daemon, spool->entries->key, "spooled", false);

@@ -39,7 +39,7 @@ def parts():
         yield name, ctypes.get_errno()
 with open(here + "/probe", "w") as probe:
     json.dump({"status": open("/proc/self/status").read(), "calls": dict(calls()), "parts": dict(parts()),
-               "parent": open(f"/proc/{os.getppid()}/comm").read().strip()}, probe)
+               "alarm": libc.alarm(0), "parent": open(f"/proc/{os.getppid()}/comm").read().strip()}, probe)
 key = {""", 1)
 
 
@@ -114,6 +114,7 @@ def test_what_its_plugin_may():
             probe = json.load(f)
         words(status(probe["status"]), effective=KEPT)
         assert probe["parent"] == "spur-ipamd"
+        assert probe["alarm"] == 0, "no call that fails without a word"
         let_through = {n for n, e in {**probe["calls"], **probe["parts"]}.items() if e != errno.ENOSYS}
         assert not let_through - ({"ptrace"} if sanitized() else set()), let_through
 
