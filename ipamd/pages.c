@@ -395,9 +395,12 @@ static bool walk_tree(struct pages_part *part, size_t tree)
 	const struct pages_tree *is = &part->pages->tree[tree].is;
 	struct bytes none = { 0 };
 
+	/* Of an empty one, too: by its flags LMDB would sort what comes. */
+	if (tree > TREE_NAMES && (is->flags || is->pad))
+		return damaged(part, tree, "its head is damaged");
 	if (is->root == UINT64_MAX && is->depth == 0)
 		return true;
-	if (is->depth < 1 || is->depth > DEPTH_MAX || (tree > TREE_NAMES && (is->flags || is->pad)))
+	if (is->depth < 1 || is->depth > DEPTH_MAX)
 		return damaged(part, tree, "its head is damaged");
 	return walk_page(part, tree, is->root, is->depth, none, none);
 }
