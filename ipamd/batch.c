@@ -400,6 +400,7 @@ static void batch_run(struct batch *batch)
 		daemon_fail(d, r, &err);
 		return;
 	}
+	porter_yield(d->porter);
 	while ((q = line_pop(&batch->ready)) || (q = line_pop(&batch->inbox)))
 		line_push(serve_one(batch, q) ? &served : &batch->waiting, q);
 	r = commit(batch, served.count, &err);

@@ -25,6 +25,9 @@
 
 enum { DUMP_FORMAT = 1, DUMP_LINE_MAX = 2 * PROTO_LINE_MAX };
 
+/* Of ids, events and times, so that those to come are numbers of JSON as well. */
+static const int64_t dump_number_max = (int64_t)1 << 53;
+
 /* --- writing --- */
 
 struct dump {
@@ -290,7 +293,7 @@ struct loading {
 static int load_head(struct loading *l, json_t *head, struct err *err)
 {
 	const char *text;
-	int64_t format, clock, first_id, next_id, number;
+	int64_t format, clock = 0, first_id = 1, next_id = 1, number;
 	const char *boot_id = "";
 	struct json_reader r;
 	json_t *pools;
@@ -298,11 +301,12 @@ static int load_head(struct loading *l, json_t *head, struct err *err)
 	json_read(&r, head, "ledger", err);
 	if (!json_int(&r, "format", DUMP_FORMAT, DUMP_FORMAT, &format))
 		json_missing(&r, "format");
-	if (!json_int(&r, "clock", 0, INT64_MAX, &clock))
+	if (!json_int(&r, "clock", 0, dump_number_max, &clock))
 		json_missing(&r, "clock");
-	if (!json_int(&r, "nextID", 1, INT64_MAX, &next_id))
+	if (!json_int(&r, "nextID", 1, dump_number_max, &next_id))
 		json_missing(&r, "nextID");
-	if (!json_int(&r, "firstID", 1, INT64_MAX, &first_id))
+	/* What came below it would be taken for what an earlier boot has left. */
+	if (!json_int(&r, "firstID", 1, next_id, &first_id))
 		json_missing(&r, "firstID");
 	if (!json_str(&r, "bootID", &boot_id))
 		json_missing(&r, "bootID");
@@ -456,7 +460,7 @@ static int load_claim_rail(struct loading *l, json_t *json, const char *containe
 		json_bad(&r, "rail", "must be 1 to %d bytes", PROTO_POOL_MAX);
 	if (!json_int(&r, "index", 0, UINT32_MAX, &index))
 		json_missing(&r, "index");
-	if (!json_int(&r, "since", 0, INT64_MAX, &since_ms))
+	if (!json_int(&r, "since", 0, (int64_t)l->report.clock_ms, &since_ms))
 		json_missing(&r, "since");
 	if (!json_str(&r, "device", &device) || strlen(device) >= PROTO_DEVICE_MAX)
 		json_bad(&r, "device", "must be at most %d bytes", PROTO_DEVICE_MAX - 1);
@@ -544,7 +548,7 @@ static int load_event(struct loading *l, json_t *json, struct err *err)
 	struct json_reader r;
 
 	json_read(&r, json, "event", err);
-	if (!json_int(&r, "seq", (int64_t)l->last_event + 1, INT64_MAX, &seq))
+	if (!json_int(&r, "seq", (int64_t)l->last_event + 1, dump_number_max, &seq))
 		json_missing(&r, "seq");
 	if (json_finish(&r, READ_LENIENT) < 0)
 		return -err->errnum;
@@ -616,7 +620,7 @@ static int load_line(struct loading *l, const char *line, size_t len, struct err
 	l->report.lines++;
 	if (l->has_end)
 		return err_set(err, EINVAL, ERR_VALUE, "follows the end");
-	if (len > DUMP_LINE_MAX || line[len - 1] != '\n')
+	if (len > DUMP_LINE_MAX || len == 0 || line[len - 1] != '\n')
 		return err_set(err, EINVAL, ERR_VALUE, "is cut, or longer than %d bytes",
 			       DUMP_LINE_MAX);
 	r = json_parse(line, len - 1, &object, err);
@@ -628,13 +632,13 @@ static int load_line(struct loading *l, const char *line, size_t len, struct err
 
 static int load_lines(struct loading *l, FILE *file, struct err *err)
 {
-	CLEANUP_FREE char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
+	CLEANUP_FREE char *line = malloc(DUMP_LINE_MAX + 2); /* so much of a line that is longer */
 	int r = 0;
 
-	while (r == 0 && (len = getline(&line, &size, file)) > 0) {
-		r = load_line(l, line, (size_t)len, err);
+	if (!line)
+		return err_nomem(err);
+	while (r == 0 && fgets(line, DUMP_LINE_MAX + 2, file)) {
+		r = load_line(l, line, strlen(line), err);
 		if (r < 0)
 			err_prefix(err, "line %" PRIu64, l->report.lines);
 	}

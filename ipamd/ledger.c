@@ -168,6 +168,11 @@ bool ledger_is_broken(const struct err *err)
 	return err->code == ERR_STORE && err->errnum == EIO;
 }
 
+uint64_t ledger_size(const struct ledger *ledger)
+{
+	return store_size(ledger->store);
+}
+
 bool ledger_is_tight(const struct ledger *ledger)
 {
 	return store_is_tight(ledger->store);

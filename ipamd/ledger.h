@@ -79,6 +79,8 @@ bool ledger_is_broken(const struct err *err);
 
 /* The disk is full: only what is there can be changed, no reservation is taken. */
 bool ledger_is_tight(const struct ledger *ledger);
+/* Bytes of the store, used or free, when the last batch began. */
+uint64_t ledger_size(const struct ledger *ledger);
 
 /*
  * Reads. Inside a batch they see its changes; outside they open a read transaction of their own.

@@ -349,7 +349,7 @@ static void page_prefetch(const struct pages *pages, uint64_t number)
 static bool walk_branch(struct pages_part *part, size_t tree, uint64_t number, unsigned int depth,
 			struct bytes low, struct bytes high)
 {
-	bool is_root = number == part->pages->tree[tree].is.root;
+	bool is_root = depth == part->pages->tree[tree].is.depth;
 	struct node node, next;
 	struct leaf_or_branch page;
 	struct bytes key, next_key;
@@ -381,7 +381,7 @@ static bool walk_branch(struct pages_part *part, size_t tree, uint64_t number, u
 static bool walk_page(struct pages_part *part, size_t tree, uint64_t number, unsigned int depth,
 		      struct bytes low, struct bytes high)
 {
-	bool is_root = number == part->pages->tree[tree].is.root;
+	bool is_root = depth == part->pages->tree[tree].is.depth;
 
 	if (is_mine(part, is_root, 0) && !page_claim(part, tree, number, 1))
 		return false;
@@ -456,6 +456,8 @@ static int pages_read_metas(struct pages *pages, struct meta *ret_meta)
 	if (pages->size < PAGE_HEAD + sizeof(metas[0]) || meta_read(pages, 0, &metas[0]) < 0 ||
 	    metas[0].magic != META_MAGIC)
 		return -EINVAL;
+	if (metas[0].version != META_VERSION)
+		return -EPROTONOSUPPORT;
 	pages->page_size = metas[0].trees[TREE_FREE].pad;
 	if (pages->page_size < 512 || pages->page_size > 65536 ||
 	    (pages->page_size & (pages->page_size - 1)) || pages->size / pages->page_size < 2 ||

@@ -53,8 +53,8 @@ struct pages_part {
 	char why[160];  /* "" = nothing is wrong */
 };
 
-/* Reads what leads to the rest. -EINVAL: it is no store at all; -EUCLEAN: it is damaged, @part->why
- * tells. pages_free() in any case. */
+/* Reads what leads to the rest. -EINVAL: it is no store at all; -EPROTONOSUPPORT: of another
+ * version of the format; -EUCLEAN: it is damaged, @part->why tells. pages_free() in any case. */
 int pages_begin(struct pages *pages, const void *bytes, size_t size, struct pages_part *part);
 /* Walks part @part->part of @part->parts, which may go on side by side. False: damaged. */
 bool pages_walk(struct pages_part *part);

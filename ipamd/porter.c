@@ -16,6 +16,7 @@
 #include "ipamd/reconcile.h"
 
 static const uint64_t import_max = (uint64_t)512 << 20;
+static const uint64_t export_growth_max = (uint64_t)64 << 20;
 
 struct export
 {
@@ -23,7 +24,8 @@ struct export
 	struct ledger *reader;
 	struct dump *dump;
 	int64_t begun_ms;
-	char *line; /* the rest of it, from @at on, goes into the next page */
+	uint64_t store_size; /* when it began */
+	char *line;          /* the rest of it, from @at on, goes into the next page */
 	size_t len, at;
 	uint64_t page_begin; /* bytes before the page that was given last */
 	size_t page_len;
@@ -88,6 +90,7 @@ static int export_begin(struct porter *porter, const struct conn *conn, struct e
 		return err_nomem(err);
 	x->conn = conn;
 	x->begun_ms = clock_boot_ms();
+	x->store_size = ledger_size(porter->daemon->ledger);
 	r = ledger_fork(porter->daemon->ledger, &x->reader, err);
 	if (r == 0)
 		r = ledger_dump(x->reader, porter->daemon->node, &x->dump, err);
@@ -153,6 +156,9 @@ int porter_export(struct porter *porter, struct conn *conn, uint64_t after, cons
 	struct export **place = export_of(porter, conn), *x;
 	int r = 0;
 
+	if (after == 0 && ledger_is_tight(porter->daemon->ledger))
+		return err_set(err, ENOSPC, ERR_AGAIN,
+			       "export: the disk is full, and what is free is for releases");
 	if (after == 0) {
 		r = export_place(porter, conn, &place, err);
 		if (r == 0)
@@ -163,10 +169,11 @@ int porter_export(struct porter *porter, struct conn *conn, uint64_t after, cons
 	x = place ? *place : NULL;
 	if (!x ||
 	    (after != x->page_begin && (after != x->page_begin + x->page_len || x->page_is_last)))
-		return err_set(err, ESTALE, ERR_VALUE,
-			       "export: has ended (after %d s it does), or byte %llu is not its "
-			       "next",
-			       PORTER_MS / 1000, (unsigned long long)after);
+		return err_set(
+			err, ESTALE, ERR_VALUE,
+			"export: has ended (it does after %d s, on a full disk, and when the "
+			"store grows much), or byte %llu is not its next",
+			PORTER_MS / 1000, (unsigned long long)after);
 	if (after != x->page_begin || after == 0) {
 		x->page_begin = after;
 		r = export_fill(x, err);
@@ -342,15 +349,29 @@ void porter_free(struct porter *porter)
 	free(porter);
 }
 
+/* Long enough: others pay for it, who cannot use what was freed since. */
+static bool export_is_over(const struct porter *porter, const struct export *x)
+{
+	const struct ledger *ledger = porter->daemon->ledger;
+
+	return clock_boot_ms() - x->begun_ms > PORTER_MS || ledger_is_tight(ledger) ||
+	       ledger_size(ledger) > x->store_size + export_growth_max;
+}
+
+void porter_yield(struct porter *porter)
+{
+	for (size_t i = 0; i < PORTER_EXPORTS; i++) {
+		if (porter->exports[i] && export_is_over(porter, porter->exports[i]))
+			export_end(&porter->exports[i]);
+	}
+}
+
 void porter_tick(struct porter *porter)
 {
 	int64_t now_ms = clock_boot_ms();
 	struct import *import = &porter->import;
 
-	for (size_t i = 0; i < PORTER_EXPORTS; i++) {
-		if (porter->exports[i] && now_ms - porter->exports[i]->begun_ms > PORTER_MS)
-			export_end(&porter->exports[i]);
-	}
+	porter_yield(porter);
 	if (import->state != IMPORT_ASKED && now_ms - import->active_ms > PORTER_MS)
 		import_end(import);
 }

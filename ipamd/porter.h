@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Carries the ledger out and in, piece by piece over a connection. An export is a snapshot of one
- * moment that ends with its connection, and after PORTER_MS: as long as it is read, the store
- * cannot use again what was freed since. An import is gathered in a file without a name, and done
- * in one transaction when it is whole: nobody sees half of it.
+ * moment that ends with its connection, after PORTER_MS, and when the disk is full or the store has
+ * grown much meanwhile: as long as it is read, the store cannot use again what was freed since. An
+ * import is gathered in a file without a name, and done in one transaction when it is whole: nobody
+ * sees half of it.
  */
 #pragma once
 
@@ -28,7 +29,9 @@ enum {
 int porter_open(struct daemon *d, struct porter **ret_porter, struct err *err);
 void porter_close(struct porter *porter); /* while the loop still runs; NULL is fine */
 void porter_free(struct porter *porter);
-void porter_tick(struct porter *porter);                         /* every second */
+void porter_tick(struct porter *porter); /* every second */
+void porter_yield(
+	struct porter *porter); /* before a batch writes: ends exports that cost too much */
 void porter_end(struct porter *porter, const struct conn *conn); /* the connection has ended */
 
 /*

@@ -70,6 +70,7 @@ struct store {
 	enum store_mode mode;
 	bool changed;
 	uint32_t schema;
+	uint64_t used;     /* up to the last page */
 	uint64_t room_end; /* the file has its blocks up to there */
 	bool tight;        /* and could not get more */
 	struct err lost;   /* of a commit whose fate nobody knows; errnum 0: there is none */
@@ -568,6 +569,7 @@ static int store_grow(struct store *store, struct err *err)
 		rc = mdb_env_stat(store->env, &stat);
 	if (rc == 0) {
 		used = (info.me_last_pgno + 1) * stat.ms_psize;
+		store->used = used;
 		store_keep_room(store, used);
 		percent = used / (info.me_mapsize / 100);
 		if (percent >= STORE_FILL_PERCENT)
@@ -686,6 +688,11 @@ bool store_is_open(const struct store *store, enum store_mode mode)
 const char *store_path(const struct store *store)
 {
 	return store->path;
+}
+
+uint64_t store_size(const struct store *store)
+{
+	return store->used;
 }
 
 bool store_is_tight(const struct store *store)

@@ -104,6 +104,7 @@ bool store_is_open(const struct store *store,
 /* Since the last STORE_WRITE began: the file system is full. What the store keeps allocated behind
  * its end is for giving back; nothing that takes more should be written. */
 bool store_is_tight(const struct store *store);
+uint64_t store_size(const struct store *store);   /* bytes of all its pages, likewise */
 bool store_is_changed(const struct store *store); /* by this transaction */
 
 /* 0, or the transaction's first error. */

@@ -26,7 +26,7 @@ enum { VERIFY_THREADS = 4 };
 
 /* What the child tells: in memory that it shares with its parent. */
 struct verdict {
-	int r; /* 0, -EINVAL, -EUCLEAN or -ENOMEM */
+	int r; /* as of pages_begin() */
 	char why[sizeof(((struct pages_part *)0)->why)];
 };
 
@@ -119,6 +119,13 @@ _Noreturn static void child_run(const void *bytes, size_t size, struct verdict *
 	_exit(0);
 }
 
+/* Does the signal come from what is in the file? Not if it is somebody's, for want of memory, or of
+ * a filter. */
+static bool is_of_the_file(int signal)
+{
+	return signal == SIGBUS || signal == SIGSEGV;
+}
+
 static int child_wait(pid_t pid, struct verdict *verdict)
 {
 	int status;
@@ -131,22 +138,21 @@ static int child_wait(pid_t pid, struct verdict *verdict)
 		return verdict->r;
 	(void)snprintf(verdict->why, sizeof(verdict->why), "it cannot be read to its end (%s)",
 		       WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "the reader failed");
-	return -EUCLEAN;
+	return WIFSIGNALED(status) && is_of_the_file(WTERMSIG(status)) ? -EUCLEAN : -EINTR;
 }
 
-static int verify_bytes(const char *path, const void *bytes, size_t size, struct verdict *verdict,
-			struct err *err)
+static int verdict_tell(const char *path, int r, const struct verdict *verdict, struct err *err)
 {
-	pid_t pid = fork();
-	int r;
-
-	if (pid < 0)
-		return err_sys(err, errno, ERR_STORE, "start a reader of %s", path);
-	if (pid == 0)
-		child_run(bytes, size, verdict);
-	r = child_wait(pid, verdict);
+	if (r == -EINTR) {
+		(void)err_set(err, EINTR, ERR_STORE, "read %s: %s", path, verdict->why);
+		err_details(err, "whether it is damaged is not known: start the daemon again");
+		return r;
+	}
 	if (r == -EINVAL)
 		(void)err_set(err, EINVAL, ERR_STORE, "open %s: it is not a ledger", path);
+	else if (r == -EPROTONOSUPPORT)
+		(void)err_set(err, EPROTONOSUPPORT, ERR_STORE,
+			      "open %s: it has another format than LMDB 0.9 gives its files", path);
 	else if (r == -EUCLEAN)
 		(void)err_set(err, EUCLEAN, ERR_STORE, "open %s: it is damaged: %s", path,
 			      verdict->why);
@@ -155,6 +161,18 @@ static int verify_bytes(const char *path, const void *bytes, size_t size, struct
 	if (r < 0)
 		verify_recipe(path, err);
 	return r;
+}
+
+static int verify_bytes(const char *path, const void *bytes, size_t size, struct verdict *verdict,
+			struct err *err)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_sys(err, errno, ERR_STORE, "start a reader of %s", path);
+	if (pid == 0)
+		child_run(bytes, size, verdict);
+	return verdict_tell(path, child_wait(pid, verdict), verdict, err);
 }
 
 static int verify_fd(const char *path, int fd, size_t size, struct err *err)

@@ -6,7 +6,8 @@
 
 /*
  * Reads the whole of @path, an absolute path or one of this directory, and changes nothing.
- * -EINVAL: no file, or no store; -EUCLEAN: damaged, and @err tells what and what to do. Errors are
+ * -EINVAL: no file, or no store; -EPROTONOSUPPORT: of another version of LMDB's format; -EUCLEAN:
+ * damaged, and @err tells what and what to do; -EINTR: who read it was killed. Errors are
  * ERR_STORE.
  */
 int verify_file(const char *path, struct err *err);

@@ -328,6 +328,67 @@ static void test_wrong_lines(void **state)
 	kit_check();
 }
 
+static const struct {
+	const char *head, *refusal;
+} wrong_heads[] = {
+	{ "'clock':5000,'firstID':10,'nextID':9", "line 1: key \"ledger.firstID\": 10: must be" },
+	{ "'clock':5000,'firstID':1,'nextID':9223372036854775807",
+	  "line 1: key \"ledger.nextID\": 9223372036854775807: must be" },
+	{ "'clock':9223372036854775807,'firstID':1,'nextID':9",
+	  "line 1: key \"ledger.clock\": 9223372036854775807: must be" },
+};
+
+/* Numbers that let the next ids run over, or let them be of an earlier boot. */
+static void test_wrong_heads(void **state)
+{
+	struct ledger *ledger = empty_ledger("boot");
+	struct dump_report report;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong_heads); i++) {
+		char text[256];
+
+		(void)snprintf(text, sizeof(text), "{'ledger':{'format':1,'bootID':'boot',%s}}\n",
+			       wrong_heads[i].head);
+		for (char *p = text; *p; p++)
+			*p = *p == '\'' ? '"' : *p;
+		assert_true(load(ledger, text, strlen(text), &report) < 0);
+		if (strncmp(kit_err.msg, wrong_heads[i].refusal, strlen(wrong_heads[i].refusal)))
+			fail_msg("%zu: %s", i, kit_err.msg);
+	}
+	ledger_close(ledger);
+	kit_check();
+}
+
+static size_t given; /* of a line without an end */
+
+static ssize_t give(void *cookie, char *buf, size_t size)
+{
+	(void)cookie;
+	if (given > 64 << 20)
+		return 0;
+	memset(buf, 'x', size);
+	given += size;
+	return (ssize_t)size;
+}
+
+/* It is not gathered, however long it is. */
+static void test_line_without_an_end(void **state)
+{
+	FILE *file = fopencookie(NULL, "r", (cookie_io_functions_t) { .read = give });
+	struct ledger *ledger = empty_ledger("boot");
+	struct dump_report report;
+
+	(void)state;
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_true(ledger_load(ledger, file, &report, &kit_err) < 0);
+	assert_non_null(strstr(kit_err.msg, "line 1: is cut, or longer than"));
+	assert_true(given < 1 << 20);
+	ledger_abort(ledger);
+	(void)fclose(file);
+	ledger_close(ledger);
+}
+
 /* The pools of the daemon's file are others by now. */
 static void test_other_pools(void **state)
 {
@@ -358,6 +419,8 @@ int main(void)
 		cmocka_unit_test_setup(test_each_cut, kit_setup),
 		cmocka_unit_test_setup(test_each_change, kit_setup),
 		cmocka_unit_test_setup(test_wrong_lines, kit_setup),
+		cmocka_unit_test_setup(test_wrong_heads, kit_setup),
+		cmocka_unit_test_setup(test_line_without_an_end, kit_setup),
 		cmocka_unit_test_setup(test_other_pools, kit_setup),
 	};
 
