@@ -185,6 +185,29 @@ def test_exports_are_few():
             client.close()
 
 
+def test_a_full_disk_ends_exports():
+    """What releases free is for releases: a snapshot would keep them from using it again."""
+    with Node() as node:
+        lab.run("mount", "-t", "tmpfs", "-o", "size=6M", "tmpfs", node.state)
+        try:
+            node.daemon(POOL)
+            given = [node.attach(container=f"c{i}") for i in range(100)]
+            with node.client() as client:
+                page = client.call("ledger.export")
+                assert page["next"]
+                subprocess.run(["dd", "if=/dev/zero", f"of={node.state}/full", "bs=64K"], stderr=subprocess.DEVNULL, check=False)
+                for a in given[:80]:
+                    node.rpc("attachment.release", **generation_of(a), left=True, restored=True)
+                refused("on a full disk", lambda: client.call("ledger.export", after=page["next"]), code=7)
+                refused("the disk is full", lambda: client.call("ledger.export"))
+                lab.run("mount", "-o", "remount,size=32M", node.state)
+                node.attach(container="after")
+                assert "ledger" in client.call("ledger.export")["text"]
+        finally:
+            node.stop()
+            lab.run("umount", node.state)
+
+
 def exports(client):
     try:
         return client.call("ledger.export")["text"]

@@ -281,6 +281,11 @@ static void next_id(void)
 	add_to(key_of("clock"), 2, -2);
 }
 
+static void first_id(void)
+{
+	add_to(key_of("clock"), 3, 1000);
+}
+
 static void guid_gone(void)
 {
 	drop(STORE_BY_GUID, id_key(0x0200000000000099));
@@ -422,6 +427,7 @@ static const struct {
 	  "\"r0\"",
 	  1 },
 	{ next_id, "attachment 3 (net/c3/net1): the next id is 3", 1 },
+	{ first_id, "table meta: this boot begins with id 1001, the next is 5", 2 },
 	{ guid_gone, "attachment 3 (net/c3/net1): its GUID 02:00:00:00:00:00:00:99 has no owner",
 	  1 },
 	{ guid_of_another,
