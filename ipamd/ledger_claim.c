@@ -68,8 +68,10 @@ int ledger_device_is_free(struct ledger *ledger, const char *device_key, bool *r
 	if (r < 0)
 		return r;
 	*ret_free = !store_get(ledger->store, STORE_BY_DEVICE, &by_device, &value) ||
-		    (value.len == sizeof(uint64_t) &&
+		    (value.len == sizeof(uint64_t) && /* not a claim's */
 		     ledger_is_rebooted(ledger, store_view_u64(&value, 0)));
+	if (*ret_free && !own)
+		(void)ledger_owner(ledger, STORE_BY_DEVICE, &by_device); /* drops that one */
 	r = store_check(ledger->store, err);
 	ledger_read_end(ledger, own);
 	return r;

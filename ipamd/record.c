@@ -362,8 +362,7 @@ void record_delete(struct store *store, const struct attachment *a)
 	store_delete(store, STORE_RECORD, &record);
 	store_delete(store, STORE_BY_KEY, &by_key);
 	store_delete(store, STORE_BY_NETNS, &by_netns);
-	/* A pod of this boot may have claimed the VF of one of an earlier boot. */
-	if (a->device.key[0] && record_id(store, STORE_BY_DEVICE, &by_device) == a->id)
+	if (a->device.key[0])
 		store_delete(store, STORE_BY_DEVICE, &by_device);
 	/* The pod's next sandbox may have its entry by now. */
 	if (a->pod.uid[0] && record_id(store, STORE_BY_POD, &by_pod) == a->id)

@@ -720,6 +720,164 @@ static void test_request_by_number(void **state)
 	close_ledger(ledger);
 }
 
+/* --- anything, in any order --- */
+
+#define RAILS_OF(cooldown, rails)                                         \
+	"[{'name': 'train', 'cooldown_s': " cooldown ", 'sticky_s': 50, " \
+	"'claim_s': 9, 'rails': [" rails "]}]"
+#define RAIL(name, number, more)                                 \
+	"{'name': 'r" name "', 'match': {'pf': ['p" name "']}, " \
+	"'cidr': '10.0." number ".0/29'" more "}"
+
+/* Refused or taken, an edit leaves each address with one owner. */
+static const char *const edits[] = {
+	RAILS_OF("5", RAIL("0", "0", "") "," RAIL("1", "1", "") "," RAIL("2", "2", "")),
+	RAILS_OF("5", RAIL("0", "0", "") "," RAIL("2", "2", "")),
+	RAILS_OF("2", RAIL("1", "0", "") "," RAIL("0", "1", "") "," RAIL("2", "2", "")),
+	RAILS_OF("9", RAIL("0", "0", ", 'exclude': ['10.0.0.1-10.0.0.3']") "," RAIL(
+			      "1", "1", ", 'gatewayIndex': 2")),
+	"[{'name': 'other', 'rails': [{'name': 'r0', 'cidr': '10.0.0.0/28'}]}]",
+};
+
+struct owners {
+	char text[64][64];
+	size_t count;
+};
+
+static void own(struct owners *owners, const char *text)
+{
+	for (size_t i = 0; i < owners->count; i++)
+		assert_string_not_equal(owners->text[i], text);
+	assert_true(owners->count < ARRAY_SIZE(owners->text));
+	(void)snprintf(owners->text[owners->count++], sizeof(owners->text[0]), "%s", text);
+}
+
+static void own_claimed(const char *device_key, void *arg)
+{
+	own(arg, device_key);
+}
+
+/* Of this boot: no address, and no VF by whatever name, has two. */
+static void assert_one_owner_each(struct ledger *ledger)
+{
+	struct owners owners = { .count = 0 };
+	struct attachment a = { 0 };
+	char text[CIDR_TEXT], vf[64];
+
+	for (uint64_t after = 0; ledger_next(ledger, after, &a, &kit_err) == 0;) {
+		after = a.id;
+		for (size_t i = 0; i < a.net.ip_count; i++)
+			own(&owners, ip_format(&a.net.ips[i].cidr.ip, text));
+		(void)snprintf(vf, sizeof(vf), "pci:%.32s", a.device.parent + strlen("pci/"));
+		if (a.device.key[0])
+			own(&owners, vf);
+		attachment_free(&a);
+	}
+	assert_ok(ledger_claimed_each(ledger, own_claimed, &owners, &kit_err));
+}
+
+/* As the daemon does: the VF that is claimed here, else one that is free; a refusal is committed.
+ */
+static void reserve_anything(struct ledger *ledger, unsigned int *seed)
+{
+	static const char *const rails[] = { "r0", "r1", "r2" };
+	static const char *const containers[] = { "a", "b", "c", "d", "e" };
+	int number = rand_r(seed) % 3, style = rand_r(seed) % 4;
+	struct reserve_request request = kit_request(containers[rand_r(seed) % 5], "train");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct rail rail = { 0 };
+	struct baseline device;
+	char key[PROTO_DEVICE_MAX] = "";
+	int r;
+
+	request.rail = request.key.ifname = rails[number];
+	request.choose_device = style < 2;
+	request.claim_all = rand_r(seed) % 3 == 0;
+	if (!request.claim_all && rand_r(seed) % 2)
+		request.claim[request.claim_count++] = rails[rand_r(seed) % 3];
+	if (rand_r(seed) % 3 == 0)
+		request.sticky = containers[rand_r(seed) % 3];
+	request.has_index = rand_r(seed) % 8 == 0;
+	request.index = (uint32_t)rand_r(seed) % 8;
+	(void)snprintf(rail.name, sizeof(rail.name), "%s", request.rail);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	if (request.choose_device &&
+	    ledger_claimed_device(ledger, &request, key, &kit_err) == -ENOENT &&
+	    choose_vf(&rail, "", key, NULL, &kit_err) < 0)
+		key[0] = '\0';
+	if (style == 2)
+		(void)snprintf(key, sizeof(key), "pci:0000:0%d:00.%d", number,
+			       1 + rand_r(seed) % 2);
+	device = kit_vf(key, (char[]) { 'p', (char)('0' + number), '\0' }, "0000:ff:00.0");
+	(void)snprintf(device.parent, sizeof(device.parent), "pci/%.32s", key[0] ? key + 4 : "");
+	r = style < 2 && !key[0]
+		    ? -EBUSY
+		    : ledger_reserve(ledger, &request, key[0] ? &device : NULL, &a, &kit_err);
+	if (r < 0)
+		assert_int_not_equal(kit_err.code, ERR_STORE);
+	assert_ok(ledger_commit(ledger, &kit_err));
+}
+
+static void release_anything(struct ledger *ledger, unsigned int *seed)
+{
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	uint64_t after = (uint64_t)rand_r(seed) % 400;
+
+	if (ledger_next(ledger, after, &a, &kit_err) == 0 ||
+	    ledger_next(ledger, 0, &a, &kit_err) == 0)
+		(void)kit_release(ledger, &a, rand_r(seed) % 4 != 0, rand_r(seed) % 4 != 0);
+}
+
+static void edit_anything(struct ledger *ledger, unsigned int *seed)
+{
+	int r = kit_try_pools(ledger, edits[(size_t)rand_r(seed) % ARRAY_SIZE(edits)]);
+
+	assert_true(r == 0 || r == -EBUSY);
+}
+
+static struct ledger *start_again(struct ledger *ledger, unsigned int *seed, int *boot)
+{
+	char name[16];
+	size_t dropped;
+
+	close_ledger(ledger);
+	*boot += rand_r(seed) % 2;
+	(void)snprintf(name, sizeof(name), "boot-%d", *boot);
+	ledger = kit_open(name);
+	ledger_set_vfs(ledger, &vfs);
+	vf_ledger = ledger;
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_drop_rebooted(ledger, (size_t)rand_r(seed) % 4, &dropped, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	return ledger;
+}
+
+static void test_anything_beside_edits(void **state)
+{
+	(void)state;
+	struct ledger *ledger = open_ledger("boot-1");
+	unsigned int seed = getenv("SPUR_SEED") ? (unsigned int)atoi(getenv("SPUR_SEED")) : 1;
+	int boot = 1;
+
+	for (int i = 0; i < 3000; i++) {
+		int what = rand_r(&seed) % 40;
+
+		kit_now_ms += rand_r(&seed) % 500;
+		if (what < 22)
+			reserve_anything(ledger, &seed);
+		else if (what < 34)
+			release_anything(ledger, &seed);
+		else if (what < 37)
+			edit_anything(ledger, &seed);
+		else if (what < 39)
+			(void)sweep(ledger);
+		else
+			ledger = start_again(ledger, &seed, &boot);
+		assert_one_owner_each(ledger);
+	}
+	close_ledger(ledger);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -744,6 +902,7 @@ int main(void)
 		cmocka_unit_test_setup(test_identity_is_forgotten, setup),
 		cmocka_unit_test_setup(test_table_of_identities_is_bounded, setup),
 		cmocka_unit_test_setup(test_request_by_number, setup),
+		cmocka_unit_test_setup(test_anything_beside_edits, setup),
 	};
 
 	return cmocka_run_group_tests(tests, kit_make_root, kit_remove_root);
