@@ -348,11 +348,15 @@ static int store_open_table(struct store *store, enum store_table table, struct 
 {
 	int rc = mdb_dbi_open(store->txn, tables[table].name, 0, &store->dbis[table]);
 
-	if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
-		return err_set(err, EINVAL, ERR_STORE,
-			       "open store %s: data.mdb is not a ledger: it has no table %s",
-			       store->path, tables[table].name);
-	return rc ? store_error(store, rc, "open", err) : 0;
+	if (rc == 0)
+		return 0;
+	if (rc != MDB_NOTFOUND && rc != MDB_INCOMPATIBLE)
+		return store_error(store, rc, "open", err);
+	(void)err_set(err, EINVAL, ERR_STORE,
+		      "open store %s: data.mdb is not a ledger: it has no table %s", store->path,
+		      tables[table].name);
+	verify_recipe(store->path, err); /* or a bit of the name is another: it has no checksum */
+	return -EINVAL;
 }
 
 static int store_open_tables(struct store *store, struct err *err)

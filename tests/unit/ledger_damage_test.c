@@ -322,6 +322,20 @@ static void test_head_of_an_empty_table(void **state)
 	}
 }
 
+static void test_name_of_a_table(void **state)
+{
+	static const char name[] = "guid_of";
+	CLEANUP_FREE char *bytes = malloc(whole.len);
+	(void)state;
+
+	memcpy(bytes, whole.bytes, whole.len);
+	for (size_t at = 2 * PAGE; at + sizeof(name) < whole.len; at++) {
+		if (memcmp(bytes + at, name, strlen(name)) == 0)
+			bytes[at + strlen(name) - 1] ^= 1;
+	}
+	assert_true(is_refused(bytes, whole.len, "a bit of a table's name"));
+}
+
 /* Kills the children of the thread that opens, as somebody might who is short of memory. */
 static void *kill_children(void *arg)
 {
@@ -405,6 +419,7 @@ int main(void)
 		cmocka_unit_test(test_old_head_does_not_come_back),
 		cmocka_unit_test(test_head_of_an_empty_table),
 		cmocka_unit_test(test_damaged_copy_is_refused_or_harmless),
+		cmocka_unit_test(test_name_of_a_table),
 		cmocka_unit_test(test_killed_reader_is_no_damage),
 		cmocka_unit_test(test_another_format),
 		cmocka_unit_test(test_walk_stays_inside),
