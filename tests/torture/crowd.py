@@ -757,6 +757,8 @@ class Crowd:
             kind = "stop" if self.rng.random() < 0.1 else "random"
             self.node.ipamd.send_signal(signal.SIGTERM if kind == "stop" else signal.SIGKILL)
             expected.add(ends.get(kind, -signal.SIGKILL))  # the step may still come, while it stops
+            if kind == "stop":
+                expected.add(-signal.SIGTERM)  # it does not listen yet
         self.kills[kind] += 1
         while self.node.ipamd.poll() is None:
             await asyncio.sleep(0.002)
