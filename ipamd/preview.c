@@ -95,11 +95,19 @@ static struct rail_held held_on(const struct rails_held *held, const char *pool,
 	return (struct rail_held) { 0 };
 }
 
+/* Of a pool or rail: it is the same on both sides, if it is on both. */
+static const char *side_name(const struct sides *sides)
+{
+	json_t *side = sides->before ? sides->before : sides->after;
+
+	return json_string_value(json_object_get(side, "name"));
+}
+
 static void preview_rail(struct preview *p, const char *pool, const struct rail *before,
 			 const struct rail *after, const struct sides *sides,
 			 const struct rails_held *held)
 {
-	const char *name = before ? before->name : after->name;
+	const char *name = side_name(sides);
 	struct rail_held on = held_on(held, pool, name);
 	CLEANUP_JSON json_t *keys = changed_keys(sides);
 
@@ -125,7 +133,7 @@ static json_t *rail_source(json_t *pool, const struct pool *of, const struct rai
 static void preview_pool(struct preview *p, const struct pool *before, const struct pool *after,
 			 const struct sides *sides, const struct rails_held *held)
 {
-	const char *name = before ? before->name : after->name;
+	const char *name = side_name(sides);
 	CLEANUP_JSON json_t *keys = changed_keys(sides);
 
 	if (!before || !after || json_array_size(keys) > 0)
