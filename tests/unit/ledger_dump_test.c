@@ -353,7 +353,8 @@ static void test_wrong_heads(void **state)
 		for (char *p = text; *p; p++)
 			*p = *p == '\'' ? '"' : *p;
 		assert_true(load(ledger, text, strlen(text), &report) < 0);
-		if (strncmp(kit_err.msg, wrong_heads[i].refusal, strlen(wrong_heads[i].refusal)))
+		if (strncmp(kit_err.msg, wrong_heads[i].refusal, strlen(wrong_heads[i].refusal)) !=
+		    0)
 			fail_msg("%zu: %s", i, kit_err.msg);
 	}
 	ledger_close(ledger);
