@@ -758,7 +758,7 @@ class Crowd:
             self.node.ipamd.send_signal(signal.SIGTERM if kind == "stop" else signal.SIGKILL)
             expected.add(ends.get(kind, -signal.SIGKILL))  # the step may still come, while it stops
             if kind == "stop":
-                expected.add(-signal.SIGTERM)  # it does not listen yet
+                expected |= {-signal.SIGTERM, -signal.SIGHUP}  # it does not listen yet, or no more
         self.kills[kind] += 1
         while self.node.ipamd.poll() is None:
             await asyncio.sleep(0.002)

@@ -833,12 +833,13 @@ static bool guids_match(struct ledger *ledger, const struct model *m)
 /* Nothing but what containers have claimed is claimed. */
 static bool claims_match(struct ledger *ledger, const struct model *m)
 {
-	const struct pool *pool = &ledger_pools(ledger)->pools[0];
+	const struct pool_set *pools = ledger_pools(ledger);
 	uint64_t claimed = 0, expected = 0;
 	struct rail_usage usage;
 
-	for (int rail = 0; ledger_pools(ledger)->count && rail < RAILS; rail++) {
-		assert_ok(ledger_usage(ledger, pool, &pool->rails[rail], &usage, &kit_err));
+	for (int rail = 0; pools->count && rail < RAILS; rail++) {
+		assert_ok(ledger_usage(ledger, pools->pools, &pools->pools->rails[rail], &usage,
+				       &kit_err));
 		claimed += usage.claimed;
 	}
 	for (int i = 0; i < CONTAINERS; i++)
