@@ -54,7 +54,7 @@ static bool is_of_attachments(const struct method *method)
 	return method && strncmp(method->name, room, strlen(room)) == 0;
 }
 
-void about_log(const struct request *q, uint64_t now_ns)
+static void log_request(const struct request *q, uint64_t now_ns)
 {
 	char pod[sizeof(q->about.pod)], duration[32], code[16] = "";
 	const struct log_field fields[] = {
@@ -68,11 +68,15 @@ void about_log(const struct request *q, uint64_t now_ns)
 		{ "duration_ms", duration },
 	};
 
-	if (!q->about.known && (!q->why || !is_of_attachments(q->method)))
-		return;
 	(void)snprintf(duration, sizeof(duration), "%.1f", (double)(now_ns - q->begun_ns) / 1e6);
 	if (q->code)
 		(void)snprintf(code, sizeof(code), "%d", q->code);
 	log_fields(LOG_LEVEL_INFO, fields, ARRAY_SIZE(fields), "%s",
 		   q->why ? q->why : q->method->name);
+}
+
+void about_log(const struct request *q, uint64_t now_ns)
+{
+	if (q->about.known || (q->why && is_of_attachments(q->method)))
+		log_request(q, now_ns);
 }

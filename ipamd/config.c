@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -207,16 +206,13 @@ int config_pools(const struct config *config, struct pool_set *ret_set, struct e
 
 int config_load(const char *path, struct config *ret_config, struct err *err)
 {
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 	CLEANUP_FREE char *text = NULL;
 	size_t len;
 	int r;
 
-	if (fd < 0)
-		return err_sys(err, errno, ERR_IO, "open %s", path);
-	r = fs_read_all(fd, CONFIG_MAX, &text, &len);
+	r = fs_read_file(path, CONFIG_MAX, &text, &len, err);
 	if (r < 0)
-		return err_sys(err, -r, ERR_IO, "read %s", path);
+		return r;
 	r = config_parse(text, len, ret_config, err);
 	if (r < 0)
 		err_prefix(err, "%s", path);

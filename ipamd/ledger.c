@@ -6,7 +6,6 @@
  * Ledger time is the time that the node has been up since the store was made, so far as the daemon
  * knows: what was persisted, and the BOOTTIME passed since. Wall-clock jumps do not touch it.
  */
-
 #include "ipamd/ledger.h"
 
 #include <errno.h>

@@ -2,7 +2,6 @@
 #include "ipamd/ctl/diff.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,16 +16,13 @@ enum { DIFF_FILE_MAX = 4 * 1024 * 1024 };
 
 static int file_load(const char *path, json_t **ret_file, struct err *err)
 {
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
 	CLEANUP_FREE char *text = NULL;
 	size_t len;
 	int r;
 
-	if (fd < 0)
-		return err_sys(err, errno, ERR_IO, "open %s", path);
-	r = fs_read_all(fd, DIFF_FILE_MAX, &text, &len);
+	r = fs_read_file(path, DIFF_FILE_MAX, &text, &len, err);
 	if (r < 0)
-		return err_sys(err, -r, ERR_IO, "read %s", path);
+		return r;
 	r = json_parse(text, len, ret_file, err);
 	if (r < 0)
 		err_prefix(err, "%s", path);

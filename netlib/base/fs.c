@@ -147,3 +147,14 @@ int fs_read_all(int fd, size_t max, char **ret_data, size_t *ret_len)
 	*ret_len = len;
 	return 0;
 }
+
+int fs_read_file(const char *path, size_t max, char **ret_data, size_t *ret_len, struct err *err)
+{
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, errno, ERR_IO, "open %s", path);
+	r = fs_read_all(fd, max, ret_data, ret_len);
+	return r < 0 ? err_sys(err, -r, ERR_IO, "read %s", path) : 0;
+}

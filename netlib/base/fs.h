@@ -37,6 +37,8 @@ int fs_own_directory(const char *path, mode_t mode, mode_t *ret_was, struct err 
  * Returns -EFBIG beyond that. The caller frees *@ret_data.
  */
 int fs_read_all(int fd, size_t max, char **ret_data, size_t *ret_len);
+/* The same of the file at @path, which the error (ERR_IO) names. */
+int fs_read_file(const char *path, size_t max, char **ret_data, size_t *ret_len, struct err *err);
 
 /* Writes all of @data, or returns -errno (-EPIPE needs SIGPIPE ignored). */
 int fs_write_all(int fd, const void *data, size_t len);
