@@ -208,8 +208,9 @@ class Pf(Function):
         """How often the driver was asked for each; "get_config" counts VFs listed."""
         return {op: int(n) for op, n in (l.split() for l in read(DEBUG, self.pci, "calls").splitlines())}
 
-    def calls_reset(self):
-        write("0", DEBUG, self.pci, "calls")
+    def calls_reset(self, program=""):
+        """From now on calls() counts what that program asks for; or everybody."""
+        write(program + "\n", DEBUG, self.pci, "calls")
 
 
 def fake(pf, count, driver="fakeib", **parameters):

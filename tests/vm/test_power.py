@@ -86,12 +86,17 @@ def work(node, journal, rail, number, cut):
 
 
 def check_booted(node):
-    """What the boot before left is gone, and was forgotten, not undone."""
+    """What the boot before left is gone, at once for all who ask, soon in the figures of its rail;
+    and was forgotten, not undone."""
     assert not node.attachments(), node.attachments()
     for vf in node.rpc("device.list")["devices"]:
         assert vf["state"] == "free" and not vf.get("drift") and not vf.get("owner"), vf
-    for rail in node.rpc("pool.list")["pools"][0]["rails"]:
-        assert rail["held"] == 0 and rail["resting"] == 0 and rail["capacity"] == ADDRESSES, rail
+
+    def rails():
+        return node.rpc("pool.list")["pools"][0]["rails"]
+    lab.wait_for(lambda: not any(rail["held"] for rail in rails()), 20, "it is dropped")
+    for rail in rails():
+        assert rail["resting"] == 0 and rail["capacity"] == ADDRESSES, rail
 
 
 def check_all_serve(node, before):

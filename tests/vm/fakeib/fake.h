@@ -78,6 +78,7 @@ struct fake {
 	struct fake_rdma *rdma[FAKE_RDMA_DEVS];
 	struct delayed_work appear;
 	struct fake_knob knobs[FAKE_OPS]; /* of a PF, like the rest */
+	char caller[TASK_COMM_LEN];       /* whose calls are counted; "": everybody's */
 	struct fake_vf vfs[FAKE_MAX_VFS];
 	struct dentry *debugfs;
 };

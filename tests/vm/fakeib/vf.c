@@ -20,14 +20,16 @@ static struct fake_vf *vf_at(struct net_device *dev, int n)
 	return n >= 0 && n < min(pci_num_vf(pf->pdev), FAKE_MAX_VFS) ? &pf->vfs[n] : NULL;
 }
 
-/* Counts the call, and fails it if it is to fail. */
+/* Counts the call, and fails it if it is to fail. The caller is the task that asks over rtnetlink.
+ */
 static int ask(struct fake *pf, enum fake_op op)
 {
 	struct fake_knob *knob = &pf->knobs[op];
 	int error = knob->error;
 
 	ASSERT_RTNL();
-	knob->calls++;
+	if (!pf->caller[0] || strcmp(pf->caller, current->comm) == 0)
+		knob->calls++;
 	if (error && knob->times && !--knob->times)
 		knob->error = 0;
 	return -error;
@@ -249,7 +251,10 @@ static const struct file_operations knob_file = {
 	.release = single_release,
 };
 
-/* calls: how often each was asked for; writing anything starts at 0 again. */
+/*
+ * calls: how often each was asked for. Writing starts at 0 again, and counts from then on what the
+ * program of that name asks for; an empty line: everybody.
+ */
 static int calls_show(struct seq_file *file, void *unused)
 {
 	struct fake *pf = file->private;
@@ -263,11 +268,18 @@ static int calls_show(struct seq_file *file, void *unused)
 static ssize_t calls_write(struct file *file, const char __user *data, size_t size, loff_t *at)
 {
 	struct fake *pf = ((struct seq_file *)file->private_data)->private;
+	char name[sizeof(pf->caller)];
 	int op;
 
+	if (size >= sizeof(name))
+		return -EINVAL;
+	if (copy_from_user(name, data, size))
+		return -EFAULT;
+	name[size] = 0;
 	rtnl_lock();
 	for (op = 0; op < FAKE_OPS; op++)
 		pf->knobs[op].calls = 0;
+	strscpy(pf->caller, strim(name), sizeof(pf->caller));
 	rtnl_unlock();
 	return size;
 }
