@@ -207,7 +207,7 @@ static int found_now(struct ledger *ledger, struct attachment *a, struct err *er
 }
 
 int ledger_lookup(struct ledger *ledger, enum store_table table, const struct store_key *key,
-		  struct attachment *ret_a, struct err *err)
+		  enum record_part part, struct attachment *ret_a, struct err *err)
 {
 	struct attachment a;
 	bool own;
@@ -216,7 +216,7 @@ int ledger_lookup(struct ledger *ledger, enum store_table table, const struct st
 	r = ledger_read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
-	r = record_find(ledger->store, table, key, &a, err);
+	r = record_find(ledger->store, table, key, part, &a, err);
 	if (r == 0)
 		r = found_now(ledger, &a, err);
 	if (r == 0)
@@ -234,7 +234,7 @@ uint64_t ledger_owner(struct ledger *ledger, enum store_table table, const struc
 
 	if (!id || !ledger_is_rebooted(ledger, id))
 		return id;
-	if (ledger_lookup(ledger, table, key, &a, &err) != -ENOENT)
+	if (ledger_lookup(ledger, table, key, RECORD_HEAD, &a, &err) != -ENOENT)
 		store_fail(ledger->store, table, "a record of an earlier boot cannot be dropped");
 	return 0;
 }
@@ -244,7 +244,15 @@ int ledger_find(struct ledger *ledger, const struct attachment_key *key, struct 
 {
 	struct store_key by_key = record_by_key(key);
 
-	return ledger_lookup(ledger, STORE_BY_KEY, &by_key, ret_a, err);
+	return ledger_lookup(ledger, STORE_BY_KEY, &by_key, RECORD_HEAD, ret_a, err);
+}
+
+int ledger_find_whole(struct ledger *ledger, const struct attachment_key *key,
+		      struct attachment *ret_a, struct err *err)
+{
+	struct store_key by_key = record_by_key(key);
+
+	return ledger_lookup(ledger, STORE_BY_KEY, &by_key, RECORD_WHOLE, ret_a, err);
 }
 
 int ledger_find_text(struct ledger *ledger, const struct attachment_key *key, char **ret_text,
@@ -270,7 +278,7 @@ int ledger_find_device(struct ledger *ledger, const char *device_key, struct att
 {
 	struct store_key by_device = record_by_device(device_key);
 
-	return ledger_lookup(ledger, STORE_BY_DEVICE, &by_device, ret_a, err);
+	return ledger_lookup(ledger, STORE_BY_DEVICE, &by_device, RECORD_HEAD, ret_a, err);
 }
 
 int ledger_find_pod(struct ledger *ledger, const char *uid, const struct attachment_key *key,
@@ -278,7 +286,7 @@ int ledger_find_pod(struct ledger *ledger, const char *uid, const struct attachm
 {
 	struct store_key by_pod = record_by_pod(uid, key);
 
-	return ledger_lookup(ledger, STORE_BY_POD, &by_pod, ret_a, err);
+	return ledger_lookup(ledger, STORE_BY_POD, &by_pod, RECORD_HEAD, ret_a, err);
 }
 
 int ledger_find_pod_other(struct ledger *ledger, const char *uid, const char *container_id,
@@ -334,7 +342,7 @@ int ledger_next(struct ledger *ledger, uint64_t after, struct attachment *ret_a,
 	r = ledger_read_begin(ledger, &own, err);
 	if (r < 0)
 		return r;
-	r = record_next(ledger->store, after, ret_a, err);
+	r = record_next(ledger->store, after, RECORD_WHOLE, ret_a, err);
 	ledger_read_end(ledger, own);
 	return r;
 }
@@ -354,7 +362,7 @@ int ledger_devices_each(struct ledger *ledger, void (*visit)(const struct attach
 	for (; r == 0 && record_seek_device(ledger->store, &key, &id); store_key_next(&key)) {
 		if (ledger_is_rebooted(ledger, id)) /* or only claimed */
 			continue;
-		r = record_find(ledger->store, STORE_BY_DEVICE, &key, &a, err);
+		r = record_find(ledger->store, STORE_BY_DEVICE, &key, RECORD_HEAD, &a, err);
 		if (r < 0)
 			break;
 		visit(&a, arg);

@@ -84,10 +84,13 @@ uint64_t ledger_size(const struct ledger *ledger);
 
 /*
  * Reads. Inside a batch they see its changes; outside they open a read transaction of their own.
- * Not found: -ENOENT, no @err set. The caller frees *@ret_a with attachment_free().
+ * Not found: -ENOENT, no @err set. The caller frees *@ret_a with attachment_free(). It is a head,
+ * without env and netconf, but from ledger_find_whole() and ledger_next().
  */
 int ledger_find(struct ledger *ledger, const struct attachment_key *key, struct attachment *ret_a,
 		struct err *err);
+int ledger_find_whole(struct ledger *ledger, const struct attachment_key *key,
+		      struct attachment *ret_a, struct err *err);
 /* As ledger_find(), but the JSON text of the record; the caller frees it. */
 int ledger_find_text(struct ledger *ledger, const struct attachment_key *key, char **ret_text,
 		     struct err *err);

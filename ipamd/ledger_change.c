@@ -86,7 +86,7 @@ int ledger_drop_rebooted(struct ledger *ledger, size_t limit, size_t *ret_count,
 	int r;
 
 	for (count = 0; count < limit; count++) {
-		r = record_next(ledger->store, 0, &a, err);
+		r = record_next(ledger->store, 0, RECORD_HEAD, &a, err);
 		if (r < 0 && r != -ENOENT)
 			return r;
 		if (r == -ENOENT || !ledger_is_rebooted(ledger, a.id)) {

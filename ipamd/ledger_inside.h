@@ -7,6 +7,7 @@
 
 #include "ipamd/era.h"
 #include "ipamd/ledger.h"
+#include "ipamd/record.h"
 #include "ipamd/store.h"
 
 struct ledger {
@@ -31,7 +32,7 @@ void ledger_read_end(struct ledger *ledger, bool own);
 
 /* As ledger_find(), by an entry of another table. */
 int ledger_lookup(struct ledger *ledger, enum store_table table, const struct store_key *key,
-		  struct attachment *ret_a, struct err *err);
+		  enum record_part part, struct attachment *ret_a, struct err *err);
 
 /* The id of the record of this boot that an entry leads to; 0 if there is none. Inside a batch. */
 uint64_t ledger_owner(struct ledger *ledger, enum store_table table, const struct store_key *key);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * To schema 3, from 1 and 2: by_key begins with the container and knows the index, by_netns has an
- * entry of every record, a rail counts more, and the clock knows the boot's first record. All of it
- * follows from the records, so their tables are made anew.
+ * To schema 3, from 1 and 2: a record ends with what was asked for, by_key begins with the
+ * container and knows the index, by_netns has an entry of every record, a rail counts more, and the
+ * clock knows the boot's first record. All of it follows from the records: they and their tables
+ * are written anew.
  */
 #include "ipamd/migrate.h"
 
@@ -55,20 +56,23 @@ static bool clock_read(struct store *store, char boot_id[ERA_BOOT_ID_MAX + 1], s
 }
 
 /* Ids grow, so the records of the last boot are those from its first one on. */
-static int records_index(struct store *store, const char *boot_id, struct era *era, struct err *err)
+static int records_rewrite(struct store *store, const char *boot_id, struct era *era,
+			   struct err *err)
 {
 	struct attachment a = { 0 };
 	uint64_t after = 0;
 	int r;
 
-	while ((r = record_next(store, after, &a, err)) == 0) {
+	while ((r = record_next(store, after, RECORD_WHOLE, &a, err)) == 0) {
 		after = a.id;
 		if (strcmp(a.boot_id, boot_id) == 0) {
 			era->first_id = a.id < era->first_id ? a.id : era->first_id;
 			era->counts[a.state]++;
 		}
-		record_index(store, &a);
+		r = record_rewrite(store, &a, err);
 		attachment_free(&a);
+		if (r < 0)
+			return r;
 	}
 	return r == -ENOENT ? 0 : r;
 }
@@ -99,7 +103,7 @@ static int migrate_to_3(struct store *store, struct err *err)
 		return store_check(store, err);
 	table_empty(store, STORE_BY_KEY);
 	table_empty(store, STORE_BY_NETNS);
-	r = records_index(store, boot_id, &era, err);
+	r = records_rewrite(store, boot_id, &era, err);
 	if (r < 0)
 		return r;
 	guid_migrate(store);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A record is the JSON of its attachment: what the socket speaks, and what a person can read. The
- * entries that lead to it repeat what is asked for often, for to parse a record costs more than all
- * else that is done with it.
+ * A record is the JSON of its attachment: what the socket speaks, and what a person can read. To
+ * parse one costs more than all else that is done with it. So the entries that lead to it repeat
+ * what is asked for often; and what the runtime had asked for, half of it, stands at its end, is
+ * written once, and is parsed only to be undone.
  */
 #include "ipamd/record.h"
 
@@ -163,14 +164,45 @@ bool record_next_brief(struct store *store, struct ledger_brief *brief)
 	return true;
 }
 
-static int record_parse(const struct store_view *value, struct attachment *ret_a, struct err *err)
+/* The two ends of "request" and of the record, behind the head. */
+static const char head_end[] = "}}";
+
+/* Where in the text the head ends. Within a string of JSON a quote has a backslash before it. */
+static size_t head_len(const struct store_view *value)
+{
+	static const char tail[] = ",\"env\":{";
+	const uint8_t *at = memmem(value->data, value->len, tail, strlen(tail));
+
+	return at ? (size_t)(at - value->data) : value->len;
+}
+
+static int head_parse(const struct store_view *value, struct attachment *ret_a, struct err *err)
 {
 	CLEANUP_JSON json_t *json = NULL;
-	int r;
+	CLEANUP_FREE char *text = NULL;
+	int len, r;
 
-	r = json_parse((const char *)value->data, value->len, &json, err);
-	if (r == 0)
-		r = attachment_decode(json, ret_a, err);
+	len = asprintf(&text, "%.*s%s", (int)head_len(value), (const char *)value->data, head_end);
+	if (len < 0)
+		return err_nomem(err);
+	r = json_parse(text, (size_t)len, &json, err);
+	return r < 0 ? r : attachment_decode_head(json, ret_a, err);
+}
+
+static int whole_parse(const struct store_view *value, struct attachment *ret_a, struct err *err)
+{
+	CLEANUP_JSON json_t *json = NULL;
+	int r = json_parse((const char *)value->data, value->len, &json, err);
+
+	return r < 0 ? r : attachment_decode(json, ret_a, err);
+}
+
+static int record_parse(const struct store_view *value, enum record_part part,
+			struct attachment *ret_a, struct err *err)
+{
+	int r = part == RECORD_HEAD ? head_parse(value, ret_a, err)
+				    : whole_parse(value, ret_a, err);
+
 	if (r < 0) {
 		err_prefix(err, "read a record of the store");
 		err->code = ERR_STORE;
@@ -185,12 +217,13 @@ int record_get(struct store *store, uint64_t id, struct attachment *ret_a, struc
 	int r;
 
 	if (store_get(store, STORE_RECORD, &key, &value))
-		return record_parse(&value, ret_a, err);
+		return record_parse(&value, RECORD_HEAD, ret_a, err);
 	r = store_check(store, err);
 	return r < 0 ? r : -ENOENT;
 }
 
-int record_next(struct store *store, uint64_t after, struct attachment *ret_a, struct err *err)
+int record_next(struct store *store, uint64_t after, enum record_part part,
+		struct attachment *ret_a, struct err *err)
 {
 	struct store_key key = record_key(after);
 	struct store_view found, value;
@@ -198,7 +231,7 @@ int record_next(struct store *store, uint64_t after, struct attachment *ret_a, s
 
 	store_key_next(&key);
 	if (store_seek(store, STORE_RECORD, &key, 0, &found, &value))
-		return record_parse(&value, ret_a, err);
+		return record_parse(&value, part, ret_a, err);
 	r = store_check(store, err);
 	return r < 0 ? r : -ENOENT;
 }
@@ -213,7 +246,7 @@ int record_next_of_pod(struct store *store, const char *uid, struct store_key *k
 	store_key_text(&prefix, uid);
 	if (store_seek(store, STORE_BY_POD, key->len ? key : &prefix, prefix.len, &found, &value)) {
 		store_key_set(key, &found);
-		r = record_find(store, STORE_BY_POD, key, ret_a, err);
+		r = record_find(store, STORE_BY_POD, key, RECORD_HEAD, ret_a, err);
 		store_key_next(key);
 		return r;
 	}
@@ -265,13 +298,13 @@ static int record_value(struct store *store, enum store_table table, const struc
 }
 
 int record_find(struct store *store, enum store_table table, const struct store_key *key,
-		struct attachment *ret_a, struct err *err)
+		enum record_part part, struct attachment *ret_a, struct err *err)
 {
 	struct store_view value;
 	int r;
 
 	r = record_value(store, table, key, &value, err);
-	return r < 0 ? r : record_parse(&value, ret_a, err);
+	return r < 0 ? r : record_parse(&value, part, ret_a, err);
 }
 
 int record_text(struct store *store, enum store_table table, const struct store_key *key,
@@ -308,7 +341,7 @@ static void by_key_put(struct store *store, const struct attachment *a)
 	store_put(store, STORE_BY_KEY, &key, value, by_key_encode(a, value));
 }
 
-void record_index(struct store *store, const struct attachment *a)
+static void record_index(struct store *store, const struct attachment *a)
 {
 	struct attachment_key attachment = attachment_key(a);
 	struct store_key by_device = record_by_device(a->device.key);
@@ -335,12 +368,46 @@ int record_add(struct store *store, const struct attachment *a, struct err *err)
 	return 0;
 }
 
-int record_put(struct store *store, const struct attachment *a, struct err *err)
+int record_rewrite(struct store *store, const struct attachment *a, struct err *err)
 {
 	CLEANUP_JSON json_t *json = attachment_encode(a);
 	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
 	struct store_key key = record_key(a->id);
 
+	if (!text)
+		return err_nomem(err);
+	store_put(store, STORE_RECORD, &key, text, strlen(text));
+	record_index(store, a);
+	return 0;
+}
+
+/* A new head before what stands behind the old one. */
+static char *head_change(const struct store_view *was, const struct attachment *a)
+{
+	struct attachment head = *a;
+	CLEANUP_JSON json_t *json = NULL;
+	CLEANUP_FREE char *line = NULL;
+	size_t behind = head_len(was);
+	char *text;
+
+	head.env = head.netconf = NULL;
+	json = attachment_encode(&head);
+	line = json ? json_line(json) : NULL;
+	if (!line || asprintf(&text, "%.*s%.*s", (int)(strlen(line) - strlen(head_end)), line,
+			      (int)(was->len - behind), (const char *)was->data + behind) < 0)
+		return NULL;
+	return text;
+}
+
+int record_put(struct store *store, const struct attachment *a, struct err *err)
+{
+	struct store_key key = record_key(a->id);
+	CLEANUP_FREE char *text = NULL;
+	struct store_view was;
+
+	if (!store_get(store, STORE_RECORD, &key, &was))
+		return store_check(store, err) < 0 ? -err->errnum : -ENOENT;
+	text = head_change(&was, a);
 	if (!text)
 		return err_nomem(err);
 	store_put(store, STORE_RECORD, &key, text, strlen(text));

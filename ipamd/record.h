@@ -33,16 +33,21 @@ bool record_next_of(struct store *store, const char *container_id, struct store_
 /* The id that an entry leads to; 0 if there is none. */
 uint64_t record_id(struct store *store, enum store_table table, const struct store_key *key);
 
+/* A head has no env and no netconf: a third of the work. */
+enum record_part { RECORD_HEAD, RECORD_WHOLE };
+
+/* The head. */
 int record_get(struct store *store, uint64_t id, struct attachment *ret_a, struct err *err);
 int record_find(struct store *store, enum store_table table, const struct store_key *key,
-		struct attachment *ret_a, struct err *err);
+		enum record_part part, struct attachment *ret_a, struct err *err);
 /* As record_find(), but the JSON text as it stands; the caller frees it. */
 int record_text(struct store *store, enum store_table table, const struct store_key *key,
 		char **ret_text, struct err *err);
 /* Moves *@key to the first device not below it that has a record, or is claimed (id 0). */
 bool record_seek_device(struct store *store, struct store_key *key, uint64_t *ret_id);
-int record_next(struct store *store, uint64_t after, struct attachment *ret_a, struct err *err);
-/* The next record of a pod that its UID leads to: a cursor as above. -ENOENT: there is none. */
+int record_next(struct store *store, uint64_t after, enum record_part part,
+		struct attachment *ret_a, struct err *err);
+/* The head of the next record of a pod that its UID leads to: a cursor as above. */
 int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
 		       struct attachment *ret_a, struct err *err);
 /* What by_netns tells of the record after *@brief, in the order of namespaces and ids. */
@@ -50,10 +55,11 @@ bool record_next_brief(struct store *store, struct ledger_brief *brief);
 
 /*
  * Writing: -ENOMEM leaves everything as it was, errors of the store stick. record_add() wants an id
- * above all others. record_put() changes a record and its state; what leads to it stays, but for
- * the index that it may have given up. record_index() writes all that leads to a record.
+ * above all others. record_put() changes a head and its state; what leads to it stays, but for the
+ * index that it may have given up. record_rewrite() writes a record, and all that leads to it,
+ * anew.
  */
 int record_add(struct store *store, const struct attachment *a, struct err *err);
 int record_put(struct store *store, const struct attachment *a, struct err *err);
-void record_index(struct store *store, const struct attachment *a);
+int record_rewrite(struct store *store, const struct attachment *a, struct err *err);
 void record_delete(struct store *store, const struct attachment *a);

@@ -311,7 +311,7 @@ static void seat_start(struct undo *undo, struct run *run, struct seat *seat)
 	struct err err;
 	int r;
 
-	r = ledger_find(d->ledger, &key, &a, &err);
+	r = ledger_find_whole(d->ledger, &key, &a, &err);
 	if (r == -ENOENT) { /* somebody else was quicker */
 		seat->work = SEAT_IDLE;
 		undo_needless(d, seat);

@@ -301,6 +301,7 @@ static void read_env(struct json_reader *r, json_t **env)
 	}
 }
 
+/* @env and @netconf NULL: they are not asked for. */
 static void read_request(struct json_reader *r, const char **program, json_t **env,
 			 json_t **netconf)
 {
@@ -313,8 +314,9 @@ static void read_request(struct json_reader *r, const char **program, json_t **e
 	*program = read_required(&part, "program");
 	if (part.r == 0 && strcmp(*program, "spur") != 0 && strcmp(*program, "spur-ipam") != 0)
 		json_bad(&part, "program", "must be \"spur\" or \"spur-ipam\"");
-	read_env(&part, env);
-	if (!json_obj(&part, "netconf", netconf))
+	if (env)
+		read_env(&part, env);
+	if (netconf && !json_obj(&part, "netconf", netconf))
 		json_missing(&part, "netconf");
 	read_end(r, &part);
 }
@@ -514,47 +516,58 @@ static uint64_t read_id(struct json_reader *r, const char *key)
 	return (uint64_t)id;
 }
 
-static int attachment_read(json_t *json, struct attachment *a, struct err *err)
+/* All but what was asked for. */
+static void read_head(struct json_reader *r, struct attachment *a)
 {
 	struct attachment_key key = { "", "", "" };
-	struct json_reader r, part;
+	struct json_reader part;
 
-	json_read(&r, json, "", err);
-	a->id = read_id(&r, "id");
-	a->generation = read_id(&r, "generation");
-	read_state(&r, &a->state);
-	read_key(&r, &key);
+	a->id = read_id(r, "id");
+	a->generation = read_id(r, "generation");
+	read_state(r, &a->state);
+	read_key(r, &key);
 	a->network = (char *)key.network;
 	a->container_id = (char *)key.container_id;
 	a->ifname = (char *)key.ifname;
-	read_pod(&r, &key, &a->pod);
-	read_netns(&r, &a->netns);
-	a->boot_id = read_text(&r, "bootID");
-	read_request(&r, (const char **)&a->program, &a->env, &a->netconf);
-	read_baseline(&r, &a->device);
-	read_array_text(&r, "pool", a->pool, sizeof(a->pool));
-	read_rail(&r, &a->rail);
-	read_array_text(&r, "sticky", a->sticky, sizeof(a->sticky));
-	read_ip_config(&r, &a->net);
-	(void)read_guid(&r, "guid", &a->guid);
-	read_pkey(&r, &a->pkey);
+	read_pod(r, &key, &a->pod);
+	read_netns(r, &a->netns);
+	a->boot_id = read_text(r, "bootID");
+	read_baseline(r, &a->device);
+	read_array_text(r, "pool", a->pool, sizeof(a->pool));
+	read_rail(r, &a->rail);
+	read_array_text(r, "sticky", a->sticky, sizeof(a->sticky));
+	read_ip_config(r, &a->net);
+	(void)read_guid(r, "guid", &a->guid);
+	read_pkey(r, &a->pkey);
 	a->facts.rdma.gid_index = -1;
-	if (read_begin(&r, "facts", &part)) {
+	if (read_begin(r, "facts", &part)) {
 		read_facts(&part, &a->facts);
-		read_end(&r, &part);
+		read_end(r, &part);
 	}
-	a->reserved_at_ms = read_number(&r, "reservedAt", 0, INT64_MAX, 0);
-	a->boot_time_ms = read_number(&r, "bootTime", 0, INT64_MAX, 0);
-	return json_finish(&r, READ_LENIENT);
+	a->reserved_at_ms = read_number(r, "reservedAt", 0, INT64_MAX, 0);
+	a->boot_time_ms = read_number(r, "bootTime", 0, INT64_MAX, 0);
+}
+
+static int attachment_read(json_t *json, bool whole, struct attachment *ret_a, struct err *err)
+{
+	struct attachment a = { 0 };
+	struct json_reader r;
+
+	json_read(&r, json, "", err);
+	read_head(&r, &a);
+	read_request(&r, (const char **)&a.program, whole ? &a.env : NULL,
+		     whole ? &a.netconf : NULL);
+	return json_finish(&r, READ_LENIENT) < 0 ? r.r : attachment_copy(&a, ret_a, err);
 }
 
 int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err)
 {
-	struct attachment a = { 0 };
-	int r;
+	return attachment_read(json, true, ret_a, err);
+}
 
-	r = attachment_read(json, &a, err);
-	return r < 0 ? r : attachment_copy(&a, ret_a, err);
+int attachment_decode_head(json_t *json, struct attachment *ret_a, struct err *err)
+{
+	return attachment_read(json, false, ret_a, err);
 }
 
 /* An optional name; NULL if absent. */

@@ -166,8 +166,10 @@ static json_t *request_encode(const char *program, json_t *env, json_t *netconf)
 	json_t *obj = json_object();
 
 	put(&obj, "program", json_string(program));
-	put(&obj, "env", json_incref(env));
-	put(&obj, "netconf", json_incref(netconf));
+	if (env)
+		put(&obj, "env", json_incref(env));
+	if (netconf)
+		put(&obj, "netconf", json_incref(netconf));
 	return obj;
 }
 
@@ -299,7 +301,6 @@ json_t *attachment_encode(const struct attachment *a)
 	put(&obj, "pod", pod_encode(&a->pod));
 	put(&obj, "netns", netns_encode(&a->netns));
 	put_text(&obj, "bootID", a->boot_id);
-	put(&obj, "request", request_encode(a->program, a->env, a->netconf));
 	if (a->device.key[0])
 		put(&obj, "device", baseline_encode(&a->device));
 	if (a->pool[0]) {
@@ -314,6 +315,7 @@ json_t *attachment_encode(const struct attachment *a)
 	put(&obj, "facts", facts_encode(&a->facts));
 	put_number(&obj, "reservedAt", a->reserved_at_ms);
 	put_number(&obj, "bootTime", a->boot_time_ms);
+	put(&obj, "request", request_encode(a->program, a->env, a->netconf));
 	return obj;
 }
 

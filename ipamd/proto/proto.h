@@ -156,8 +156,8 @@ struct attachment {
 	struct netns_ref netns;
 	char *boot_id;
 	char *program;   /* "spur" or "spur-ipam": what undoes it */
-	json_t *env;     /* the CNI_* variables of ADD, as strings */
-	json_t *netconf; /* as ADD got it, without prevResult */
+	json_t *env;     /* the CNI_* variables of ADD, as strings; NULL: not read (a head) */
+	json_t *netconf; /* as ADD got it, without prevResult; likewise */
 	struct baseline device;
 	char pool[PROTO_POOL_MAX + 1];
 	struct rail_ref rail;
@@ -178,8 +178,11 @@ void baseline_free(struct baseline *device); /* empties *device */
 void attachment_free(struct attachment *a);  /* empties *a; NULL is fine */
 /* The copy owns its texts, and shares env and netconf, which nobody changes. */
 int attachment_copy(const struct attachment *a, struct attachment *ret_copy, struct err *err);
+/* "request" is the last member, "env" and "netconf" are the last of it; a head has neither. */
 json_t *attachment_encode(const struct attachment *a);
 int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err);
+/* Looks at neither "env" nor "netconf", which need not be there. */
+int attachment_decode_head(json_t *json, struct attachment *ret_a, struct err *err);
 struct attachment_key attachment_key(const struct attachment *a);
 const char *attachment_state_name(enum attachment_state state);
 

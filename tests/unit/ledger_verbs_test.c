@@ -68,6 +68,7 @@ static void test_reservation_is_found_by_everything(void **state)
 	struct reserve_request request = kit_request("c1", "train");
 	struct baseline device = kit_device("net:eth5");
 	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct attachment head; /* borrows from a */
 	char text[CIDR_TEXT];
 
 	kit_set_pools(ledger, pools_text);
@@ -86,9 +87,11 @@ static void test_reservation_is_found_by_everything(void **state)
 	assert_string_equal(cidr_format(&a.net.ips[0].cidr, text), "10.0.0.2/29");
 	assert_string_equal(cidr_format(&a.net.ips[1].cidr, text), "fd00::2/64");
 	assert_int_equal(a.net.route_count, 1);
+	head = a;
+	head.env = head.netconf = NULL;
 
 	for (int round = 0; round < 3; round++) {
-		struct attachment found[5] = { 0 };
+		struct attachment found[6] = { 0 };
 
 		if (round == 1) {
 			ledger_close(ledger);
@@ -102,8 +105,9 @@ static void test_reservation_is_found_by_everything(void **state)
 		assert_ok(ledger_find_device(ledger, "net:eth5", &found[2], &kit_err));
 		assert_ok(ledger_find_pod(ledger, "uid-1", &request.key, &found[3], &kit_err));
 		assert_ok(ledger_next(ledger, 0, &found[4], &kit_err));
-		for (int i = 0; i < 5; i++) {
-			assert_same(&found[i], &a);
+		assert_ok(ledger_find_whole(ledger, &request.key, &found[5], &kit_err));
+		for (int i = 0; i < 6; i++) {
+			assert_same(&found[i], i < 4 ? &head : &a);
 			attachment_free(&found[i]);
 		}
 		assert_int_equal(ledger_next(ledger, a.id, &found[1], &kit_err), -ENOENT);
@@ -232,6 +236,45 @@ static void test_done(void **state)
 	assert_false(kit_release(ledger, &a, false, false));
 	assert_ok(ledger_begin(ledger, &kit_err));
 	assert_int_equal(ledger_done(ledger, &request.key, a.id, &facts, &kit_err), -ESTALE);
+	ledger_close(ledger);
+}
+
+/* What a head is told by stands in the texts before it as well. */
+static void test_request_is_kept(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request request = kit_request("c1", NULL);
+	struct baseline device = kit_device("net:d1");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct facts facts = { .ifindex = 9, .mtu = 9000 };
+
+	request.pod.name = (char *)"x,\"env\":{";
+	request.pod.uid = (char *)"\\\",\"env\":{\\";
+	assert_ok(kit_reserve(ledger, &request, &device, &a));
+	for (int round = 0; round < 3; round++) {
+		struct attachment head = { 0 }, whole = { 0 };
+
+		if (round == 1) {
+			assert_ok(ledger_begin(ledger, &kit_err));
+			assert_ok(ledger_done(ledger, &request.key, a.id, &facts, &kit_err));
+			assert_ok(ledger_commit(ledger, &kit_err));
+		}
+		if (round == 2)
+			assert_false(kit_release(ledger, &a, false, false));
+		assert_ok(ledger_find(ledger, &request.key, &head, &kit_err));
+		assert_ok(ledger_find_whole(ledger, &request.key, &whole, &kit_err));
+		assert_int_equal(whole.state, round);
+		assert_true(json_equal(whole.env, a.env) && json_equal(whole.netconf, a.netconf));
+		assert_string_equal(head.pod.name, request.pod.name);
+		assert_string_equal(head.pod.uid, request.pod.uid);
+		json_decref(whole.env);
+		json_decref(whole.netconf);
+		whole.env = whole.netconf = NULL;
+		assert_same(&head, &whole);
+		attachment_free(&head);
+		attachment_free(&whole);
+	}
 	ledger_close(ledger);
 }
 
@@ -1232,6 +1275,7 @@ int main(void)
 		cmocka_unit_test_setup(test_aborted_batch_is_not_there, kit_setup),
 		cmocka_unit_test_setup(test_ids_are_not_used_again, kit_setup),
 		cmocka_unit_test_setup(test_done, kit_setup),
+		cmocka_unit_test_setup(test_request_is_kept, kit_setup),
 		cmocka_unit_test_setup(test_release, kit_setup),
 		cmocka_unit_test_setup(test_release_of_what_is_not_there, kit_setup),
 		cmocka_unit_test_setup(test_repeated_dirty_release_writes_nothing, kit_setup),
