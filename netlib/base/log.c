@@ -8,11 +8,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <sys/uio.h>
+
 #include <jansson.h>
 
 #include "base/cleanup.h"
 
-enum { LOG_LINE_MAX = 2048 }; /* longer than any err.msg + details */
+enum { LOG_LINE_MAX = 2048 /* longer than any err.msg + details */, LOG_PARTS_MAX = 5 };
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
 
@@ -104,6 +106,17 @@ static void add_fields(char msg[LOG_LINE_MAX], const struct log_field *fields, s
 	flatten(msg);
 }
 
+/* One write a line, so that lines of two processes do not mix. A lost line is lost. */
+static void write_parts(const char *const *parts)
+{
+	struct iovec iov[LOG_PARTS_MAX];
+	int count = 0;
+
+	for (; parts[count]; count++)
+		iov[count] = (struct iovec) { (char *)parts[count], strlen(parts[count]) };
+	(void)!writev(sink.fd, iov, count);
+}
+
 static void write_line(enum log_level level, char msg[LOG_LINE_MAX], const struct log_field *fields,
 		       size_t count)
 {
@@ -112,13 +125,12 @@ static void write_line(enum log_level level, char msg[LOG_LINE_MAX], const struc
 	flatten(msg);
 	if (sink.json)
 		json = line_as_json(level, msg, fields, count);
-	/* One write a line, so that lines of two processes do not mix. A lost line is lost. */
 	if (json) {
-		(void)dprintf(sink.fd, "%s\n", json);
+		write_parts((const char *[]) { json, "\n", NULL });
 		return;
 	}
 	add_fields(msg, fields, count);
-	(void)dprintf(sink.fd, "spur: %s: %s\n", level_names[level], msg);
+	write_parts((const char *[]) { "spur: ", level_names[level], ": ", msg, "\n", NULL });
 }
 
 void log_fields(enum log_level level, const struct log_field *fields, size_t count, const char *fmt,

@@ -214,22 +214,30 @@ bool ip_index(const struct ip *base, const struct ip *ip, uint64_t *ret_index)
 	return true;
 }
 
+/* @min to @max digits, without a zero before more than @min, and @end; returns what is behind. */
+static const char *parse_hex(const char *text, int min, int max, char end, uint32_t *ret_value)
+{
+	uint32_t value = 0;
+	int n = 0;
+
+	for (; n < max && hex_digit(text[n]) >= 0; n++)
+		value = value << 4 | (uint32_t)hex_digit(text[n]);
+	if (n < min || (n > min && text[0] == '0') || text[n] != end)
+		return NULL;
+	*ret_value = value;
+	return text + n + 1;
+}
+
 int pci_parse(const char *text, struct pci_addr *ret_addr)
 {
-	unsigned int domain, bus, device, function;
-	char canonical[PCI_TEXT + 4];
-	struct pci_addr addr;
-	char end;
+	uint32_t domain, bus, device, function;
 
-	if (sscanf(text, "%8x:%2x:%2x.%1x%c", &domain, &bus, &device, &function, &end) != 4)
+	if (!(text = parse_hex(text, 4, 8, ':', &domain)) ||
+	    !(text = parse_hex(text, 2, 2, ':', &bus)) ||
+	    !(text = parse_hex(text, 2, 2, '.', &device)) ||
+	    !parse_hex(text, 1, 1, '\0', &function) || device > 31 || function > 7)
 		return -EINVAL;
-	if (device > 31 || function > 7)
-		return -EINVAL;
-	addr = (struct pci_addr) { domain, (uint8_t)bus, (uint8_t)device, (uint8_t)function };
-	/* sscanf skips spaces and takes short numbers: only the canonical form is an address. */
-	if (strcasecmp(pci_format(&addr, canonical), text) != 0)
-		return -EINVAL;
-	*ret_addr = addr;
+	*ret_addr = (struct pci_addr) { domain, (uint8_t)bus, (uint8_t)device, (uint8_t)function };
 	return 0;
 }
 
