@@ -565,5 +565,7 @@ int batch_change(struct batch *batch, int (*change)(struct daemon *d, void *arg,
 	r = commit(batch, 1, err);
 	if (r < 0 && ledger_is_broken(err))
 		daemon_fail(d, r, err);
+	else if (r < 0)
+		inventory_recount(d->inventory);
 	return r;
 }

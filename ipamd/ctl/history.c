@@ -212,7 +212,7 @@ static int add_page(const struct question *q, json_t *page, json_t *events, stru
 	return 0;
 }
 
-/* Where to begin: nobody reads 65,536 events to see the last fifty. */
+/* Where to begin: nobody reads the whole ring to see the last fifty. */
 static int first_page(struct ctl *ctl, const struct question *q, json_int_t *ret_after,
 		      struct err *err)
 {
