@@ -103,6 +103,14 @@ static bool slice_is_over(uint64_t begun_ns)
 	return uv_hrtime() - begun_ns > RECONCILE_SLICE_US * 1000ULL;
 }
 
+/* From now on, not from when the loop last looked at the clock: a timer that is due by that look
+ * comes before any request. */
+static void slice_later(uv_timer_t *timer, uv_timer_cb callback, uint64_t pause_ms)
+{
+	uv_update_time(timer->loop);
+	(void)uv_timer_start(timer, callback, pause_ms, 0);
+}
+
 /* --- does a namespace live? --- */
 
 /* Opens the path: may block, so never on the loop's thread. */
@@ -507,7 +515,7 @@ static void on_slice(uv_timer_t *timer)
 			see(rc, &rc->at);
 	} while (r == 0 && !slice_is_over(begun_ns));
 	if (r == 0) {
-		(void)uv_timer_start(&rc->slice, on_slice, 0, 0);
+		slice_later(timer, on_slice, RECONCILE_PAUSE_MS);
 	} else if (r == -ENOENT) {
 		group_judge(rc);
 		pass_look(rc);
@@ -539,7 +547,7 @@ uint64_t reconcile_ask(struct reconcile *rc, bool force)
 	}
 	if (rc->nsid_count)
 		qsort(rc->nsids, rc->nsid_count, sizeof(*rc->nsids), compare_nsids);
-	(void)uv_timer_start(&rc->slice, on_slice, 0, 0);
+	slice_later(&rc->slice, on_slice, RECONCILE_PAUSE_MS);
 	return rc->number;
 }
 
@@ -650,8 +658,7 @@ static void on_reboot(uv_timer_t *timer)
 	if (r < 0)
 		(void)uv_timer_start(timer, on_reboot, RECONCILE_EVERY_MS, 0);
 	else if (more) /* as long for the others as it took */
-		(void)uv_timer_start(timer, on_reboot, (uint64_t)(clock_boot_ms() - begun_ms) + 1,
-				     0);
+		slice_later(timer, on_reboot, (uint64_t)(clock_boot_ms() - begun_ms) + 1);
 	else
 		log_info("%llu attachments of an earlier boot are dropped",
 			 (unsigned long long)ledger_rebooted(rc->daemon->ledger));

@@ -22,6 +22,7 @@ enum {
 	RECONCILE_SOON_MS = 1000,   /* after an event: a runtime's own DEL may be on its way */
 	RECONCILE_YOUNG_MS = 10000, /* records younger than this are not looked at */
 	RECONCILE_SLICE_US = 2000,  /* of work on end, between the requests */
+	RECONCILE_PAUSE_MS = 1,     /* between two slices: whoever asks comes first */
 	RECONCILE_GLANCES = 32,     /* paths that are followed at once */
 	RECONCILE_DROPS = 8,        /* records between two looks at the clock */
 	RECONCILE_QUEUED = 64, /* dead ones that wait for the plugin; the others wait for them… */
