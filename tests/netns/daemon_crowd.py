@@ -355,7 +355,8 @@ def test_hooked_many_that_look_dead():
         node.daemon(pools=[wide_pool()], env={"SPUR_YOUNG_MS": "0"})
         slow, count = slowest(node, lambda status: status["alarms"])
         print(f"{count} requests beside the pass, the slowest {slow * 1000:.0f} ms; {memory_kb(node)} kB")
-        assert f"{MANY} of {MANY} attachments look dead" in node.rpc("node.status")["alarms"][0]
+        alarm = node.rpc("node.status")["alarms"][0]  # the pass may have met the one of slowest()
+        assert any(f"{MANY} of {MANY + own} attachments look dead" in alarm for own in (0, 1)), alarm
         assert slow < 1, f"{slow} s"
         assert is_frugal(node, 16 * 1024), f"{memory_kb(node)} kB"
         assert node.calls() == [] and node.rpc("node.status")["undo"]["queued"] == 0
