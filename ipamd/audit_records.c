@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "ipamd/audit_inside.h"
+#include "ipamd/record.h"
 
 /* Values are built as keys are: part by part, numbers big-endian. */
 static void add_u8(struct store_key *key, uint8_t number)
@@ -187,6 +188,9 @@ void audit_records(struct auditor *a)
 			audit_find(a, "table record: a record cannot be read: %s", why.msg);
 		else if (found.len != sizeof(uint64_t) || store_view_u64(&found, 0) != rec.id)
 			audit_find(a, "table record: attachment %" PRIu64 " is not under its id",
+				   rec.id);
+		else if (!record_has_form(&value))
+			audit_find(a, "attachment %" PRIu64 ": does not end with its request",
 				   rec.id);
 		else
 			check_record(a, &rec);

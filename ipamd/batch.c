@@ -560,6 +560,7 @@ int batch_change(struct batch *batch, int (*change)(struct daemon *d, void *arg,
 	r = change(d, arg, err);
 	if (r < 0) {
 		ledger_abort(d->ledger);
+		inventory_recount(d->inventory);
 		return r;
 	}
 	r = commit(batch, 1, err);

@@ -204,9 +204,7 @@ static int sweep_claims(struct daemon *d, struct err *err)
 	if (!ledger_claims_due(d->ledger))
 		return 0;
 	r = batch_change(d->batch, sweep, &count, err);
-	if (r < 0)
-		inventory_recount(d->inventory);
-	else if (count)
+	if (r == 0 && count)
 		log_info("%zu claims have ended, not all of their rails bound", count);
 	return r;
 }

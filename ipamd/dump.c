@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Records and events are kept as JSON, and go out as they are. A dump that is loaded and made
- * again is the same, byte for byte, but for its head.
+ * again by the same version is the same, byte for byte, but for its head.
  */
 #include "ipamd/dump.h"
 

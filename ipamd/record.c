@@ -9,6 +9,8 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
@@ -164,28 +166,52 @@ bool record_next_brief(struct store *store, struct ledger_brief *brief)
 	return true;
 }
 
-/* The two ends of "request" and of the record, behind the head. */
+/*
+ * {…,"request":{"program":"…","env":{…},"netconf":{…}}}: how many bytes there are before "env", and
+ * what ends a head in place of the rest. Within a string of JSON a quote has a backslash before it.
+ * 0: the text has another form.
+ */
 static const char head_end[] = "}}";
 
-/* Where in the text the head ends. Within a string of JSON a quote has a backslash before it. */
 static size_t head_len(const struct store_view *value)
 {
-	static const char tail[] = ",\"env\":{";
+	static const char tail[] = ",\"env\":{", end[] = "}}}";
 	const uint8_t *at = memmem(value->data, value->len, tail, strlen(tail));
 
-	return at ? (size_t)(at - value->data) : value->len;
+	if (!at || memcmp(value->data + value->len - strlen(end), end, strlen(end)) != 0)
+		return 0;
+	return (size_t)(at - value->data);
+}
+
+bool record_has_form(const struct store_view *value)
+{
+	return head_len(value) > 0;
+}
+
+static char *bytes_join(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+	char *bytes = malloc(a_len + b_len);
+
+	if (!bytes)
+		return NULL;
+	memcpy(bytes, a, a_len);
+	memcpy(bytes + a_len, b, b_len);
+	return bytes;
 }
 
 static int head_parse(const struct store_view *value, struct attachment *ret_a, struct err *err)
 {
 	CLEANUP_JSON json_t *json = NULL;
 	CLEANUP_FREE char *text = NULL;
-	int len, r;
+	size_t len = head_len(value);
+	int r;
 
-	len = asprintf(&text, "%.*s%s", (int)head_len(value), (const char *)value->data, head_end);
-	if (len < 0)
+	if (!len)
+		return err_set(err, EUCLEAN, ERR_STORE, "it does not end with its request");
+	text = bytes_join(value->data, len, head_end, strlen(head_end));
+	if (!text)
 		return err_nomem(err);
-	r = json_parse(text, (size_t)len, &json, err);
+	r = json_parse(text, len + strlen(head_end), &json, err);
 	return r < 0 ? r : attachment_decode_head(json, ret_a, err);
 }
 
@@ -197,15 +223,20 @@ static int whole_parse(const struct store_view *value, struct attachment *ret_a,
 	return r < 0 ? r : attachment_decode(json, ret_a, err);
 }
 
-static int record_parse(const struct store_view *value, enum record_part part,
+static int record_parse(const struct store_view *value, uint64_t id, enum record_part part,
 			struct attachment *ret_a, struct err *err)
 {
 	int r = part == RECORD_HEAD ? head_parse(value, ret_a, err)
 				    : whole_parse(value, ret_a, err);
 
+	if (r == 0 && ret_a->id != id) {
+		r = err_set(err, EUCLEAN, ERR_STORE, "attachment %" PRIu64 " is under id %" PRIu64,
+			    ret_a->id, id);
+		attachment_free(ret_a);
+	}
 	if (r < 0) {
 		err_prefix(err, "read a record of the store");
-		err->code = ERR_STORE;
+		err->code = r == -ENOMEM ? err->code : ERR_STORE;
 	}
 	return r;
 }
@@ -217,7 +248,7 @@ int record_get(struct store *store, uint64_t id, struct attachment *ret_a, struc
 	int r;
 
 	if (store_get(store, STORE_RECORD, &key, &value))
-		return record_parse(&value, RECORD_HEAD, ret_a, err);
+		return record_parse(&value, id, RECORD_HEAD, ret_a, err);
 	r = store_check(store, err);
 	return r < 0 ? r : -ENOENT;
 }
@@ -230,8 +261,11 @@ int record_next(struct store *store, uint64_t after, enum record_part part,
 	int r;
 
 	store_key_next(&key);
-	if (store_seek(store, STORE_RECORD, &key, 0, &found, &value))
-		return record_parse(&value, part, ret_a, err);
+	if (store_seek(store, STORE_RECORD, &key, 0, &found, &value)) {
+		if (found.len == sizeof(uint64_t))
+			return record_parse(&value, store_view_u64(&found, 0), part, ret_a, err);
+		store_fail(store, STORE_RECORD, "a key has another length");
+	}
 	r = store_check(store, err);
 	return r < 0 ? r : -ENOENT;
 }
@@ -277,14 +311,15 @@ bool record_seek_device(struct store *store, struct store_key *key, uint64_t *re
 	return true;
 }
 
-/* The value of the record that an entry leads to. */
+/* The value of the record that an entry leads to, and its id. */
 static int record_value(struct store *store, enum store_table table, const struct store_key *key,
-			struct store_view *ret_value, struct err *err)
+			uint64_t *ret_id, struct store_view *ret_value, struct err *err)
 {
 	uint64_t id = record_id(store, table, key);
 	struct store_key record = record_key(id);
 	int r;
 
+	*ret_id = id;
 	r = store_check(store, err);
 	if (r < 0)
 		return r;
@@ -301,20 +336,22 @@ int record_find(struct store *store, enum store_table table, const struct store_
 		enum record_part part, struct attachment *ret_a, struct err *err)
 {
 	struct store_view value;
+	uint64_t id;
 	int r;
 
-	r = record_value(store, table, key, &value, err);
-	return r < 0 ? r : record_parse(&value, part, ret_a, err);
+	r = record_value(store, table, key, &id, &value, err);
+	return r < 0 ? r : record_parse(&value, id, part, ret_a, err);
 }
 
 int record_text(struct store *store, enum store_table table, const struct store_key *key,
 		char **ret_text, struct err *err)
 {
 	struct store_view value;
+	uint64_t id;
 	char *text;
 	int r;
 
-	r = record_value(store, table, key, &value, err);
+	r = record_value(store, table, key, &id, &value, err);
 	if (r < 0)
 		return r;
 	text = strndup((const char *)value.data, value.len);
@@ -355,62 +392,50 @@ static void record_index(struct store *store, const struct attachment *a)
 		id_put(store, STORE_BY_POD, &by_pod, a->id);
 }
 
-int record_add(struct store *store, const struct attachment *a, struct err *err)
+static int record_write(struct store *store, const struct attachment *a,
+			void (*put)(struct store *store, enum store_table table,
+				    const struct store_key *key, const void *data, size_t len),
+			struct err *err)
 {
 	CLEANUP_JSON json_t *json = attachment_encode(a);
 	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
-	struct store_key record = record_key(a->id);
+	struct store_key key = record_key(a->id);
 
 	if (!text)
 		return err_nomem(err);
-	store_append(store, STORE_RECORD, &record, text, strlen(text));
+	put(store, STORE_RECORD, &key, text, strlen(text));
 	record_index(store, a);
 	return 0;
+}
+
+int record_add(struct store *store, const struct attachment *a, struct err *err)
+{
+	return record_write(store, a, store_append, err);
 }
 
 int record_rewrite(struct store *store, const struct attachment *a, struct err *err)
 {
-	CLEANUP_JSON json_t *json = attachment_encode(a);
-	CLEANUP_FREE char *text = json ? json_line(json) : NULL;
-	struct store_key key = record_key(a->id);
-
-	if (!text)
-		return err_nomem(err);
-	store_put(store, STORE_RECORD, &key, text, strlen(text));
-	record_index(store, a);
-	return 0;
+	return record_write(store, a, store_put, err);
 }
 
 /* A new head before what stands behind the old one. */
-static char *head_change(const struct store_view *was, const struct attachment *a)
-{
-	struct attachment head = *a;
-	CLEANUP_JSON json_t *json = NULL;
-	CLEANUP_FREE char *line = NULL;
-	size_t behind = head_len(was);
-	char *text;
-
-	head.env = head.netconf = NULL;
-	json = attachment_encode(&head);
-	line = json ? json_line(json) : NULL;
-	if (!line || asprintf(&text, "%.*s%.*s", (int)(strlen(line) - strlen(head_end)), line,
-			      (int)(was->len - behind), (const char *)was->data + behind) < 0)
-		return NULL;
-	return text;
-}
-
 int record_put(struct store *store, const struct attachment *a, struct err *err)
 {
+	CLEANUP_JSON json_t *json = attachment_encode_head(a);
+	CLEANUP_FREE char *line = json ? json_line(json) : NULL, *text = NULL;
+	size_t head = line ? strlen(line) - strlen(head_end) : 0, rest;
 	struct store_key key = record_key(a->id);
-	CLEANUP_FREE char *text = NULL;
 	struct store_view was;
 
-	if (!store_get(store, STORE_RECORD, &key, &was))
-		return store_check(store, err) < 0 ? -err->errnum : -ENOENT;
-	text = head_change(&was, a);
+	if (!store_get(store, STORE_RECORD, &key, &was) || !head_len(&was)) {
+		store_fail(store, STORE_RECORD, "a record has gone, or has another form");
+		return store_check(store, err);
+	}
+	rest = was.len - head_len(&was);
+	text = line ? bytes_join(line, head, was.data + head_len(&was), rest) : NULL;
 	if (!text)
 		return err_nomem(err);
-	store_put(store, STORE_RECORD, &key, text, strlen(text));
+	store_put(store, STORE_RECORD, &key, text, head + rest);
 	brief_put(store, a);
 	if (a->state == ATTACHMENT_DIRTY)
 		by_key_put(store, a);

@@ -166,10 +166,8 @@ static json_t *request_encode(const char *program, json_t *env, json_t *netconf)
 	json_t *obj = json_object();
 
 	put(&obj, "program", json_string(program));
-	if (env)
-		put(&obj, "env", json_incref(env));
-	if (netconf)
-		put(&obj, "netconf", json_incref(netconf));
+	put(&obj, "env", json_incref(env));
+	put(&obj, "netconf", json_incref(netconf));
 	return obj;
 }
 
@@ -289,7 +287,7 @@ static json_t *rail_encode(const struct rail_ref *rail)
 	return obj;
 }
 
-json_t *attachment_encode(const struct attachment *a)
+static json_t *head_encode(const struct attachment *a)
 {
 	struct attachment_key key = attachment_key(a);
 	json_t *obj = json_object();
@@ -315,7 +313,22 @@ json_t *attachment_encode(const struct attachment *a)
 	put(&obj, "facts", facts_encode(&a->facts));
 	put_number(&obj, "reservedAt", a->reserved_at_ms);
 	put_number(&obj, "bootTime", a->boot_time_ms);
+	return obj;
+}
+
+json_t *attachment_encode(const struct attachment *a)
+{
+	json_t *obj = head_encode(a);
+
 	put(&obj, "request", request_encode(a->program, a->env, a->netconf));
+	return obj;
+}
+
+json_t *attachment_encode_head(const struct attachment *a)
+{
+	json_t *obj = head_encode(a);
+
+	put(&obj, "request", json_pack("{s:s}", "program", a->program));
 	return obj;
 }
 

@@ -178,10 +178,11 @@ void baseline_free(struct baseline *device); /* empties *device */
 void attachment_free(struct attachment *a);  /* empties *a; NULL is fine */
 /* The copy owns its texts, and shares env and netconf, which nobody changes. */
 int attachment_copy(const struct attachment *a, struct attachment *ret_copy, struct err *err);
-/* "request" is the last member, "env" and "netconf" are the last of it; a head has neither. */
+/* "request" is the last member, and "env" and "netconf" are the last of it. */
 json_t *attachment_encode(const struct attachment *a);
 int attachment_decode(json_t *json, struct attachment *ret_a, struct err *err);
-/* Looks at neither "env" nor "netconf", which need not be there. */
+/* The same without "env" and "netconf". */
+json_t *attachment_encode_head(const struct attachment *a);
 int attachment_decode_head(json_t *json, struct attachment *ret_a, struct err *err);
 struct attachment_key attachment_key(const struct attachment *a);
 const char *attachment_state_name(enum attachment_state state);

@@ -31,16 +31,18 @@ static void decode_reserve(json_t *params)
 static void decode_record(json_t *params)
 {
 	CLEANUP_JSON json_t *again = NULL;
-	struct attachment a, b;
+	struct attachment a, b, head;
 	struct err err;
 
 	if (attachment_decode(params, &a, &err) < 0)
 		return;
 	again = attachment_encode(&a);
-	if (!again || attachment_decode(again, &b, &err) < 0)
+	if (!again || attachment_decode(again, &b, &err) < 0 ||
+	    attachment_decode_head(again, &head, &err) < 0)
 		abort();
 	attachment_free(&a);
 	attachment_free(&b);
+	attachment_free(&head);
 }
 
 /* The pools of pool.diff. */

@@ -9,6 +9,7 @@
  * An entry of an input: table, length of the key, length of the value (2 bytes, big-endian), key,
  * value. An entry without a value deletes.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -53,6 +54,14 @@ static void must(int r)
 {
 	if (r < 0)
 		abort();
+}
+
+/* What fails says why, but for what is not there. */
+static bool worked(int r, const struct err *err)
+{
+	if (r < 0 && r != -ENOENT && !err->msg[0])
+		abort();
+	return r == 0;
 }
 
 static void remove_dir(void)
@@ -123,11 +132,13 @@ static void release(struct ledger *ledger, const struct attachment *a, bool rest
 {
 	struct attachment_key key = attachment_key(a);
 	struct facts facts = { 0 };
-	struct err err;
+	struct err done = { 0 }, released = { 0 };
 	bool gone;
 
-	(void)ledger_done(ledger, &key, a->generation, &facts, &err);
-	(void)ledger_release(ledger, &key, a->generation, true, restored, "DEL", NULL, &gone, &err);
+	(void)worked(ledger_done(ledger, &key, a->generation, &facts, &done), &done);
+	(void)worked(ledger_release(ledger, &key, a->generation, true, restored, "DEL", NULL, &gone,
+				    &released),
+		     &released);
 }
 
 static void release_next(struct ledger *ledger, uint64_t after, bool restored)
@@ -266,6 +277,17 @@ static void carry_out(struct ledger *ledger)
 	ledger_close(reader);
 }
 
+static void look_at(struct ledger *ledger, const struct attachment_key *key)
+{
+	struct attachment head = { 0 }, whole = { 0 };
+	struct err err = { 0 }, err_whole = { 0 };
+
+	if (worked(ledger_find(ledger, key, &head, &err), &err))
+		attachment_free(&head);
+	if (worked(ledger_find_whole(ledger, key, &whole, &err_whole), &err_whole))
+		attachment_free(&whole);
+}
+
 static void look(struct ledger *ledger)
 {
 	struct ledger_brief brief = { 0 };
@@ -278,11 +300,9 @@ static void look(struct ledger *ledger)
 
 	for (uint64_t id = 0, i = 0; i < WALK_MAX && ledger_next(ledger, id, &a, &err) == 0; i++) {
 		struct attachment_key key = attachment_key(&a);
-		struct attachment again = { 0 };
 
 		id = a.id;
-		if (ledger_find(ledger, &key, &again, &err) == 0)
-			attachment_free(&again);
+		look_at(ledger, &key);
 		attachment_free(&a);
 	}
 	for (int i = 0; i < WALK_MAX && ledger_next_brief(ledger, &brief, &err) == 0; i++)

@@ -53,12 +53,15 @@ static void give_back(struct ledger *ledger, const char *container)
 	assert_true(kit_release(ledger, &a, true, true));
 }
 
-static void assert_same(const struct attachment *a, const struct attachment *b)
+/* The heads; and the rest, if it was read. */
+static void assert_same(const struct attachment *a, const struct attachment *b, bool whole)
 {
-	CLEANUP_JSON json_t *x = attachment_encode(a), *y = attachment_encode(b);
+	CLEANUP_JSON json_t *x = attachment_encode_head(a), *y = attachment_encode_head(b);
 	CLEANUP_FREE char *s = json_dumps(x, JSON_SORT_KEYS), *t = json_dumps(y, JSON_SORT_KEYS);
 
 	assert_string_equal(s, t);
+	assert_true(whole == (a->env != NULL) && whole == (a->netconf != NULL));
+	assert_true(!whole || (json_equal(a->env, b->env) && json_equal(a->netconf, b->netconf)));
 }
 
 static void test_reservation_is_found_by_everything(void **state)
@@ -68,7 +71,6 @@ static void test_reservation_is_found_by_everything(void **state)
 	struct reserve_request request = kit_request("c1", "train");
 	struct baseline device = kit_device("net:eth5");
 	CLEANUP(attachment_free) struct attachment a = { 0 };
-	struct attachment head; /* borrows from a */
 	char text[CIDR_TEXT];
 
 	kit_set_pools(ledger, pools_text);
@@ -87,8 +89,6 @@ static void test_reservation_is_found_by_everything(void **state)
 	assert_string_equal(cidr_format(&a.net.ips[0].cidr, text), "10.0.0.2/29");
 	assert_string_equal(cidr_format(&a.net.ips[1].cidr, text), "fd00::2/64");
 	assert_int_equal(a.net.route_count, 1);
-	head = a;
-	head.env = head.netconf = NULL;
 
 	for (int round = 0; round < 3; round++) {
 		struct attachment found[6] = { 0 };
@@ -107,7 +107,7 @@ static void test_reservation_is_found_by_everything(void **state)
 		assert_ok(ledger_next(ledger, 0, &found[4], &kit_err));
 		assert_ok(ledger_find_whole(ledger, &request.key, &found[5], &kit_err));
 		for (int i = 0; i < 6; i++) {
-			assert_same(&found[i], i < 4 ? &head : &a);
+			assert_same(&found[i], &a, i >= 4);
 			attachment_free(&found[i]);
 		}
 		assert_int_equal(ledger_next(ledger, a.id, &found[1], &kit_err), -ENOENT);
@@ -268,10 +268,7 @@ static void test_request_is_kept(void **state)
 		assert_true(json_equal(whole.env, a.env) && json_equal(whole.netconf, a.netconf));
 		assert_string_equal(head.pod.name, request.pod.name);
 		assert_string_equal(head.pod.uid, request.pod.uid);
-		json_decref(whole.env);
-		json_decref(whole.netconf);
-		whole.env = whole.netconf = NULL;
-		assert_same(&head, &whole);
+		assert_same(&head, &whole, false);
 		attachment_free(&head);
 		attachment_free(&whole);
 	}
@@ -914,6 +911,90 @@ static void test_longer_history_is_cut(void **state)
 	store_close(store);
 }
 
+static void put_record(uint64_t id, const char *text, size_t len)
+{
+	struct store_key key = { 0 };
+	struct store *store;
+
+	store_key_u64(&key, id);
+	assert_ok(store_open(kit_dir, &store, &kit_err));
+	assert_ok(store_begin(store, STORE_WRITE, &kit_err));
+	store_put(store, STORE_RECORD, &key, text, len);
+	assert_ok(store_commit(store, &kit_err));
+	store_close(store);
+}
+
+static void assert_audit_finds(const char *text)
+{
+	struct audit audit;
+	struct store *store;
+	bool found = false;
+
+	assert_ok(store_open(kit_dir, &store, &kit_err));
+	assert_ok(store_begin(store, STORE_READ, &kit_err));
+	assert_ok(audit_store(store, NULL, &audit, &kit_err));
+	for (size_t i = 0; i < audit.found && i < AUDIT_FINDINGS_MAX; i++)
+		found = found || strstr(audit.findings[i], text);
+	assert_true(found);
+	audit_free(&audit);
+	store_close(store);
+}
+
+/* With a checksum that is right: no request is served from it, and none changes it. */
+static void test_record_of_another_form(void **state)
+{
+#define HEAD(id)                                                                      \
+	"{\"id\":" id ",\"generation\":1,\"state\":\"attached\",\"network\":\"net\"," \
+	"\"containerID\":\"c1\",\"ifname\":\"net1\",\"netns\":{\"nsid\":-1},"
+#define REQUEST "\"request\":{\"program\":\"spur\",\"env\":{},\"netconf\":{}}"
+#define ROW(text, why)                      \
+	{                                   \
+		text, sizeof(text) - 1, why \
+	}
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *why;
+	} rows[] = {
+		ROW(HEAD("1") REQUEST ",\"bootTime\":5}", "does not end with its request"),
+		ROW(HEAD("1") "\"request\":{\"program\":\"spur\"", "cannot be read"),
+		ROW(HEAD("1") "\"request\":{\"program\":\"spur\"\0,\"env\":{},\"netconf\":{}}}",
+		    "cannot be read"),
+		ROW(HEAD("7") REQUEST "}", "is not under its id"),
+		ROW("}}}", "cannot be read"),
+		ROW(",\"env\":{}}}", "cannot be read"),
+	};
+	struct reserve_request request = kit_request("c1", NULL);
+	struct facts facts = { 0 };
+	bool gone;
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP(attachment_free) struct attachment a = { 0 }, found = { 0 };
+		struct ledger *ledger;
+
+		kit_setup(NULL);
+		ledger = kit_open("boot-1");
+		assert_ok(kit_reserve(ledger, &request, NULL, &a));
+		ledger_close(ledger);
+		put_record(a.id, rows[i].text, rows[i].len);
+		assert_audit_finds(rows[i].why);
+		ledger = kit_open("boot-1");
+		assert_true(ledger_find(ledger, &request.key, &found, &kit_err) < 0);
+		assert_int_equal(kit_err.code, ERR_STORE);
+		assert_ok(ledger_begin(ledger, &kit_err));
+		kit_err = (struct err) { 0 };
+		assert_true(ledger_done(ledger, &request.key, a.id, &facts, &kit_err) < 0);
+		assert_int_equal(kit_err.code, ERR_STORE);
+		kit_err = (struct err) { 0 };
+		assert_true(ledger_release(ledger, &request.key, a.id, true, true, "DEL", NULL,
+					   &gone, &kit_err) < 0);
+		assert_int_equal(kit_err.code, ERR_STORE);
+		ledger_abort(ledger);
+		ledger_close(ledger);
+	}
+}
+
 /* One damaged record spoils the batch that reads it, and no other. */
 static void test_damaged_record_poisons_its_batch_only(void **state)
 {
@@ -1276,6 +1357,7 @@ int main(void)
 		cmocka_unit_test_setup(test_ids_are_not_used_again, kit_setup),
 		cmocka_unit_test_setup(test_done, kit_setup),
 		cmocka_unit_test_setup(test_request_is_kept, kit_setup),
+		cmocka_unit_test_setup(test_record_of_another_form, kit_setup),
 		cmocka_unit_test_setup(test_release, kit_setup),
 		cmocka_unit_test_setup(test_release_of_what_is_not_there, kit_setup),
 		cmocka_unit_test_setup(test_repeated_dirty_release_writes_nothing, kit_setup),
