@@ -166,13 +166,13 @@ bool record_next_brief(struct store *store, struct ledger_brief *brief)
 	return true;
 }
 
-/*
- * {…,"request":{"program":"…","env":{…},"netconf":{…}}}: how many bytes there are before "env", and
- * what ends a head in place of the rest. Within a string of JSON a quote has a backslash before it.
- * 0: the text has another form.
- */
+/* What ends a head in place of the rest. */
 static const char head_end[] = "}}";
 
+/*
+ * {…,"request":{"program":"…","env":{…},"netconf":{…}}}: how many bytes there are before "env"; 0
+ * if the text has another form. Within a string of JSON a quote has a backslash before it.
+ */
 static size_t head_len(const struct store_view *value)
 {
 	static const char tail[] = ",\"env\":{", end[] = "}}}";
