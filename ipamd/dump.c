@@ -20,6 +20,7 @@
 #include "ipamd/crc32c.h"
 #include "ipamd/guid.h"
 #include "ipamd/history.h"
+#include "ipamd/pool.h"
 #include "ipamd/record.h"
 #include "ipamd/sticky.h"
 
@@ -496,7 +497,8 @@ static int load_claim(struct loading *l, json_t *json, struct err *err)
 		json_bad(&r, "pool", "must be 1 to %d bytes", PROTO_POOL_MAX);
 	if (!json_int(&r, "id", 1, (int64_t)l->report.next_id - 1, &id))
 		json_missing(&r, "id");
-	if (!json_int(&r, "expiry", 0, INT64_MAX, &claim.expiry_ms))
+	if (!json_int(&r, "expiry", 0, (int64_t)l->report.clock_ms + POOL_CLAIM_MAX_S * 1000,
+		      &claim.expiry_ms))
 		json_missing(&r, "expiry");
 	if (!json_arr(&r, "rails", &rails) || json_array_size(rails) == 0 ||
 	    json_array_size(rails) > PROTO_RAILS_MAX)

@@ -21,8 +21,7 @@ enum {
 	POOL_STICKY_S = 3600, /* longer than a job takes to come back */
 	POOL_STICKY_MAX_S = 30 * 86400,
 	POOL_CLAIM_S = 120, /* longer than a runtime takes from a pod's first ADD to its last */
-	POOL_CLAIM_MAX_S = 3600,
-	POOLS_MAX = 64, /* every rail is compared with every other */
+	POOLS_MAX = 64,     /* every rail is compared with every other */
 	POOL_RAILS_MAX = 32,
 	POOL_FIXED_EXCLUSIONS = 5, /* two networks, one broadcast, two gateways */
 	POOL_PFS_MAX = 64,         /* of one rail, by name or by address */

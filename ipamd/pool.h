@@ -23,6 +23,7 @@
 #include "ipamd/ranges.h"
 
 enum {
+	POOL_CLAIM_MAX_S = 3600,
 	RAIL_GUIDS = 65536, /* a rail's block of GUIDs without slots: more than any node has VFs */
 	RAIL_ONE_SLOT = 32, /* bits of the one slot that a rail without "blockBits" is */
 };

@@ -301,6 +301,8 @@ static const struct {
 	{ "{'guid':{'guid':'02:00:00:00:00:00:00:01','owner':'pci:0000:01:00.1'}}\n"
 	  "{'guid':{'guid':'02:00:00:00:00:00:00:01','owner':'pci:0000:01:00.2'}}\n",
 	  "line 3: GUID 02:00:00:00:00:00:00:01: has an owner already" },
+	{ "{'claim':{'containerID':'c','pool':'p','id':3,'expiry':3605001,'rails':[{}]}}\n",
+	  "line 2: key \"claim.expiry\": 3605001: must be" },
 	{ "{'event':{'seq':7}}\n{'event':{'seq':7}}\n", "line 3: key \"event.seq\": 7: must be" },
 	{ "{'record':{'id':1}}\n", "line 2: " },
 	{ "{'thing':{}}\n", "line 2: must be one of" },
