@@ -315,7 +315,7 @@ def test_namespace_deleted_first():
 
 def test_slow_rebinds_side_by_side():
     """Each waits for its own VF. One after the other, three would take three times as long at least."""
-    appear_s = 4
+    appear_s = 2
     with Ib() as node:
         pods = [node.pod(f"p{i}") for i in range(VFS)]
         confs = [node.conf(vf, guid=text(number(OTHER) + i)) for i, vf in enumerate(node.vfs)]
