@@ -22,7 +22,7 @@
 enum {
 	LOOK_AGAIN_MS = 20,
 	READY_POLL_MS = 5,
-	SWAP_MS = 3000, /* a node that binds many anew is a busy one */
+	SWAP_MS = 3000,      /* a node that binds many anew is a busy one */
 	CHILD_FDS_FROM = 64, /* above what we have open; below every limit */
 };
 
