@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/json.h"
 #include "ipamd/audit_inside.h"
 #include "ipamd/record.h"
 
@@ -165,14 +164,6 @@ static void check_record(struct auditor *a, const struct attachment *rec)
 	}
 }
 
-static int parse_record(const struct store_view *value, struct attachment *ret_rec, struct err *err)
-{
-	CLEANUP_JSON json_t *json = NULL;
-	int r = json_parse((const char *)value->data, value->len, &json, err);
-
-	return r < 0 ? r : attachment_decode(json, ret_rec, err);
-}
-
 void audit_records(struct auditor *a)
 {
 	struct store_view found, value;
@@ -184,7 +175,7 @@ void audit_records(struct auditor *a)
 
 		store_key_set(&key, &found);
 		store_key_next(&key);
-		if (parse_record(&value, &rec, &why) < 0)
+		if (record_decode(&value, &rec, &why) < 0)
 			audit_find(a, "table record: a record cannot be read: %s", why.msg);
 		else if (found.len != sizeof(uint64_t) || store_view_u64(&found, 0) != rec.id)
 			audit_find(a, "table record: attachment %" PRIu64 " is not under its id",
@@ -315,7 +306,7 @@ static void check_stray(struct auditor *a, enum store_table table, const struct 
 			   "table %s: an entry leads to attachment %" PRIu64
 			   ", which has no record",
 			   store_table_name(table), id);
-	else if (parse_record(&value, &rec, &why) == 0 &&
+	else if (record_decode(&value, &rec, &why) == 0 &&
 		 (!entry_key(table, &rec, &own) || !audit_view_is(found, &own)))
 		audit_find(a,
 			   "table %s: an entry leads to attachment %" PRIu64 ", which is another",

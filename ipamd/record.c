@@ -215,7 +215,7 @@ static int head_parse(const struct store_view *value, struct attachment *ret_a, 
 	return r < 0 ? r : attachment_decode_head(json, ret_a, err);
 }
 
-static int whole_parse(const struct store_view *value, struct attachment *ret_a, struct err *err)
+int record_decode(const struct store_view *value, struct attachment *ret_a, struct err *err)
 {
 	CLEANUP_JSON json_t *json = NULL;
 	int r = json_parse((const char *)value->data, value->len, &json, err);
@@ -227,7 +227,7 @@ static int record_parse(const struct store_view *value, uint64_t id, enum record
 			struct attachment *ret_a, struct err *err)
 {
 	int r = part == RECORD_HEAD ? head_parse(value, ret_a, err)
-				    : whole_parse(value, ret_a, err);
+				    : record_decode(value, ret_a, err);
 
 	if (r == 0 && ret_a->id != id) {
 		r = err_set(err, EUCLEAN, ERR_STORE, "attachment %" PRIu64 " is under id %" PRIu64,
@@ -423,16 +423,18 @@ int record_put(struct store *store, const struct attachment *a, struct err *err)
 {
 	CLEANUP_JSON json_t *json = attachment_encode_head(a);
 	CLEANUP_FREE char *line = json ? json_line(json) : NULL, *text = NULL;
-	size_t head = line ? strlen(line) - strlen(head_end) : 0, rest;
+	size_t head = line ? strlen(line) - strlen(head_end) : 0, before = 0, rest;
 	struct store_key key = record_key(a->id);
 	struct store_view was;
 
-	if (!store_get(store, STORE_RECORD, &key, &was) || !head_len(&was)) {
+	if (store_get(store, STORE_RECORD, &key, &was))
+		before = head_len(&was);
+	if (!before) {
 		store_fail(store, STORE_RECORD, "a record has gone, or has another form");
 		return store_check(store, err);
 	}
-	rest = was.len - head_len(&was);
-	text = line ? bytes_join(line, head, was.data + head_len(&was), rest) : NULL;
+	rest = was.len - before;
+	text = line ? bytes_join(line, head, was.data + before, rest) : NULL;
 	if (!text)
 		return err_nomem(err);
 	store_put(store, STORE_RECORD, &key, text, head + rest);

@@ -50,6 +50,8 @@ int record_next(struct store *store, uint64_t after, enum record_part part,
 /* The head of the next record of a pod that its UID leads to: a cursor as above. -ENOENT: none. */
 int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
 		       struct attachment *ret_a, struct err *err);
+/* The whole of a record, from its text. */
+int record_decode(const struct store_view *value, struct attachment *ret_a, struct err *err);
 /* Does the text of a record end with what was asked for, as all do since schema 3? */
 bool record_has_form(const struct store_view *value);
 /* What by_netns tells of the record after *@brief, in the order of namespaces and ids. */
