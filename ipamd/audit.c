@@ -18,7 +18,7 @@
 #include "ipamd/audit_inside.h"
 #include "ipamd/sticky.h"
 
-enum { CLOCK_NUMBERS = 7 };
+enum { CLOCK_NUMBERS = 4 + ATTACHMENT_STATES };
 
 void audit_find(struct auditor *a, const char *fmt, ...)
 {
@@ -122,7 +122,7 @@ static void check_history(struct auditor *a)
 
 static void check_states(struct auditor *a)
 {
-	for (int i = 0; i < STATES; i++) {
+	for (int i = 0; i < ATTACHMENT_STATES; i++) {
 		if (a->states[i] != a->seen_states[i])
 			audit_find(a,
 				   "%" PRIu64
@@ -154,7 +154,7 @@ static void load_clock(struct auditor *a)
 		audit_find(a,
 			   "table meta: this boot begins with id %" PRIu64 ", the next is %" PRIu64,
 			   a->first_id, a->next_id);
-	for (size_t i = 0; i < STATES; i++)
+	for (size_t i = 0; i < ATTACHMENT_STATES; i++)
 		a->states[i] = store_view_u64(&value, (4 + i) * sizeof(uint64_t));
 }
 

@@ -10,7 +10,7 @@
 #include "ipamd/pool.h"
 #include "ipamd/proto/proto.h"
 
-enum { STATES = 3, WHO_MAX = PROTO_KEY_MAX + 64 };
+enum { WHO_MAX = PROTO_KEY_MAX + 64 };
 
 struct owned_address {
 	uint8_t bytes[16]; /* v4 as ::ffff:a.b.c.d */
@@ -22,8 +22,8 @@ struct auditor {
 	const atomic_bool *cancel;
 	struct audit *audit;
 	struct pool_set pools;
-	uint64_t next_id, first_id, states[STATES]; /* as meta has them */
-	uint64_t seen_states[STATES];
+	uint64_t next_id, first_id, states[ATTACHMENT_STATES]; /* as meta has them */
+	uint64_t seen_states[ATTACHMENT_STATES];
 	uint64_t accounted[STORE_TABLES]; /* entries that something accounts for */
 	uint64_t claimed;                 /* of by_index: by claims */
 	uint64_t guids;                   /* of by_guid: by records */

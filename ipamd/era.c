@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Seven numbers, and behind them the boot id that they belong to. */
+/* Eight numbers, and behind them the boot id that they belong to. */
 #include "ipamd/era.h"
 
 #include <endian.h>
 #include <string.h>
 
-enum { ERA_NUMBERS = 7, ERA_BYTES = ERA_NUMBERS * sizeof(uint64_t) };
+enum { ERA_NUMBERS = 4 + ATTACHMENT_STATES, ERA_BYTES = ERA_NUMBERS * sizeof(uint64_t) };
 
 _Static_assert(sizeof(struct era) == ERA_BYTES, "an era is nothing but its numbers");
 

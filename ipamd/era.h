@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ipamd/proto/proto.h"
 #include "ipamd/store.h"
 
 enum { ERA_BOOT_ID_MAX = 64 };
@@ -19,7 +20,7 @@ struct era {
 	uint64_t next_id;   /* of a record or claim */
 	uint64_t first_id;  /* of this boot: what is below counts as gone */
 	/* The records of this boot, by enum attachment_state. */
-	uint64_t counts[3];
+	uint64_t counts[ATTACHMENT_STATES];
 };
 
 /*

@@ -399,6 +399,7 @@ int ledger_counts(struct ledger *ledger, struct ledger_counts *ret_counts, struc
 		.unfinished = counts[ATTACHMENT_UNFINISHED],
 		.attached = counts[ATTACHMENT_ATTACHED],
 		.dirty = counts[ATTACHMENT_DIRTY],
+		.unconfirmed = counts[ATTACHMENT_UNCONFIRMED],
 	};
 	bool own;
 	int r;
@@ -407,7 +408,7 @@ int ledger_counts(struct ledger *ledger, struct ledger_counts *ret_counts, struc
 	if (r < 0)
 		return r;
 	now.rebooted = store_count(ledger->store, STORE_RECORD) - now.unfinished - now.attached -
-		       now.dirty;
+		       now.dirty - now.unconfirmed;
 	r = store_check(ledger->store, err);
 	ledger_read_end(ledger, own);
 	if (r == 0)

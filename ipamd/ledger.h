@@ -123,7 +123,7 @@ int ledger_next_brief(struct ledger *ledger, struct ledger_brief *brief, struct 
 
 /* How many records there are, without a look at them. */
 struct ledger_counts {
-	uint64_t unfinished, attached, dirty;
+	uint64_t unfinished, attached, dirty, unconfirmed;
 	uint64_t rebooted; /* of an earlier boot: nobody can find them any more */
 };
 int ledger_counts(struct ledger *ledger, struct ledger_counts *ret_counts, struct err *err);
@@ -205,6 +205,9 @@ int ledger_reserve(struct ledger *ledger, const struct reserve_request *request,
 /* Writes the facts and state attached. Another generation or no record: -ESTALE. */
 int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
 		const struct facts *facts, struct err *err);
+/* Of a record that is unfinished: it is unconfirmed now. Of any other, or none: nothing. */
+int ledger_unconfirm(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
+		     struct err *err);
 /*
  * left && restored (or no device): the record goes, its index rests, history says why.
  * left && !restored: addresses rest, the record stays, dirty. !left: the record stays whole, dirty.

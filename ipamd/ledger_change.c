@@ -352,6 +352,26 @@ int ledger_done(struct ledger *ledger, const struct attachment_key *key, uint64_
 	return store_check(ledger->store, err);
 }
 
+int ledger_unconfirm(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
+		     struct err *err)
+{
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	int r;
+
+	r = ledger_find(ledger, key, &a, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (a.generation != generation || a.state != ATTACHMENT_UNFINISHED)
+		return 0;
+	a.state = ATTACHMENT_UNCONFIRMED;
+	r = record_put(ledger->store, &a, err);
+	if (r < 0)
+		return r;
+	count_change(ledger, ATTACHMENT_UNFINISHED, a.state);
+	history_add(ledger->store, "unconfirmed", &a, "");
+	return store_check(ledger->store, err);
+}
+
 /* The record stays, for reconcile; of its addresses it keeps what is not released. */
 static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool left,
 			    const char *reason, struct err *err)

@@ -258,6 +258,8 @@ static void print_attachments(FILE *f, struct daemon *d)
 		      (unsigned long long)counts.attached);
 	(void)fprintf(f, "spur_attachments{state=\"dirty\"} %llu\n",
 		      (unsigned long long)counts.dirty);
+	(void)fprintf(f, "spur_attachments{state=\"unconfirmed\"} %llu\n",
+		      (unsigned long long)counts.unconfirmed);
 }
 
 /* Of the PFs that are on the rail of @pf, up to itself: is it the first? */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * To schema 3, from 1 and 2: a record ends with what was asked for, by_key begins with the
- * container and knows the index, by_netns has an entry of every record, a rail counts more, and the
- * clock knows the boot's first record. All of it follows from the records: they and their tables
- * are written anew.
+ * From 1 and 2: a record ends with what was asked for, by_key begins with the container and knows
+ * the index, by_netns has an entry of every record, a rail counts more, and the clock knows the
+ * boot's first record. All of it follows from the records: they and their tables are written anew.
+ *
+ * From 3: the clock counts the unconfirmed, too.
  */
 #include "ipamd/migrate.h"
 
@@ -18,7 +19,11 @@
 #include "ipamd/guid.h"
 #include "ipamd/record.h"
 
-enum { OLD_CLOCK = 3 * sizeof(uint64_t) /* ledger time, BOOTTIME, next id; then the boot id */ };
+/* Numbers of the clock, before the boot id: ledger time, BOOTTIME, next id; since 3 also… */
+enum {
+	CLOCK_1 = 3,
+	CLOCK_3 = 4 + 3 /* …the boot's first id, and a count of each of three states */
+};
 
 static void table_empty(struct store *store, enum store_table table)
 {
@@ -31,27 +36,27 @@ static void table_empty(struct store *store, enum store_table table)
 	}
 }
 
-/* The clock as it was; a ledger that was never changed has none. */
-static bool clock_read(struct store *store, char boot_id[ERA_BOOT_ID_MAX + 1], struct era *ret_era)
+/* The clock of @count numbers as it was; a ledger that was never changed has none. */
+static bool clock_read(struct store *store, size_t count, char boot_id[ERA_BOOT_ID_MAX + 1],
+		       struct era *ret_era)
 {
+	uint64_t numbers[sizeof(*ret_era) / sizeof(uint64_t)] = { 0 };
+	const size_t len = count * sizeof(uint64_t);
 	struct store_key key = { 0 };
 	struct store_view value;
 
 	store_key_text(&key, "clock");
 	if (!store_get(store, STORE_META, &key, &value))
 		return false;
-	if (value.len < OLD_CLOCK || value.len > OLD_CLOCK + ERA_BOOT_ID_MAX) {
+	if (value.len < len || value.len > len + ERA_BOOT_ID_MAX) {
 		store_fail(store, STORE_META, "the clock has another length");
 		return false;
 	}
-	*ret_era = (struct era) {
-		.ledger_ms = store_view_u64(&value, 0),
-		.boot_ms = store_view_u64(&value, sizeof(uint64_t)),
-		.next_id = store_view_u64(&value, 2 * sizeof(uint64_t)),
-	};
-	ret_era->first_id = ret_era->next_id;
-	memcpy(boot_id, value.data + OLD_CLOCK, value.len - OLD_CLOCK);
-	boot_id[value.len - OLD_CLOCK] = '\0';
+	for (size_t i = 0; i < count; i++)
+		numbers[i] = store_view_u64(&value, i * sizeof(uint64_t));
+	memcpy(ret_era, numbers, sizeof(*ret_era));
+	memcpy(boot_id, value.data + len, value.len - len);
+	boot_id[value.len - len] = '\0';
 	return true;
 }
 
@@ -93,14 +98,15 @@ static int rails_count(struct store *store, struct err *err)
 	return 0;
 }
 
-static int migrate_to_3(struct store *store, struct err *err)
+static int migrate_from_1(struct store *store, struct err *err)
 {
 	char boot_id[ERA_BOOT_ID_MAX + 1] = "";
 	struct era era;
 	int r;
 
-	if (!clock_read(store, boot_id, &era))
+	if (!clock_read(store, CLOCK_1, boot_id, &era))
 		return store_check(store, err);
+	era.first_id = era.next_id;
 	table_empty(store, STORE_BY_KEY);
 	table_empty(store, STORE_BY_NETNS);
 	r = records_rewrite(store, boot_id, &era, err);
@@ -114,6 +120,16 @@ static int migrate_to_3(struct store *store, struct err *err)
 	return store_check(store, err);
 }
 
+static int migrate_from_3(struct store *store, struct err *err)
+{
+	char boot_id[ERA_BOOT_ID_MAX + 1] = "";
+	struct era era;
+
+	if (clock_read(store, CLOCK_3, boot_id, &era))
+		era_put(store, boot_id, &era);
+	return store_check(store, err);
+}
+
 int migrate(struct store *store, struct err *err)
 {
 	int r;
@@ -123,7 +139,7 @@ int migrate(struct store *store, struct err *err)
 	r = store_begin(store, STORE_WRITE, err);
 	if (r < 0)
 		return r;
-	r = migrate_to_3(store, err);
+	r = store_schema(store) < 3 ? migrate_from_1(store, err) : migrate_from_3(store, err);
 	if (r < 0) {
 		store_abort(store);
 		err_prefix(err, "bring the store up to date");

@@ -152,7 +152,7 @@ bool record_next_brief(struct store *store, struct ledger_brief *brief)
 	if (!store_seek(store, STORE_BY_NETNS, &key, 0, &found, &value))
 		return false;
 	if (found.len != sizeof(uint32_t) + sizeof(uint64_t) || value.len != BRIEF_BYTES ||
-	    value.data[0] > ATTACHMENT_DIRTY) {
+	    value.data[0] >= ATTACHMENT_STATES) {
 		store_fail(store, STORE_BY_NETNS, "an entry is malformed");
 		return false;
 	}

@@ -69,19 +69,21 @@ int status_node(struct daemon *d, json_t **ret_json, struct err *err)
 	metrics_total(&d->metrics, &totals);
 	undo_count(d, &queued, &running);
 	*ret_json = json_pack(
-		"{s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I}, s:I, s:I, s:{s:i, s:i}, s:i, s:i,"
+		"{s:s, s:s, s:s, s:I, s:s, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:{s:i, s:i}, s:i, "
+		"s:i,"
 		" s:{s:b, s:I, s:s}, s:o, s:{s:I, s:I, s:I, s:f, s:f}}",
 		"version", SPUR_VERSION, "node", d->node, "bootID", d->boot_id, "uptime",
 		(json_int_t)((clock_boot_ms() - d->started_ms) / 1000), "state", d->config.state,
 		"attachments", "unfinished", (json_int_t)counts.unfinished, "attached",
-		(json_int_t)counts.attached, "dirty", (json_int_t)counts.dirty, "rebooted",
-		(json_int_t)counts.rebooted, "pools", (json_int_t)ledger_pools(d->ledger)->count,
-		"undo", "queued", queued, "running", running, "spooled", spool_count(d->spool),
-		"connections", server_conns(d->server), "config", "ok", d->config_ok, "time",
-		(json_int_t)d->config_ms, "error", d->config_error, "alarms", alarms_of(d),
-		"totals", "requests", (json_int_t)totals.requests, "refused",
-		(json_int_t)totals.refused, "commits", (json_int_t)totals.commits, "requestSeconds",
-		totals.request_s, "commitSeconds", totals.commit_s);
+		(json_int_t)counts.attached, "dirty", (json_int_t)counts.dirty, "unconfirmed",
+		(json_int_t)counts.unconfirmed, "rebooted", (json_int_t)counts.rebooted, "pools",
+		(json_int_t)ledger_pools(d->ledger)->count, "undo", "queued", queued, "running",
+		running, "spooled", spool_count(d->spool), "connections", server_conns(d->server),
+		"config", "ok", d->config_ok, "time", (json_int_t)d->config_ms, "error",
+		d->config_error, "alarms", alarms_of(d), "totals", "requests",
+		(json_int_t)totals.requests, "refused", (json_int_t)totals.refused, "commits",
+		(json_int_t)totals.commits, "requestSeconds", totals.request_s, "commitSeconds",
+		totals.commit_s);
 	return *ret_json ? 0 : err_nomem(err);
 }
 

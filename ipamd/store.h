@@ -35,7 +35,7 @@ enum store_table {
 	STORE_TABLES,
 };
 
-enum { STORE_SCHEMA = 3 };
+enum { STORE_SCHEMA = 4 };
 
 const char *store_table_name(enum store_table table);
 

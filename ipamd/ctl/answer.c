@@ -71,9 +71,9 @@ void status_print(json_t *status)
 	printf("node         %s\n", text_of(status, "node"));
 	printf("daemon       spur-ipamd %s, up %s\n", text_of(status, "version"),
 	       age_format(clock_wall_ms() - number_of(status, "uptime") * 1000, age));
-	printf("attachments  %lld attached, %lld unfinished, %lld dirty\n",
+	printf("attachments  %lld attached, %lld unfinished, %lld dirty, %lld unconfirmed\n",
 	       number_of(counts, "attached"), number_of(counts, "unfinished"),
-	       number_of(counts, "dirty"));
+	       number_of(counts, "dirty"), number_of(counts, "unconfirmed"));
 	printf("to be undone %lld (%lld running), %lld of them from the spool\n",
 	       number_of(undo, "queued") + number_of(undo, "running"), number_of(undo, "running"),
 	       number_of(status, "spooled"));

@@ -60,9 +60,8 @@ static const char *colour_of(const char *cell)
 	static const struct {
 		const char *word, *colour;
 	} words[] = {
-		{ "attached", "\033[32m" },
-		{ "unfinished", "\033[33m" },
-		{ "dirty", "\033[31m" },
+		{ "attached", "\033[32m" },    { "unfinished", "\033[33m" },
+		{ "unconfirmed", "\033[33m" }, { "dirty", "\033[31m" },
 		{ "broken", "\033[31m" },
 	};
 

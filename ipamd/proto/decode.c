@@ -498,13 +498,13 @@ static void read_state(struct json_reader *r, enum attachment_state *state)
 {
 	const char *text = read_required(r, "state");
 
-	for (int i = ATTACHMENT_UNFINISHED; i <= ATTACHMENT_DIRTY; i++) {
+	for (int i = 0; i < ATTACHMENT_STATES; i++) {
 		if (strcmp(text, attachment_state_name((enum attachment_state)i)) == 0) {
 			*state = (enum attachment_state)i;
 			return;
 		}
 	}
-	json_bad(r, "state", "must be \"unfinished\", \"attached\" or \"dirty\"");
+	json_bad(r, "state", "must be \"unfinished\", \"attached\", \"dirty\" or \"unconfirmed\"");
 }
 
 static uint64_t read_id(struct json_reader *r, const char *key)

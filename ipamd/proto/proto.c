@@ -20,6 +20,7 @@ const char *attachment_state_name(enum attachment_state state)
 		[ATTACHMENT_UNFINISHED] = "unfinished",
 		[ATTACHMENT_ATTACHED] = "attached",
 		[ATTACHMENT_DIRTY] = "dirty",
+		[ATTACHMENT_UNCONFIRMED] = "unconfirmed",
 	};
 
 	return names[state];

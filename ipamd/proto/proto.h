@@ -139,6 +139,10 @@ enum attachment_state {
 	ATTACHMENT_UNFINISHED, /* reserved; `done` has not come */
 	ATTACHMENT_ATTACHED,
 	ATTACHMENT_DIRTY, /* DEL came; the device is not (fully) restored */
+	/* The daemon has restarted meanwhile, and nobody could say yet whether its ADD succeeded.
+	 */
+	ATTACHMENT_UNCONFIRMED,
+	ATTACHMENT_STATES,
 };
 
 struct rail_ref {

@@ -313,7 +313,7 @@ def test_a_reboot_with_many_records():
         filled(node, "11111111-2222-3333-4444-555555555555")
         start = first_answer(node)
         status = node.rpc("node.status")
-        assert status["attachments"] == {"unfinished": 0, "attached": 0, "dirty": 0}, status
+        assert status["attachments"] == {"unfinished": 0, "attached": 0, "dirty": 0, "unconfirmed": 0}, status
         rail = node.rpc("pool.list")["pools"][0]["rails"][0]
         slow, count = slowest(node, lambda status: not status["rebooted"])
         lab.wait_for(lambda: node.logged(f"{MANY} attachments of an earlier boot are dropped"), what="all are gone")

@@ -98,7 +98,7 @@ def test_status_and_pools():
     with Node() as node:
         three(node)
         out, _ = ctl(node, "status")
-        assert node.label in out and "3 attached, 0 unfinished, 0 dirty" in out and "ALARM" not in out, out
+        assert node.label in out and "3 attached, 0 unfinished, 0 dirty, 0 unconfirmed" in out and "ALARM" not in out, out
         assert rows(ctl(node, "pools")[0]) == [
             ["POOL", "RAIL", "PREFIX", "HELD", "RESTING", "FREE", "DRAINING"],
             ["train", "rail0", "10.0.0.0/24", "2", "0", "251", "0"]]

@@ -144,6 +144,16 @@ static int change_done(struct ledger *ledger)
 	return done(ledger, "unfinished");
 }
 
+static int change_unconfirm(struct ledger *ledger)
+{
+	struct attachment_key key = { "net", "unfinished", "net1" };
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+
+	if (ledger_find(ledger, &key, &a, &kit_err) < 0)
+		return -1;
+	return ledger_unconfirm(ledger, &key, a.generation, &kit_err);
+}
+
 static int change_release(struct ledger *ledger)
 {
 	return release(ledger, "attached", true, true);
@@ -218,6 +228,7 @@ static const struct change changes[] = {
 	{ "sweep claims", prepare, change_sweep, pools_text },
 	{ "release, its claim and its identity", prepare, change_release_claim, pools_text },
 	{ "done", prepare, change_done, pools_text },
+	{ "unconfirm", prepare, change_unconfirm, pools_text },
 	{ "release", prepare, change_release, pools_text },
 	{ "release, not restored", prepare, change_release_dirty, pools_text },
 	{ "release what was dirty", prepare, change_release_of_dirty, pools_text },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tests/fixture/store-v1 and -v2 were written by the code of their time. Whatever the schema
+ * tests/fixture/store-v1, -v2 and -v3 were written by the code of their time. Whatever the schema
  * becomes, these stores open and mean what they meant, also when the daemon is killed over it.
  *
  * With a directory as argument it writes such a store there, with the code of today.
@@ -23,6 +23,7 @@
 
 static const char fixture_v1[] = SPUR_FIXTURES "/store-v1/data.mdb";
 static const char fixture_v2[] = SPUR_FIXTURES "/store-v2/data.mdb";
+static const char fixture_v3[] = SPUR_FIXTURES "/store-v3/data.mdb";
 
 /* The process dies before so many puts and commits; 0: never. */
 static int puts_left;
@@ -186,6 +187,7 @@ static void assert_opens(const char *path, int schema, uint64_t records)
 	ledger = kit_open("boot-of-today");
 	assert_ok(ledger_counts(ledger, &counts, &kit_err));
 	assert_int_equal(counts.attached + counts.unfinished + counts.dirty, 0);
+	assert_int_equal(counts.unconfirmed, 0);
 	assert_int_equal(counts.rebooted, records - 1);
 	assert_ok(ledger_begin(ledger, &kit_err));
 	assert_ok(ledger_drop_rebooted(ledger, 100, &dropped, &kit_err));
@@ -227,6 +229,34 @@ static void test_store_of_the_second_schema(void **state)
 	ledger_close(ledger);
 }
 
+/* Its records count as what they were, and one of them can become unconfirmed. */
+static void test_store_of_the_third_schema(void **state)
+{
+	(void)state;
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct attachment_key key = { "net", "unfinished", "net1" };
+	struct ledger_counts counts;
+	struct ledger *ledger;
+
+	copy_fixture(fixture_v3);
+	ledger = kit_open("boot-of-the-fixture");
+	find(ledger, "unfinished", &a);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_unconfirm(ledger, &key, a.generation, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	ledger_close(ledger);
+	kit_check();
+	ledger = kit_open("boot-of-the-fixture");
+	assert_ok(ledger_counts(ledger, &counts, &kit_err));
+	assert_int_equal(counts.attached, 1);
+	assert_int_equal(counts.unfinished, 0);
+	assert_int_equal(counts.dirty, 1);
+	assert_int_equal(counts.unconfirmed, 1);
+	ledger_close(ledger);
+	(void)kit_setup(state);
+	assert_opens(fixture_v3, 3, 3);
+}
+
 /* Opens the store, and is killed when it has made @step changes in it; false: there were fewer. */
 static bool killed_at(int step)
 {
@@ -244,22 +274,28 @@ static bool killed_at(int step)
 	return WIFSIGNALED(status);
 }
 
-static void test_migration_is_whole_or_absent(void **state)
+static void kill_at_each_step(void **state, const char *fixture, uint64_t records, int steps)
 {
 	struct ledger *ledger;
 	int step;
 
 	for (step = 1; step < 1000; step++) {
 		(void)kit_setup(state);
-		copy_fixture(fixture_v2);
+		copy_fixture(fixture);
 		if (!killed_at(step))
 			break;
 		ledger = kit_open("boot-of-the-fixture");
-		assert_int_equal(kit_count(ledger), 4);
+		assert_int_equal(kit_count(ledger), records);
 		ledger_close(ledger);
 		kit_check();
 	}
-	assert_true(step > 20);
+	assert_true(step > steps);
+}
+
+static void test_migration_is_whole_or_absent(void **state)
+{
+	kill_at_each_step(state, fixture_v2, 4, 20);
+	kill_at_each_step(state, fixture_v3, 3, 2);
 }
 
 /* What is written today means the same: the writer and the test agree. */
@@ -290,6 +326,7 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_store_of_the_first_schema, kit_setup),
 		cmocka_unit_test_setup(test_store_of_the_second_schema, kit_setup),
+		cmocka_unit_test_setup(test_store_of_the_third_schema, kit_setup),
 		cmocka_unit_test_setup(test_migration_is_whole_or_absent, kit_setup),
 		cmocka_unit_test_setup(test_store_of_today, kit_setup),
 	};

@@ -145,7 +145,7 @@ static inline uint64_t kit_count(struct ledger *ledger)
 	struct ledger_counts counts;
 
 	assert_ok(ledger_counts(ledger, &counts, &kit_err));
-	return counts.unfinished + counts.attached + counts.dirty;
+	return counts.unfinished + counts.attached + counts.dirty + counts.unconfirmed;
 }
 
 /* Reserves in a batch of its own. */

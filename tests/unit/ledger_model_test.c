@@ -658,6 +658,25 @@ static void step_done(struct model *m, struct ledger *ledger)
 	m->events++;
 }
 
+/* A look was begun for one record, and has another before it when it ends, or none. */
+static void step_unconfirm(struct model *m, struct ledger *ledger)
+{
+	int key = model_random(m, KEYS);
+	struct tenant *tenant = &m->tenants[key];
+	bool stale = model_random(m, 8) == 0;
+
+	model_meet(m, key);
+	if (ledger) {
+		struct attachment_key name = tenant_key(key);
+
+		assert_ok(ledger_unconfirm(ledger, &name, tenant->id + stale, &kit_err));
+	}
+	if (!tenant->live || stale || tenant->state != ATTACHMENT_UNFINISHED)
+		return;
+	tenant->state = ATTACHMENT_UNCONFIRMED;
+	m->events++;
+}
+
 static void step_release(struct model *m, struct ledger *ledger)
 {
 	int key = model_random(m, KEYS);
@@ -717,7 +736,7 @@ static void step_reap(struct model *m, struct ledger *ledger)
 
 static void step_any(struct model *m, struct ledger *ledger)
 {
-	switch (model_random(m, 9)) {
+	switch (model_random(m, 10)) {
 	case 0:
 	case 1:
 	case 2:
@@ -735,6 +754,9 @@ static void step_any(struct model *m, struct ledger *ledger)
 		break;
 	case 7:
 		step_sweep(m, ledger);
+		break;
+	case 8:
+		step_unconfirm(m, ledger);
 		break;
 	default:
 		step_done(m, ledger);
