@@ -316,7 +316,7 @@ static int open_node(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = wire_open(NETLINK_ROUTE, &d->rt, err);
 	if (r == 0)
-		r = sysfs_open(&d->sysfs_fd, err);
+		r = sysfs_open_own(&d->sysfs_fd, err);
 	return r;
 }
 

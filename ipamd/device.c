@@ -2,14 +2,13 @@
 #include "ipamd/device.h"
 
 #include <errno.h>
-#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "host/sysfs.h"
-#include "rt/addr.h"
+#include "ipamd/device_refuse.h"
 #include "rt/link.h"
 
 /* What is behind a key. */
@@ -100,30 +99,6 @@ static int find(const struct device_view *view, const char *key, struct found *f
 
 /* --- refusals --- */
 
-static int refuse_link(struct wire *rt, const char *key, const struct link_info *link,
-		       struct err *err)
-{
-	struct addr_list list;
-	char text[CIDR_TEXT];
-	int r;
-
-	if (link->flags & IFF_LOOPBACK)
-		return err_set(err, EINVAL, ERR_DEVICE, "reserve %s: it is the loopback device",
-			       key);
-	if (link->master)
-		return err_set(err, EBUSY, ERR_DEVICE,
-			       "reserve %s: it has a master (ifindex %d), which a move would lose",
-			       key, link->master);
-	r = addr_dump(rt, link->ifindex, &list, err);
-	for (int i = 0; r == 0 && i < list.count; i++) {
-		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
-			r = err_set(err, EBUSY, ERR_DEVICE,
-				    "reserve %s: it has the address %s, which a move would lose",
-				    key, cidr_format(&list.addrs[i].cidr, text));
-	}
-	return r;
-}
-
 static int refuse_without_netdev(const char *key, const struct found *found, struct err *err)
 {
 	const struct pci_function *function = &found->function;
@@ -137,6 +112,12 @@ static int refuse_without_netdev(const char *key, const struct found *found, str
 			       "reserve %s: it is no VF, and %s drives it: there is nothing to "
 			       "configure or to move",
 			       key, function->driver);
+	if (found->rdma[0])
+		return err_set(
+			err, ENODEV, ERR_DEVICE,
+			"reserve %s: it has the RDMA device %s and no network device here: in "
+			"another namespace, ib_ipoib not loaded, or a kind (EFA) that has none",
+			key, found->rdma);
 	return err_set(err, ENODEV, ERR_DEVICE,
 		       "reserve %s: its network device is not here: in another namespace?", key);
 }
@@ -167,7 +148,7 @@ static int refuse(const struct device_view *view, const char *key, const struct 
 		return found->rdma[0] ? 0
 				      : err_set(err, ENODEV, ERR_DEVICE,
 						"reserve %s: it has no RDMA device here", key);
-	return found->link.ifindex ? refuse_link(view->rt, key, &found->link, err)
+	return found->link.ifindex ? device_refuse_link(view, key, &found->link, err)
 				   : refuse_without_netdev(key, found, err);
 }
 

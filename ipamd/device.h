@@ -26,8 +26,8 @@ enum device_found {
  * or -errno with @err; only if it was observed the caller frees *@ret_device with baseline_free().
  *
  * Refused with ERR_DEVICE: not there, the loopback device, a PF that has VFs, a function without a
- * driver, a netdev that is elsewhere, or that has a master or global addresses, which a move would
- * lose. With ERR_AGAIN: a VF whose GUID could not be bound, unless the request brings its own
+ * driver, a netdev that is elsewhere, or what device_refuse_link() says of it. With ERR_AGAIN: a VF
+ * whose GUID could not be bound, unless the request brings its own
  * (@has_guid). A VF that user space drives needs no netdev, nor does one of which only the RDMA
  * device is asked for (@rdma_only).
  */

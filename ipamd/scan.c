@@ -31,7 +31,7 @@ int scanner_open(struct scanner **ret_scanner, struct err *err)
 	scanner->sysfs_fd = -1;
 	r = wire_open(NETLINK_ROUTE, &scanner->rt, err);
 	if (r == 0)
-		r = sysfs_open(&scanner->sysfs_fd, err);
+		r = sysfs_open_own(&scanner->sysfs_fd, err);
 	if (r < 0) {
 		scanner_close(scanner);
 		return r;

@@ -303,6 +303,37 @@ int sysfs_mount(int *ret_fd, struct err *err)
 	return 0;
 }
 
+int sysfs_open_own(int *ret_fd, struct err *err)
+{
+	struct err refused;
+
+	if (strcmp(hook_sysfs_root(), "/sys") == 0 && sysfs_mount(ret_fd, &refused) == 0)
+		return 0;
+	return sysfs_open(ret_fd, err);
+}
+
+bool sysfs_upper(int root_fd, const char *netdev, char ret_upper[IFNAME_MAX + 1])
+{
+	static const char prefix[] = "upper_"; /* netdev_adjacent_sysfs_add(), net/core/dev.c */
+	const size_t skip = sizeof(prefix) - 1;
+	CLEANUP(cleanup_dirp) DIR *dir = NULL;
+	char path[SYSFS_PATH];
+	struct dirent *entry;
+
+	(void)snprintf(path, sizeof(path), "class/net/%.*s", IFNAME_MAX, netdev);
+	dir = open_dir(root_fd, path);
+	ret_upper[0] = '\0';
+	while (dir && (entry = readdir(dir))) {
+		const char *name = entry->d_name + skip;
+
+		if (strncmp(entry->d_name, prefix, skip) != 0 || !ifname_is_valid(name))
+			continue;
+		if (!ret_upper[0] || strcmp(name, ret_upper) < 0)
+			(void)snprintf(ret_upper, IFNAME_MAX + 1, "%s", name);
+	}
+	return ret_upper[0];
+}
+
 bool sysfs_driver_is_userspace(const char *driver)
 {
 	return strstr(driver, "vfio") || strcmp(driver, "uio_pci_generic") == 0 ||

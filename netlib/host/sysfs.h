@@ -69,6 +69,18 @@ int sysfs_open(int *ret_fd, struct err *err);
 int sysfs_mount(int *ret_fd, struct err *err);
 
 /*
+ * For a daemon, at its start: as sysfs_mount(), so that the netdevs below class/net are those of
+ * its own network namespace whatever is mounted on /sys; as sysfs_open() where that may not be.
+ */
+int sysfs_open_own(int *ret_fd, struct err *err);
+
+/*
+ * Has the netdev an upper device (bond, bridge, VLAN, macvlan, ipvlan …)? The first of them by
+ * name; "" = none. The kernel shows those in the namespace of the netdev only.
+ */
+bool sysfs_upper(int root_fd, const char *netdev, char ret_upper[IFNAME_MAX + 1]);
+
+/*
  * Is the driver one that hands the function to user space (vfio-pci and its variants as
  * mlx5_vfio_pci, uio_pci_generic, igb_uio)?
  */

@@ -11,6 +11,10 @@
 #include <sys/socket.h>
 
 #include <linux/if_packet.h>
+#include <linux/neighbour.h>
+#include <linux/rtnetlink.h>
+#include <netlink/attr.h>
+#include <netlink/msg.h>
 
 #include "base/cleanup.h"
 
@@ -74,4 +78,50 @@ int neigh_announce(int ifindex, const struct mac *mac, const struct ip *ip, stru
 		return 0; /* IPoIB announces by itself, when the port comes up */
 	r = ip->family == AF_INET ? announce_v4(ifindex, mac, ip) : announce_v6(ifindex, mac, ip);
 	return r < 0 ? err_sys(err, -r, ERR_KERNEL, "announce %s", ip_format(ip, text)) : 0;
+}
+
+static int match_permanent(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	struct ndmsg *body = nlmsg_data(header);
+	struct nlattr *attrs[NDA_MAX + 1];
+	struct ip *found = arg;
+	struct ip ip;
+
+	if (header->nlmsg_type != RTM_NEWNEIGH ||
+	    nlmsg_parse(header, sizeof(*body), attrs, NDA_MAX, NULL) < 0)
+		return err_set(err, EBADMSG, ERR_KERNEL, "read neighbour: malformed answer");
+	if (!(body->ndm_state & NUD_PERMANENT) || !attrs[NDA_DST] ||
+	    (body->ndm_family != AF_INET && body->ndm_family != AF_INET6))
+		return 0;
+	ip = (struct ip) { .family = body->ndm_family };
+	if (nla_len(attrs[NDA_DST]) != ip_bits(&ip) / 8)
+		return 0;
+	memcpy(ip.bytes, nla_data(attrs[NDA_DST]), (size_t)nla_len(attrs[NDA_DST]));
+	*found = ip;
+	return 0;
+}
+
+static void forget_permanent(void *arg)
+{
+	struct ip *found = arg;
+
+	*found = (struct ip) { 0 };
+}
+
+int neigh_find_permanent(struct wire *rt, int ifindex, struct ip *ret_ip, struct err *err)
+{
+	struct ndmsg body = { .ndm_family = AF_UNSPEC };
+	struct nl_msg *msg = wire_message(RTM_GETNEIGH, NLM_F_DUMP, &body, sizeof(body));
+	struct ip found = { 0 };
+	int r;
+
+	if (!msg || nla_put_u32(msg, NDA_IFINDEX, (uint32_t)ifindex) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	r = wire_query(rt, msg, match_permanent, &found, forget_permanent, err,
+		       "list neighbours of device %d", ifindex);
+	if (r == 0)
+		*ret_ip = found;
+	return r;
 }

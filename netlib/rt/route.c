@@ -159,3 +159,65 @@ int route_del(struct wire *rt, const struct route_spec *route, struct err *err)
 	r = wire_request(rt, msg, err, "delete route %s", cidr_format(&route->dst, dst));
 	return r == -ESRCH || r == -ENODEV ? 0 : r;
 }
+
+static bool is_multicast(const struct ip *ip)
+{
+	return ip->family == AF_INET6 ? ip->bytes[0] == 0xff : ip->bytes[0] >> 4 == 0xe;
+}
+
+static bool is_link_local(const struct cidr *dst)
+{
+	static const uint8_t prefix[8] = { 0xfe, 0x80 };
+
+	return dst->ip.family == AF_INET6 && dst->plen == 64 &&
+	       memcmp(dst->ip.bytes, prefix, sizeof(prefix)) == 0;
+}
+
+/* The kernel has chosen by device (NETLINK_GET_STRICT_CHK): a route of several ways has no RTA_OIF.
+ */
+static int match_made(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	struct cidr *found = arg;
+	struct rtmsg *body = nlmsg_data(header);
+	struct nlattr *attrs[RTA_MAX + 1];
+	struct cidr dst;
+
+	if (header->nlmsg_type != RTM_NEWROUTE ||
+	    nlmsg_parse(header, sizeof(*body), attrs, RTA_MAX, NULL) < 0)
+		return err_set(err, EBADMSG, ERR_KERNEL, "read route: malformed answer");
+	if (found->ip.family || body->rtm_protocol == RTPROT_KERNEL ||
+	    body->rtm_protocol == RTPROT_RA ||
+	    (body->rtm_family != AF_INET && body->rtm_family != AF_INET6))
+		return 0;
+	dst = (struct cidr) { .ip.family = body->rtm_family, .plen = body->rtm_dst_len };
+	if (attrs[RTA_DST] && nla_len(attrs[RTA_DST]) == ip_bits(&dst.ip) / 8)
+		memcpy(dst.ip.bytes, nla_data(attrs[RTA_DST]), (size_t)nla_len(attrs[RTA_DST]));
+	if (!is_multicast(&dst.ip) && !is_link_local(&dst))
+		*found = dst;
+	return 0;
+}
+
+static void forget_made(void *arg)
+{
+	struct cidr *found = arg;
+
+	*found = (struct cidr) { 0 };
+}
+
+int route_find_made(struct wire *rt, int ifindex, struct cidr *ret_dst, struct err *err)
+{
+	struct rtmsg body = { .rtm_family = AF_UNSPEC };
+	struct cidr found = { 0 };
+	struct nl_msg *msg = wire_message(RTM_GETROUTE, NLM_F_DUMP, &body, sizeof(body));
+	int r;
+
+	if (!msg || nla_put_u32(msg, RTA_OIF, (uint32_t)ifindex) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	r = wire_query(rt, msg, match_made, &found, forget_made, err, "list routes of device %d",
+		       ifindex);
+	if (r == 0)
+		*ret_dst = found;
+	return r;
+}

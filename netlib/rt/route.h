@@ -35,3 +35,9 @@ int route_del(struct wire *rt, const struct route_spec *route, struct err *err);
 /* Is there a route with this destination, gateway, device and table? */
 int route_exists(struct wire *rt, const struct route_spec *route, bool *ret_exists,
 		 struct err *err);
+/*
+ * The destination of a route over this device that somebody made: none of the kernel's own (of an
+ * address), none of a router's advertisement, none to fe80::/64 or to multicast. In any table, of
+ * either family. *@ret_dst has family 0 if there is none.
+ */
+int route_find_made(struct wire *rt, int ifindex, struct cidr *ret_dst, struct err *err);

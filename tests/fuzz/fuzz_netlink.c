@@ -14,6 +14,7 @@
 #include "rdma/rdma.h"
 #include "rt/addr.h"
 #include "rt/link.h"
+#include "rt/neigh.h"
 #include "rt/nsid.h"
 #include "rt/route.h"
 #include "rt/rule.h"
@@ -77,13 +78,17 @@ static void read_lists(void)
 	struct route_spec route = { .ifindex = 7, .table = 254 };
 	struct addr_list addrs = { 0 };
 	struct rule_list rules = { 0 };
+	struct cidr dst;
 	struct err err;
 	int32_t nsid;
+	struct ip ip;
 	bool exists;
 
 	(void)addr_dump(wire, 7, &addrs, &err);
 	(void)rule_dump(wire, &rules, &err);
 	(void)route_exists(wire, &route, &exists, &err);
+	(void)route_find_made(wire, 7, &dst, &err);
+	(void)neigh_find_permanent(wire, 7, &ip, &err);
 	(void)nsid_list(wire, each_nsid, &nsid, &err);
 	(void)nsid_exists(wire, 3, &exists, &err);
 }

@@ -300,13 +300,67 @@ def test_devices_that_must_stay():
         node.net.ip("addr", "add", "192.0.2.1/24", "dev", "eth2")
         node.daemon()
         for device, words, code in (
-            ("net:eth1", "has a master", 102), ("net:eth2", "has the address 192.0.2.1/24", 102),
+            ("net:eth1", "has the master br0", 102), ("net:eth2", "has the address 192.0.2.1/24", 102),
             ("net:lo", "loopback", 102), ("net:eth9", "No such device", 102),
             ("pci:0000:ff:1f.7", "", 102), ("eth1", "must be net:NAME", 7),
         ):
             refused(words, lambda d=device: node.rpc("attachment.reserve", **node.request(device=d)), code)
         assert node.attachments() == [], "a refusal leaves no record"
         assert node.rpc("history.get")["events"] == []
+
+
+def test_devices_that_others_stand_on():
+    """A VLAN, macvlan or ipvlan would go on in the pod: refused by name, under any name of the device."""
+    uppers = {
+        "VLAN": ("type", "vlan", "id", "5"), "macvlan": ("type", "macvlan", "mode", "bridge"),
+        "ipvlan": ("type", "ipvlan", "mode", "l3"), "MACsec": ("type", "macsec"),
+    }
+    seen = 0
+    with Node() as node:
+        node.daemon()
+        for i, (kind, words) in enumerate(uppers.items()):
+            node.rail(f"eth{i}", altnames=[f"rail-{i}"])
+            try:
+                node.net.ip("link", "add", "link", f"eth{i}", "name", f"up{i}", *words)
+            except AssertionError as why:
+                print(f"no {kind} here (tests/vm/test_vf.py has all): {why}")
+                continue
+            seen += 1
+            for name in (f"eth{i}", f"rail-{i}"):
+                refused(f"reserve net:{name}: it has the upper device up{i}, which a move would lose",
+                        lambda d=name: node.rpc("attachment.reserve", **node.request(device=f"net:{d}")), 102)
+            node.net.ip("link", "del", f"up{i}")
+            with node.client() as client:
+                client.call("attachment.reserve", **node.request(container=f"c{i}", device=f"net:eth{i}"))
+    if not seen:
+        lab.skip("a kernel with VLAN, macvlan, ipvlan or MACsec devices")
+
+
+def test_devices_that_the_host_has_set_up():
+    """Routes and permanent neighbours of a named device, of either family, in any table."""
+    cases = (
+        ("route 198.51.100.0/24", ("route", "add", "198.51.100.0/24", "dev", "eth1")),
+        ("route 0.0.0.0/0", ("route", "add", "default", "dev", "eth1", "table", "77")),
+        ("route fd00:5::/64", ("-6", "route", "add", "fd00:5::/64", "dev", "eth1")),
+        ("route ::/0", ("-6", "route", "add", "default", "dev", "eth1", "table", "77", "proto", "static")),
+        ("route 198.51.100.0/24", ("route", "add", "198.51.100.0/24", "nexthop", "dev", "eth1", "nexthop", "dev", "eth1p")),
+        ("permanent neighbour 192.0.2.9", ("neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:00:09", "dev", "eth1", "nud", "permanent")),
+        ("permanent neighbour fd00::9", ("neigh", "add", "fd00::9", "lladdr", "02:00:00:00:00:09", "dev", "eth1", "nud", "permanent")),
+    )
+    with Node() as node:
+        node.rail("eth1", up=True)
+        node.daemon()
+        lab.wait_for(lambda: "fe80::/64" in node.net.ip("-6", "route", "show", "dev", "eth1"), what="the link-local route")
+        node.net.ip("-6", "route", "add", "fd00:7::/64", "dev", "eth1", "proto", "ra")
+        node.net.ip("neigh", "add", "192.0.2.8", "lladdr", "02:00:00:00:00:08", "dev", "eth1", "nud", "reachable")
+        for words, argv in cases:
+            node.net.ip(*argv)
+            refused(f"reserve net:eth1: it has the {words}, which a move would lose",
+                    lambda: node.rpc("attachment.reserve", **node.request(device="net:eth1")), 102)
+            node.net.ip(*["del" if w == "add" else w for w in argv])
+        assert node.attachments() == []
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request(device="net:eth1"))
 
 
 # -- the lock, and who waits for it

@@ -462,6 +462,48 @@ static void test_route_of_somebody_else(void **state)
 	}
 }
 
+/* Of a0 alone: neither what the kernel and routers make, nor what another device has. */
+static void test_routes_that_somebody_made(void **state)
+{
+	struct link_info link;
+	struct cidr dst;
+	char text[CIDR_TEXT];
+
+	(void)state;
+	run("ip link set a0 up && ip addr add 10.8.0.1/24 dev a0 && ip -6 addr add fd08::1/64 dev "
+	    "a0 "
+	    "nodad && ip -6 route add fd09::/64 dev a0 proto ra && ip route add 10.9.0.0/24 dev "
+	    "a1");
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_ok(route_find_made(here, link.ifindex, &dst, &err));
+	assert_int_equal(dst.ip.family, 0);
+	run("ip -6 route add fd0a::/64 dev a0 table 9");
+	assert_ok(route_find_made(here, link.ifindex, &dst, &err));
+	assert_string_equal(cidr_format(&dst, text), "fd0a::/64");
+	run("ip -6 route del fd0a::/64 table 9 && ip route add default nexthop dev a0 nexthop dev "
+	    "a1");
+	assert_ok(route_find_made(here, link.ifindex, &dst, &err));
+	assert_string_equal(cidr_format(&dst, text), "0.0.0.0/0");
+}
+
+static void test_permanent_neighbours(void **state)
+{
+	struct link_info link;
+	char text[IP_TEXT];
+	struct ip ip;
+
+	(void)state;
+	run("ip link set a0 up && ip addr add 10.8.0.1/24 dev a0 && ip neigh add 10.8.0.2 lladdr "
+	    "02:00:00:00:00:02 dev a0 nud stale && ip neigh add 10.8.0.3 lladdr 02:00:00:00:00:03 "
+	    "dev a1 nud permanent");
+	assert_ok(link_get(here, "a0", &link, &err));
+	assert_ok(neigh_find_permanent(here, link.ifindex, &ip, &err));
+	assert_int_equal(ip.family, 0);
+	run("ip neigh add fd08::9 lladdr 02:00:00:00:00:09 dev a0 nud permanent");
+	assert_ok(neigh_find_permanent(here, link.ifindex, &ip, &err));
+	assert_string_equal(ip_format(&ip, text), "fd08::9");
+}
+
 static void test_rules(void **state)
 {
 	struct rule_spec v4 = { .table = 100, .priority = 1000 },
@@ -751,6 +793,8 @@ int main(void)
 		NETNS_TEST(test_no_tentative_address),
 		NETNS_TEST(test_routes),
 		NETNS_TEST(test_route_of_somebody_else),
+		NETNS_TEST(test_routes_that_somebody_made),
+		NETNS_TEST(test_permanent_neighbours),
 		NETNS_TEST(test_rules),
 		NETNS_TEST(test_nsid),
 		NETNS_TEST(test_cookies),

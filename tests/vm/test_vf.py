@@ -374,6 +374,28 @@ def test_userspace_driver():
         node.refuse("ADD", 7, "vfioPciMode", pod, node.conf(vf, vfioPciMode=True))
 
 
+def test_upper_devices():
+    """What stands on a VF in the host would go on in the pod: refused by name, also under its address."""
+    uppers = {"vlan": ("id", "5"), "macvlan": ("mode", "bridge"), "ipvlan": ("mode", "l3")}
+    with scene.Scene(scene.igb(2, roce=False)) as node:
+        vf, pod = node.vfs[0], node.pod("a")
+        name = vf.netdev()
+        for kind, words in uppers.items():
+            run("ip", "link", "add", "link", name, "name", "up0", "type", kind, *words)
+            node.refuse("ADD", 102, f"reserve pci:{vf.pci}: it has the upper device up0, which a move would lose",
+                        pod, node.conf(vf, vlan=7, **PLAIN))
+            run("ip", "link", "del", "up0")
+        run("ip", "link", "add", "up0", "type", "bond")
+        run("ip", "link", "set", name, "down")
+        run("ip", "link", "set", name, "master", "up0")
+        node.refuse("ADD", 102, f"reserve pci:{vf.pci}: it has the master up0", pod, node.conf(vf, vlan=7, **PLAIN))
+        run("ip", "link", "del", "up0")
+        assert not node.attachments() and scene.vf_facts(node.info(vf))["vlan"] == 0
+        node.settled()
+        node.add(pod, node.conf(vf, **PLAIN))
+        node.delete(pod, node.conf(vf, **PLAIN))
+
+
 def test_no_driver():
     with scene.Scene(scene.igb(2, roce=False)) as node:
         vf, pod = node.vfs[0], node.pod("a")
