@@ -16,7 +16,8 @@ static int spool(const struct request *request, struct err *err)
 	const struct attachment_key key = request_key(request);
 	CLEANUP_JSON json_t *env = request_env_encode(request);
 	CLEANUP_JSON json_t *netconf = request_netconf(request);
-	const struct netns_ref netns = { .path = (char *)request->env.netns, .nsid = -1 };
+	const char *path = json_string_value(json_object_get(env, "CNI_NETNS"));
+	const struct netns_ref netns = { .path = (char *)path, .nsid = -1 };
 
 	if (!env || !netconf)
 		return err_nomem(err);

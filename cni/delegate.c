@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -21,7 +22,6 @@ enum {
 	CHUNK = 16 * 1024,
 	PLUGIN_PATH_MAX = 4096,
 	CNI_VARIABLES = 6,
-	REAP_POLL_MS = 10,
 };
 
 /* The first executable of that name in CNI_PATH. */
@@ -119,51 +119,58 @@ __attribute__((noreturn)) static void become(const char *path, char **envp, int 
 	_exit(127);
 }
 
-/* Reads all that it prints, until it closes its stdout. */
-static int read_answer(const struct delegation *how, int fd, char *text, size_t *ret_len,
-		       struct err *err)
+/* A program that runs, and what it has said. */
+struct running {
+	int pidfd, out; /* out: -1 once all is read */
+	char *text;     /* of ANSWER_MAX bytes */
+	size_t len;
+};
+
+/* One piece; at the end of it, or when there is no more for now, nothing. */
+static int read_piece(const struct delegation *how, struct running *child, bool *ret_more,
+		      struct err *err)
 {
-	size_t len = 0;
+	ssize_t n = read(child->out, child->text + child->len, ANSWER_MAX - child->len);
 
-	for (;;) {
-		struct pollfd pfd = { .fd = fd, .events = POLLIN };
-		ssize_t n = poll(&pfd, 1, clock_left_ms(how->deadline_ms));
-
-		if (n == 0)
-			return err_set(err, ETIMEDOUT, ERR_AGAIN, "%s %s: not done in time",
-				       how->plugin, how->command);
-		if (n > 0)
-			n = read(fd, text + len, ANSWER_MAX - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(err, errno, ERR_IO, "read the answer of %s", how->plugin);
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (len == ANSWER_MAX)
-			return err_set(err, EFBIG, ERR_IO, "%s: answers with more than %d bytes",
-				       how->plugin, ANSWER_MAX);
-	}
-	*ret_len = len;
+	*ret_more = n > 0 || (n < 0 && errno == EINTR);
+	if (n < 0 && errno != EINTR && errno != EAGAIN)
+		return err_sys(err, errno, ERR_IO, "read the answer of %s", how->plugin);
+	if (n == 0)
+		child->out = -1;
+	child->len += n > 0 ? (size_t)n : 0;
+	if (child->len == ANSWER_MAX)
+		return err_set(err, EFBIG, ERR_IO, "%s: answers with more than %d bytes",
+			       how->plugin, ANSWER_MAX);
 	return 0;
 }
 
-/* Waits for its end, at most to the deadline. */
-static int reap(const struct delegation *how, pid_t pid, int *ret_status, struct err *err)
+/*
+ * Reads all that it prints, and waits for its end. What it has left behind may hold its stdout
+ * open: what it has said by its end is all.
+ */
+static int listen_to(const struct delegation *how, struct running *child, struct err *err)
 {
-	for (;;) {
-		pid_t done = waitpid(pid, ret_status, WNOHANG);
+	bool ended = false, more = true;
 
-		if (done == pid)
-			return 0;
-		if (done < 0 && errno != EINTR)
-			return err_sys(err, errno, ERR_INTERNAL, "wait for %s", how->plugin);
-		if (clock_left_ms(how->deadline_ms) == 0)
+	while (!ended || (more && child->out >= 0)) {
+		struct pollfd fds[] = { { .fd = child->pidfd, .events = POLLIN },
+					{ .fd = child->out, .events = POLLIN } };
+		int n = ended ? 1 : poll(fds, ARRAY_SIZE(fds), clock_left_ms(how->deadline_ms));
+		int r = 0;
+
+		if (n == 0)
 			return err_set(err, ETIMEDOUT, ERR_AGAIN, "%s %s: not done in time",
 				       how->plugin, how->command);
-		(void)poll(NULL, 0, REAP_POLL_MS);
+		if (n < 0 && errno != EINTR)
+			return err_sys(err, errno, ERR_INTERNAL, "wait for %s", how->plugin);
+		if (n > 0 && !ended)
+			ended = fds[0].revents;
+		if (n > 0 && child->out >= 0)
+			r = read_piece(how, child, &more, err);
+		if (r < 0)
+			return r;
 	}
+	return 0;
 }
 
 /* {"code", "msg", "details"}: its code and words become ours. */
@@ -205,41 +212,56 @@ static int judge(const struct delegation *how, const char *text, size_t len, int
 	return 0;
 }
 
+/* *@ret_out: our end of its stdout, which is read without waiting. */
+static int start(const struct delegation *how, const char *path, char **envp, int *ret_out,
+		 pid_t *ret_pid, struct err *err)
+{
+	CLEANUP_CLOSE int in = -1, out = -1, ours = -1;
+	int ends[2], r = make_stdin(how, &in, err);
+	pid_t pid;
+
+	if (r < 0)
+		return r;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(err, errno, ERR_INTERNAL, "create stdout of %s", how->plugin);
+	ours = ends[0];
+	out = ends[1];
+	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+		return err_sys(err, errno, ERR_INTERNAL, "create stdout of %s", how->plugin);
+	pid = fork();
+	if (pid == 0)
+		become(path, envp, in, out, how->host_fd);
+	if (pid < 0)
+		return err_sys(err, errno, ERR_INTERNAL, "start %s", path);
+	*ret_out = TAKE_FD(ours);
+	*ret_pid = pid;
+	return 0;
+}
+
 static int run(const struct delegation *how, const char *path, char **envp, json_t **ret_answer,
 	       struct err *err)
 {
 	CLEANUP_FREE char *text = malloc(ANSWER_MAX);
-	CLEANUP_CLOSE int in = -1;
-	int out[2], status = 0, r;
-	size_t len = 0;
-	pid_t pid;
+	CLEANUP_CLOSE int out = -1, pidfd = -1;
+	struct running child = { .text = text };
+	int status = 0, r;
+	pid_t pid = -1;
 
 	if (!text)
 		return err_nomem(err);
-	r = make_stdin(how, &in, err);
+	r = start(how, path, envp, &out, &pid, err);
 	if (r < 0)
 		return r;
-	if (pipe2(out, O_CLOEXEC) < 0)
-		return err_sys(err, errno, ERR_INTERNAL, "create stdout of %s", how->plugin);
-	pid = fork();
-	if (pid == 0)
-		become(path, envp, in, out[1], how->host_fd);
-	(void)close(out[1]);
-	if (pid < 0)
-		r = err_sys(err, errno, ERR_INTERNAL, "start %s", path);
-	else
-		r = read_answer(how, out[0], text, &len, err);
-	(void)close(out[0]);
-	if (pid < 0)
-		return r;
-	if (r == 0)
-		r = reap(how, pid, &status, err);
-	if (r < 0) {
+	pidfd = pidfd_open(pid, 0);
+	child.pidfd = pidfd;
+	child.out = out;
+	r = pidfd < 0 ? err_sys(err, errno, ERR_INTERNAL, "watch %s", how->plugin)
+		      : listen_to(how, &child, err);
+	if (r < 0)
 		(void)kill(pid, SIGKILL);
-		(void)waitpid(pid, &status, 0);
-		return r;
-	}
-	return judge(how, text, len, status, ret_answer, err);
+	if (waitpid(pid, &status, 0) < 0 && r == 0)
+		r = err_sys(err, errno, ERR_INTERNAL, "wait for %s", how->plugin);
+	return r < 0 ? r : judge(how, text, child.len, status, ret_answer, err);
 }
 
 int delegate_run(const struct delegation *how, json_t **ret_answer, struct err *err)

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "cni/result.h"
 
 /* What a verb needs (CNI specification, section "CNI operations"). */
@@ -41,12 +42,12 @@ static int read_verb(const char *command, enum verb *ret_verb, struct err *err)
 
 /*
  * Beyond what a device may be called: the kernel takes '%' for a pattern, and moves a device called
- * as one of the directories in /proc/sys/net/ipv4/conf without its IPv4.
+ * as one of the directories in /proc/sys/net/ipv4/conf without its IPv4. The record is JSON.
  */
 static bool ifname_is_usable(const char *name)
 {
-	return ifname_is_valid(name) && !strchr(name, '%') && strcmp(name, "all") != 0 &&
-	       strcmp(name, "default") != 0;
+	return ifname_is_valid(name) && utf8_is_valid(name) && !strchr(name, '%') &&
+	       strcmp(name, "all") != 0 && strcmp(name, "default") != 0;
 }
 
 static int check_netns(const char *netns, enum verb verb, struct err *err)
@@ -61,8 +62,29 @@ static int check_netns(const char *netns, enum verb verb, struct err *err)
 	return 0;
 }
 
+/* What ADD writes into the record, which is JSON. What no ADD has taken, DEL need not know. */
+static int check_text(const struct request_env *env, enum verb verb, struct err *err)
+{
+	const struct {
+		const char *name, *value;
+	} kept[] = {
+		{ "CNI_ARGS", env->args },
+		{ "CNI_NETNS", env->netns },
+		{ "CNI_PATH", env->path },
+	};
+
+	for (size_t i = 0; verb == VERB_ADD && i < ARRAY_SIZE(kept); i++) {
+		if (kept[i].value && !utf8_is_valid(kept[i].value))
+			return err_set(err, EILSEQ, ERR_ENV, "%s: \"%.64s\": must be UTF-8",
+				       kept[i].name, kept[i].value);
+	}
+	return 0;
+}
+
 static int check_env(const struct request_env *env, enum verb verb, struct err *err)
 {
+	int r;
+
 	if (!verbs[verb].attachment)
 		return 0;
 	if (!env->container_id || !id_is_valid(env->container_id))
@@ -70,12 +92,13 @@ static int check_env(const struct request_env *env, enum verb verb, struct err *
 			       "CNI_CONTAINERID: \"%.64s\": must match [a-zA-Z0-9][a-zA-Z0-9_.-]*",
 			       env->container_id ? env->container_id : "");
 	if (!env->ifname || !ifname_is_usable(env->ifname))
-		return err_set(
-			err, EINVAL, ERR_ENV,
-			"CNI_IFNAME: \"%.64s\": must be 1 to %d bytes without '/', ':', '%%' "
-			"and white space, and not \".\", \"..\", \"all\" or \"default\"",
-			env->ifname ? env->ifname : "", IFNAME_MAX);
-	return check_netns(env->netns, verb, err);
+		return err_set(err, EINVAL, ERR_ENV,
+			       "CNI_IFNAME: \"%.64s\": must be 1 to %d bytes of UTF-8 without '/', "
+			       "':', '%%' "
+			       "and white space, and not \".\", \"..\", \"all\" or \"default\"",
+			       env->ifname ? env->ifname : "", IFNAME_MAX);
+	r = check_netns(env->netns, verb, err);
+	return r < 0 ? r : check_text(env, verb, err);
 }
 
 static int check_key(const struct request *request, struct err *err)
@@ -203,14 +226,19 @@ const char *request_program(const struct request *request)
 	return request->ipam_only ? "spur-ipam" : "spur";
 }
 
+/* NULL leaves the key out, as what no JSON can hold is: of a DEL, ADD has refused it. */
+static const char *kept(const char *value)
+{
+	return value && utf8_is_valid(value) ? value : NULL;
+}
+
 json_t *request_env_encode(const struct request *request)
 {
 	const struct request_env *env = &request->env;
 
-	/* "s*": a NULL leaves the key out */
 	return json_pack("{s:s*, s:s*, s:s*, s:s*, s:s*}", "CNI_CONTAINERID", env->container_id,
-			 "CNI_IFNAME", env->ifname, "CNI_NETNS", env->netns, "CNI_ARGS", env->args,
-			 "CNI_PATH", env->path);
+			 "CNI_IFNAME", env->ifname, "CNI_NETNS", kept(env->netns), "CNI_ARGS",
+			 kept(env->args), "CNI_PATH", kept(env->path));
 }
 
 json_t *request_netconf(const struct request *request)

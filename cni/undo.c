@@ -8,9 +8,13 @@
 #include "base/cleanup.h"
 #include "base/hook.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "cni/apply.h"
 #include "cni/delegate.h"
 #include "cni/device.h"
+
+/* Of the time that there is, what a foreign IPAM may not spend: it would be the release's. */
+enum { RELEASE_MS = 5000 };
 
 int ipam_delegate(const struct netconf *conf, const struct request_env *env, const char *command,
 		  json_t *prev_result, int host_fd, int64_t deadline_ms, json_t **ret_answer,
@@ -50,11 +54,11 @@ static int release(const struct undo *how, const struct recorded *recorded, cons
 	struct err later;
 	int r = 0, r2;
 
-	(void)snprintf(reason, sizeof(reason), "%s%s%s", how->reason, trouble ? ": " : "",
-		       trouble ? trouble->msg : "");
+	utf8_print(reason, sizeof(reason), "%s%s%s", how->reason, trouble ? ": " : "",
+		   trouble ? trouble->msg : "");
 	if (words.left)
 		r = ipam_delegate(&recorded->conf, &recorded->env, "DEL", how->prev_result,
-				  site->host_fd, how->deadline_ms, NULL, err);
+				  site->host_fd, how->deadline_ms - RELEASE_MS, NULL, err);
 	(void)hook_step("release", 1);
 	r2 = client_release(how->client, recorded->record, &words, how->deadline_ms,
 			    r < 0 ? &later : err);

@@ -9,6 +9,9 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/utf8.h"
+
+enum { LAST_WORDS_MS = 1000 /* how long the streams are read after its end */ };
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -25,16 +28,29 @@ static void close_once(void *handle)
 		uv_close(handle, on_closed);
 }
 
-/* The streams go on until their end: what was said last is the reason of a failure. */
-static void on_exit_status(uv_process_t *process, int64_t status, int signal)
+static bool is_closing(void *handle)
 {
-	struct child *child = process->data;
+	return uv_is_closing(handle);
+}
 
-	child->exit_status = status;
-	child->signal = signal;
-	close_once(&child->process);
-	close_once(&child->timer);
-	close_once(&child->in_pipe);
+static void end_if_silent(struct child *child)
+{
+	if (is_closing(&child->process) && is_closing(&child->out_pipe) &&
+	    is_closing(&child->err_pipe))
+		close_once(&child->timer);
+}
+
+/* What it leaves behind may hold the streams open for ever. */
+static void stop_listening(struct child *child)
+{
+	close_once(&child->out_pipe);
+	close_once(&child->err_pipe);
+	end_if_silent(child);
+}
+
+static void on_silence(uv_timer_t *timer)
+{
+	stop_listening(timer->data);
 }
 
 static void on_timeout(uv_timer_t *timer)
@@ -43,9 +59,20 @@ static void on_timeout(uv_timer_t *timer)
 
 	child->timed_out = true;
 	child_kill(child);
-	/* A grandchild may hold the streams open for ever. */
-	close_once(&child->out_pipe);
-	close_once(&child->err_pipe);
+	stop_listening(child);
+}
+
+/* The streams go on for a moment: what was said last is the reason of a failure. */
+static void on_exit_status(uv_process_t *process, int64_t status, int signal)
+{
+	struct child *child = process->data;
+
+	child->exit_status = status;
+	child->signal = signal;
+	close_once(&child->process);
+	close_once(&child->in_pipe);
+	(void)uv_timer_start(&child->timer, on_silence, LAST_WORDS_MS, 0);
+	end_if_silent(child);
 }
 
 static struct child_output *output_of(struct child *child, const void *pipe)
@@ -68,10 +95,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct child_output *out = output_of(stream->data, stream);
 
-	if (n < 0)
+	if (n < 0) {
 		close_once(stream);
-	else if (buf->base == out->text + out->len)
+		end_if_silent(stream->data);
+	} else if (buf->base == out->text + out->len) {
 		out->len += (size_t)n;
+	}
 }
 
 static void on_written(uv_write_t *write, int status)
@@ -159,7 +188,7 @@ static int printed_code(const struct child *child, char *why, size_t size)
 	CLEANUP_JSON json_t *json = json_loads(child->out.text, 0, NULL);
 	const char *msg = json_string_value(json_object_get(json, "msg"));
 
-	(void)snprintf(why, size, "%s", msg ? msg : "");
+	utf8_print(why, size, "%s", msg ? msg : "");
 	return (int)json_integer_value(json_object_get(json, "code"));
 }
 

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "ipamd/batch.h"
 #include "ipamd/child.h"
 #include "ipamd/daemon.h"
@@ -104,7 +105,7 @@ static void fail(struct prepare *prepare, struct vf_entry *vf, const char *why)
 		log_warn("VF %s: has not got its GUID: %s", pci_format(&vf->addr, text), why);
 	vf->broken = true;
 	vf->failed_ms = clock_boot_ms();
-	(void)snprintf(vf->trouble, sizeof(vf->trouble), "%.*s", PICTURE_WHY_MAX - 1, why);
+	utf8_print(vf->trouble, sizeof(vf->trouble), "%s", why);
 	prepare->wanted = true;
 }
 

@@ -11,6 +11,7 @@
 #include <linux/netlink.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "host/sysfs.h"
 #include "rt/link.h"
 #include "rt/vf.h"
@@ -62,7 +63,7 @@ static void *array_more(void *array, size_t count, size_t element)
 
 static void say_why(char why[PICTURE_WHY_MAX], const struct err *err)
 {
-	(void)snprintf(why, PICTURE_WHY_MAX, "%.*s", PICTURE_WHY_MAX - 1, err->msg);
+	utf8_print(why, PICTURE_WHY_MAX, "%s", err->msg);
 }
 
 struct pf_reading {
@@ -119,8 +120,8 @@ static void read_pf_link(struct scanner *scanner, struct scan_pf *pf)
 		r = link_get(scanner->rt, pf->netdev, &link, &err);
 	}
 	if (r < 0 || !pf->netdev[0]) {
-		(void)snprintf(pf->why, sizeof(pf->why), "%.*s", PICTURE_WHY_MAX - 1,
-			       r < 0 ? err.msg : "it has no network device here");
+		utf8_print(pf->why, sizeof(pf->why), "%s",
+			   r < 0 ? err.msg : "it has no network device here");
 		return;
 	}
 	pf->ifindex = link.ifindex;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "ipamd/batch.h"
 #include "ipamd/child.h"
 #include "ipamd/daemon.h"
@@ -174,7 +175,7 @@ static void back_off(struct daemon *d, struct seat *seat, const char *why)
 	seat->failed_ns = uv_hrtime();
 	seat->retry_ms = clock_boot_ms() + wait_ms;
 	seat->work = SEAT_BACKOFF;
-	(void)snprintf(seat->why, sizeof(seat->why), "%s", why);
+	utf8_print(seat->why, sizeof(seat->why), "%s", why);
 	metrics_undo(&d->metrics, NULL);
 	log_warn("undo %s (%s): %s; again in %lld s", seat->key, seat->reason, why,
 		 (long long)wait_ms / 1000);

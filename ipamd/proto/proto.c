@@ -93,26 +93,10 @@ int attachment_copy(const struct attachment *a, struct attachment *ret_copy, str
 	return err_nomem(err);
 }
 
-/* Errors quote what they were given: bytes that are not UTF-8 must not lose the whole answer. */
-static json_t *error_text(const char *text)
-{
-	char plain[ERR_MSG_MAX];
-	json_t *json = json_string(text);
-	size_t i;
-
-	if (json)
-		return json;
-	for (i = 0; i < sizeof(plain) - 1 && text[i]; i++)
-		plain[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
-	plain[i] = '\0';
-	return json_string(plain);
-}
-
 json_t *error_encode(const struct err *err)
 {
-	return json_pack("{s:i, s:o, s:{s:i, s:o}}", "code", JSONRPC_SERVER_ERROR, "message",
-			 error_text(err->msg), "data", "cni", err->code, "details",
-			 error_text(err->details));
+	return json_pack("{s:i, s:s, s:{s:i, s:s}}", "code", JSONRPC_SERVER_ERROR, "message",
+			 err->msg, "data", "cni", err->code, "details", err->details);
 }
 
 int error_decode(json_t *error, struct err *err)

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 __attribute__((format(printf, 4, 0))) static int err_vset(struct err *err, int errnum, int code,
 							  const char *fmt, va_list ap)
 {
@@ -14,6 +16,7 @@ __attribute__((format(printf, 4, 0))) static int err_vset(struct err *err, int e
 	err->code = code;
 	err->details[0] = '\0';
 	(void)vsnprintf(err->msg, sizeof(err->msg), fmt, ap);
+	utf8_mend(err->msg);
 	return -err->errnum;
 }
 
@@ -54,6 +57,7 @@ void err_details(struct err *err, const char *fmt, ...)
 	va_start(ap, fmt);
 	(void)vsnprintf(err->details, sizeof(err->details), fmt, ap);
 	va_end(ap);
+	utf8_mend(err->details);
 }
 
 void err_prefix(struct err *err, const char *fmt, ...)
@@ -68,4 +72,5 @@ void err_prefix(struct err *err, const char *fmt, ...)
 	va_end(ap);
 	len = strlen(err->msg);
 	(void)snprintf(err->msg + len, sizeof(err->msg) - len, ": %s", old);
+	utf8_mend(err->msg);
 }

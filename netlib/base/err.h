@@ -2,6 +2,8 @@
 /*
  * One error: what was being done, to what, and why it failed.
  *
+ * Both texts are UTF-8, whatever they quote and wherever they were cut: they can be told in JSON.
+ *
  * Every fallible function returns 0 or -errno and takes `struct err *` last; the struct lives on
  * the caller's stack and is set exactly when the return is negative. Only the top prints it.
  */

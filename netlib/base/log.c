@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 
 enum { LOG_LINE_MAX = 2048 /* longer than any err.msg + details */, LOG_PARTS_MAX = 5 };
 
@@ -55,22 +56,6 @@ static void flatten(char *msg)
 	}
 }
 
-/* What somebody else's program has printed, or what was cut, may be no UTF-8, which JSON is. */
-static json_t *text_as_json(const char *msg)
-{
-	json_t *text = json_string(msg);
-	char ascii[LOG_LINE_MAX];
-
-	if (text)
-		return text;
-	(void)snprintf(ascii, sizeof(ascii), "%s", msg);
-	for (char *c = ascii; *c; c++) {
-		if ((unsigned char)*c > '~')
-			*c = '?';
-	}
-	return json_string(ascii);
-}
-
 static bool is_told(const struct log_field *field)
 {
 	return field->text && field->text[0];
@@ -83,8 +68,8 @@ static char *line_as_json(enum log_level level, const char *msg, const struct lo
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	line = json_pack("{s:f, s:s, s:o}", "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9,
-			 "level", level_names[level], "msg", text_as_json(msg));
+	line = json_pack("{s:f, s:s, s:s}", "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9,
+			 "level", level_names[level], "msg", msg);
 	for (size_t i = 0; line && i < count; i++) {
 		if (is_told(&fields[i])) /* what is no UTF-8 is in the message at most */
 			(void)json_object_set_new(line, fields[i].name,
@@ -123,6 +108,7 @@ static void write_line(enum log_level level, char msg[LOG_LINE_MAX], const struc
 	CLEANUP_FREE char *json = NULL;
 
 	flatten(msg);
+	utf8_mend(msg); /* what somebody else's program has printed, or what was cut */
 	if (sink.json)
 		json = line_as_json(level, msg, fields, count);
 	if (json) {

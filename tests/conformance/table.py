@@ -417,6 +417,19 @@ row("netns/relative", ADD, refused(4, "CNI_NETNS"), env={"CNI_NETNS": "<relative
 row("netns/by a symlink", ADD, ok(up=True), env={"CNI_NETNS": "<a symlink>"}, reference="same")
 for bad in ("MAC", "=x", "MAC=02:00:00:00:00:01=x", "MAC=nonsense", "IP=10.0.0", "IP=", "FOO=bar", "IgnoreUnknown=maybe", "IP=10.0.0.5,10.0.0.6,x"):
     row(f"args/{bad}", ADD, refused(4, "CNI_ARGS"), env={"CNI_ARGS": bad}, reference=None)
+for variable in ("CNI_IFNAME", "CNI_ARGS", "CNI_NETNS", "CNI_PATH"):
+    value = {"CNI_IFNAME": "n\udcff", "CNI_ARGS": "K8S_POD_NAME=\udcff", "CNI_NETNS": "/n\udcff"}.get(variable, "/opt/cni/\udcff")
+    row(f"text/{variable}", ADD, refused(4, variable, "UTF-8"), env={variable: value})
+    if variable != "CNI_IFNAME":
+        row(f"text/{variable} at DEL", DEL, ok("as before"), before="added", env={variable: value})
+row("text/DEL with the daemon down", DEL, ok("spooled", within=5), before="added, daemon down", env={"CNI_ARGS": "A=\udcff", "CNI_PATH": "\udcff"})
+for pad in ("", "x"):  # texts that are shown up to some byte: that is inside a character once
+    wide = pad + "ö" * 300
+    row(f"text/name cut{pad}", ADD, refused(7, "name", "öö"), conf={"name": wide})
+    row(f"text/cniVersion cut{pad}", ADD, refused(1, "cniVersion", "öö"), conf={"cniVersion": wide})
+    row(f"text/CNI_COMMAND cut{pad}", wide, refused(4, "CNI_COMMAND", "öö"))
+    row(f"text/CNI_NETNS cut{pad}", ADD, refused(4, "CNI_NETNS", "öö"), env={"CNI_NETNS": wide})
+    row(f"text/key cut{pad}", ADD, refused(2, "öö"), conf={wide: 1})
 row("args/unknown, ignored", ADD, ok(up=True), env={"CNI_ARGS": "FOO=bar;IgnoreUnknown=true"}, reference="same")
 row("args/empty", ADD, ok(up=True), env={"CNI_ARGS": ""}, reference="same")
 row("args/absent", ADD, ok(up=True), env={"CNI_ARGS": None}, reference="same")

@@ -7,6 +7,9 @@ Each test makes a node of its own; "as before" is a whole snapshot of node, pod 
 import itertools
 import json
 import os
+import re
+import shutil
+import signal
 import stat
 import time
 
@@ -500,6 +503,61 @@ def test_foreign_ipam_whose_del_fails():
         assert "DEL" in verbs(calls())
         lab.wait_for(lambda: not node.attachments(), what="the record goes")
         lab.same(before, node.snapshot(pod))
+
+
+def test_foreign_ipam_that_hangs():
+    """In the DEL after a failed ADD: the release has time left all the same."""
+    with node_with_rail() as node:
+        node.daemon()
+        calls = foreign_ipam(node, add="echo rubbish", delete="exec sleep 600")
+        pod = node.pod("a")
+        before = node.snapshot(pod)
+        node.refuse("ADD", 6, "its answer", pod, lab.netconf(device="eth1", ipam={"type": "other"}))
+        assert verbs(calls()) == ["ADD", "DEL"]
+        lab.same(before, node.snapshot(pod))
+
+
+LITTERS = "sleep 600 & echo $! > {left}; " + GIVES
+
+
+def test_foreign_ipam_that_leaves_a_process_behind():
+    """With its stdout open: the answer was whole when the IPAM itself had ended."""
+    with node_with_rail() as node:
+        node.daemon()
+        left = os.path.join(node.dir, "left")
+        calls = foreign_ipam(node, add=LITTERS.replace("{left}", left))
+        pod = node.pod("a")
+        before = node.snapshot(pod)
+        conf = lab.netconf(device="eth1", ipam={"type": "other"})
+        p = node.popen("ADD", pod, conf)
+        try:
+            assert json.loads(p.stdout.readline())["ips"][0]["address"] == "10.44.0.2/24"
+            assert p.wait(30) == 0
+        finally:
+            with open(left, encoding="ascii") as f:
+                os.kill(int(f.read()), signal.SIGKILL)
+        node.delete(pod, conf)
+        assert verbs(calls()) == ["ADD", "DEL"]
+        lab.same(before, node.snapshot(pod))
+
+
+def test_foreign_ipam_is_not_waited_for_asleep():
+    """Its end is told by the kernel: no pause is slept for it."""
+    if not shutil.which("strace"):
+        lab.skip("strace")
+    with node_with_rail() as node:
+        node.daemon()
+        foreign_ipam(node)
+        trace, spur = f"{node.dir}/trace", f"{node.dir}/spur"
+        with open(spur, "w", encoding="ascii") as f:
+            f.write(f'#!/bin/sh\nexec strace -o {trace} -e trace=poll,ppoll,select,pselect6,nanosleep,clock_nanosleep {lab.program("spur")}\n')
+        os.chmod(spur, 0o755)
+        conf = lab.netconf(device="eth1", version="1.1.0", ipam={"type": "other"})
+        for _ in range(5):
+            assert node.cni("STATUS", node.pods[0] if node.pods else node.pod("a"), conf, binary=spur).returncode == 0
+            with open(trace, encoding="utf-8") as f:
+                calls = f.read()
+            assert "poll" in calls and not re.search(r"sleep\(|select|poll\(NULL", calls), calls
 
 
 def test_host_local():

@@ -111,6 +111,17 @@ def test_status_and_pools():
         lab.wait_for(lambda: "ALARM" in ctl(node, "status")[0], what="the alarm is shown")
 
 
+def test_status_after_a_file_whose_words_were_cut():
+    """The error quotes the file and is cut inside a character: it is told all the same."""
+    with lab.Node("ctl") as node:
+        node.daemon(pools=[lab.pool("train")])
+        for pad in ("", "x"):
+            with open(node.config, "w", encoding="utf-8") as f:
+                json.dump({"node": node.label, pad + "ö" * 600: 1}, f, ensure_ascii=False)
+            assert not read_again(node), "the file is refused"
+            assert "ööö" in ctl(node, "status")[0]
+
+
 def rails_of(node):
     """Of each (pool, rail): whether it is removed, capacity, held, draining."""
     return {(p["name"], r["name"]): (r.get("removed", False), r["capacity"], r["held"], r["draining"])

@@ -29,6 +29,9 @@ except FileNotFoundError:
 if mode == "fail":
     print(json.dumps({"code": 101, "msg": "the kernel says no"}))
     sys.exit(1)
+if mode == "wordy":
+    print(json.dumps({"code": 101, "msg": "ö" * 500}))
+    sys.exit(1)
 if mode == "hang":
     time.sleep(600)
 s = socket.socket(socket.AF_UNIX)
@@ -46,6 +49,14 @@ def call(method, **params):
 key = {"network": conf["name"], "containerID": env["CNI_CONTAINERID"], "ifname": env["CNI_IFNAME"]}
 now = int(time.clock_gettime(time.CLOCK_BOOTTIME) * 1000)
 a = call("attachment.get", **key, deadline=now + 10000)["attachment"]
+if mode == "litter":
+    left = os.fork()
+    if left == 0:  # its stdout and stderr are ours
+        s.detach()
+        os.closerange(3, 64)
+        time.sleep(600)
+    with open(here + "/left", "a") as f2:
+        f2.write(f"{left}\\n")
 if mode == "linger":
     if os.fork() == 0:  # the connection outlives the program
         os.close(1)
@@ -475,6 +486,37 @@ def test_undo_is_tried_again():
         lab.wait_for(lambda: len(node.calls()) >= 3, 10, "a third try")
         refused("cannot be undone: the kernel says no",
                 lambda: node.rpc("attachment.reserve", **node.request(cookie=8)))
+        node.mode("")
+        node.gone(seconds=20)
+
+
+def test_undo_that_leaves_a_process_behind():
+    """With its stderr open, as a foreign IPAM may leave one: it is no undo that runs."""
+    with Node() as node:
+        node.daemon()
+        node.mode("litter")
+        try:
+            for i in range(6):
+                with node.client() as client:
+                    client.call("attachment.reserve", **node.request(container=f"c{i}"))
+            lab.wait_for(lambda: not node.states(), 60, "all six are undone")
+            lab.wait_for(lambda: node.rpc("node.status")["undo"] == {"queued": 0, "running": 0}, 30, "none runs")
+            assert len(node.calls()) == 6, "each once"
+        finally:
+            with open(f"{node.dir}/plugin/left", encoding="ascii") as f:
+                for pid in f:
+                    os.kill(int(pid), signal.SIGKILL)
+
+
+def test_undo_whose_words_are_cut():
+    """In the middle of a character: what the daemon then has to say is JSON all the same."""
+    with Node() as node:
+        node.daemon()
+        node.mode("wordy")
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request())
+        lab.wait_for(lambda: node.attachments()[0].get("undo", {}).get("why"), what="why not is told")
+        assert node.attachments()[0]["undo"]["why"].startswith("öö"), node.attachments()
         node.mode("")
         node.gone(seconds=20)
 

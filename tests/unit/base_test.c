@@ -21,6 +21,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 static struct err err;
 
@@ -316,6 +317,71 @@ static void test_err(void **state)
 	assert_int_equal(strlen(err.msg), ERR_MSG_MAX - 1);
 }
 
+/* Whatever it quotes and wherever that is cut: by its format, or because there is no more room. */
+static void test_err_is_utf8(void **state)
+{
+	char longer[2 * ERR_MSG_MAX];
+
+	(void)state;
+	(void)err_set(&err, EINVAL, ERR_ENV, "\"%.4s\": %s", "n\xc3\xb6\xc3\xb6", "is \xff");
+	assert_string_equal(err.msg, "\"n\xc3\xb6\": is ?");
+	for (size_t shift = 0; shift < 4; shift++) {
+		memset(longer, 'x', shift);
+		for (size_t i = shift; i + 4 < sizeof(longer); i += 4)
+			memcpy(longer + i, "\xf0\x9f\x9a\x82", 5);
+		(void)err_set(&err, EINVAL, ERR_ENV, "%s", longer);
+		assert_true(utf8_is_valid(err.msg));
+		err_prefix(&err, "a");
+		assert_true(utf8_is_valid(err.msg));
+		(void)err_sys(&err, EINVAL, ERR_ENV, "%s", longer);
+		err_details(&err, "%s", longer);
+		assert_true(utf8_is_valid(err.msg) && utf8_is_valid(err.details));
+		assert_in_range(strlen(err.details), ERR_DETAILS_MAX - 4, ERR_DETAILS_MAX - 1);
+	}
+}
+
+/* What jansson takes, and nothing else. */
+static void test_utf8(void **state)
+{
+	static const struct {
+		const char *text, *mended;
+	} rows[] = {
+		{ "", "" },
+		{ "a\xc3\xb6\xe2\x82\xac\xf0\x9f\x9a\x82", NULL },    /* one of each length */
+		{ "\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", NULL }, /* beside what is none */
+		{ "a\xc3", "a" },
+		{ "a\xe2\x82", "a" },
+		{ "a\xf0\x9f\x9a", "a" },
+		{ "\xe2\x82"
+		  "b",
+		  "b" },
+		{ "\xc3\xc3\xb6", "\xc3\xb6" },
+		{ "\xff\xfe", "??" },
+		{ "\xb6z", "?z" },
+		{ "\xc0\xaf", "??" },          /* overlong */
+		{ "\xe0\x80\xaf", "??" },      /* overlong */
+		{ "\xf0\x80\x80\xaf", "???" }, /* overlong */
+		{ "\xed\xa0\x80", "??" },      /* a surrogate */
+		{ "\xf4\x90\x80\x80", "???" }, /* above U+10FFFF */
+		{ "\xf5\x80", "??" },
+	};
+	char buf[16];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP_JSON json_t *json = json_string(rows[i].text);
+		const char *mended = rows[i].mended ? rows[i].mended : rows[i].text;
+
+		(void)snprintf(buf, sizeof(buf), "%s", rows[i].text);
+		assert_int_equal(utf8_is_valid(buf), json != NULL);
+		utf8_mend(buf);
+		assert_string_equal(buf, mended);
+		assert_true(utf8_is_valid(buf));
+	}
+	utf8_print(buf, 4, "%s", "ab\xc3\xb6");
+	assert_string_equal(buf, "ab");
+}
+
 static char tmp[] = "/tmp/spur-base-XXXXXX";
 
 static int make_tmp(void **state)
@@ -410,7 +476,7 @@ static void test_log(void **state)
 		       "\"level\":\"warning\",\"msg\":\"device et h\",\"pod\":\"ns/p\",\"address\":"
 		       "\"10.0.0.2\"}\n");
 	/* What a program of somebody else printed: no UTF-8. */
-	check_log_line(true, "et\xfc\xc3", "\"msg\":\"device et??\",\"pod\":\"ns/p\"");
+	check_log_line(true, "et\xfc\xc3", "\"msg\":\"device et?\",\"pod\":\"ns/p\"");
 }
 
 static void test_pkey(void **state)
@@ -446,6 +512,8 @@ int main(void)
 		cmocka_unit_test(test_json_reader),
 		cmocka_unit_test(test_json_reader_errors),
 		cmocka_unit_test(test_err),
+		cmocka_unit_test(test_err_is_utf8),
+		cmocka_unit_test(test_utf8),
 		cmocka_unit_test(test_fs),
 		cmocka_unit_test(test_clock),
 		cmocka_unit_test(test_log),
