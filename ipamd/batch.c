@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "ipamd/daemon.h"
 #include "ipamd/inventory.h"
+#include "ipamd/mark.h"
 #include "ipamd/method.h"
 #include "ipamd/porter.h"
 #include "ipamd/undo.h"
@@ -344,11 +345,15 @@ static void deliver(struct batch *batch, struct request *q)
 
 static int commit(struct batch *batch, size_t size, struct err *err)
 {
+	struct daemon *d = batch->daemon;
 	uint64_t begun = uv_hrtime();
-	int r = ledger_commit(batch->daemon->ledger, err);
+	int r;
 
+	if (ledger_has_attachments(d->ledger))
+		mark_tell(d->mark, true); /* before anybody is told of them */
+	r = ledger_commit(d->ledger, err);
 	if (r == 0)
-		metrics_commit(&batch->daemon->metrics, size, uv_hrtime() - begun);
+		metrics_commit(&d->metrics, size, uv_hrtime() - begun);
 	return r;
 }
 

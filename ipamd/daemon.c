@@ -22,6 +22,8 @@
 #include "ipamd/http.h"
 #include "ipamd/inspect.h"
 #include "ipamd/inventory.h"
+#include "ipamd/listener.h"
+#include "ipamd/mark.h"
 #include "ipamd/page.h"
 #include "ipamd/porter.h"
 #include "ipamd/reconcile.h"
@@ -47,7 +49,8 @@ void daemon_fail(struct daemon *d, int r, const struct err *why)
 
 static void set_log(const struct daemon *d, const struct config *config)
 {
-	const char *format = d->log_format ? d->log_format : config->log_format;
+	const char *told = d->options->log_format;
+	const char *format = told ? told : config->log_format;
 	enum log_level level = LOG_LEVEL_INFO;
 
 	(void)log_level_parse(config->log_level, &level); /* was checked */
@@ -215,6 +218,7 @@ static void on_tick(uv_timer_t *tick)
 	struct err err;
 
 	server_sweep(d->server);
+	mark_tell(d->mark, ledger_has_attachments(d->ledger));
 	spool_tick(d->spool);
 	undo_tick(d->undo);
 	inventory_tick(d->inventory);
@@ -285,18 +289,68 @@ int daemon_own_directory(const char *path, mode_t mode, struct err *err)
 	return r;
 }
 
-/* Those of the socket and of the store. */
-static int own_directories(const struct daemon *d, struct err *err)
+static int own_socket_directory(const struct daemon *d, struct err *err)
 {
 	const char *socket = d->config.socket;
 	size_t parent_len = (size_t)(strrchr(socket, '/') - socket);
 	CLEANUP_FREE char *path = strndup(socket, parent_len ? parent_len : 1);
+
+	return path ? daemon_own_directory(path, 0755, err) : err_nomem(err);
+}
+
+/* Nobody else may serve at the socket. Nothing but its directory and the mark is touched before
+ * that is sure. */
+static int take_socket(struct daemon *d, struct err *err)
+{
+	struct err who;
 	int r;
 
-	if (!path)
-		return err_nomem(err);
-	r = daemon_own_directory(path, 0755, err);
-	return r < 0 ? r : daemon_own_directory(d->config.state, 0700, err);
+	r = own_socket_directory(d, err);
+	if (r < 0)
+		return r;
+	r = mark_open(d->config.socket, &d->mark, err);
+	if (r < 0 && r != -EBUSY)
+		return r;
+	/* It can be named, and one that knows no mark may serve there. */
+	if (listener_probe(d->config.socket, &who) < 0) {
+		*err = who;
+		r = -who.errnum;
+	}
+	return r;
+}
+
+/* May the ledger of that name (NULL: none is there) take the place of the one before it? */
+static int judge_ledger(const struct daemon *d, const char *name, struct err *err)
+{
+	return d->options->new_ledger
+		       ? 0
+		       : mark_judge(mark_words(d->mark), d->boot_id, d->config.state, name, err);
+}
+
+static int open_ledger(struct daemon *d, struct err *err)
+{
+	struct mark_words words = { 0 };
+	int r = 0;
+
+	if (!ledger_is_there(d->config.state))
+		r = judge_ledger(d, NULL, err);
+	if (r == 0)
+		r = daemon_own_directory(d->config.state, 0700, err);
+	if (r == 0)
+		r = ledger_open(d->config.state, d->boot_id, &d->ledger, err);
+	if (r == 0)
+		r = ledger_name(d->ledger, words.ledger, err);
+	if (r == 0)
+		r = judge_ledger(d, words.ledger, err);
+	if (r == 0 && !words.ledger[0])
+		r = ledger_give_name(d->ledger, words.ledger, err);
+	if (r < 0)
+		return r;
+	memcpy(words.boot_id, d->boot_id, sizeof(words.boot_id));
+	(void)snprintf(words.state, sizeof(words.state), "%s", d->config.state);
+	words.attachments = ledger_has_attachments(d->ledger);
+	mark_write(d->mark, &words);
+	return 0;
 }
 
 /* What must be known before anybody is served. */
@@ -308,9 +362,9 @@ static int open_node(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = know_boot(d, err);
 	if (r == 0)
-		r = own_directories(d, err);
+		r = take_socket(d, err);
 	if (r == 0)
-		r = ledger_open(d->config.state, d->boot_id, &d->ledger, err);
+		r = open_ledger(d, err);
 	if (r == 0)
 		r = start_pools(d, err);
 	if (r == 0)
@@ -421,12 +475,11 @@ static void handles_close(struct daemon *d)
 }
 
 /* A thread hangs in the kernel: nothing is freed under it, and the process waits for it no more. */
-static _Noreturn void leave(const struct daemon *d, const struct err *why)
+static _Noreturn void leave(const struct err *why)
 {
 	log_warn("something still runs; leaving it");
 	if (why)
 		log_error("%s", why->msg);
-	(void)unlink(d->config.socket);
 	_exit(why ? 1 : 0);
 }
 
@@ -449,7 +502,7 @@ static void daemon_close(struct daemon *d, const struct err *why)
 	handles_close(d);
 	run_until(d, loop_is_dry);
 	if (uv_loop_close(&d->loop) < 0)
-		leave(d, why);
+		leave(why);
 	free(d->batch);
 	server_free(d->server);
 	undo_free(d->undo);
@@ -463,14 +516,16 @@ static void daemon_close(struct daemon *d, const struct err *why)
 	wire_close(d->rt);
 	if (d->sysfs_fd >= 0)
 		(void)close(d->sysfs_fd);
+	if (d->ledger && !d->failed)
+		mark_tell(d->mark, ledger_has_attachments(d->ledger));
 	ledger_close(d->ledger);
-	(void)unlink(d->config.socket);
+	mark_close(d->mark); /* last: who waits for it finds neither socket nor lock of ours */
 	config_free(&d->config);
 }
 
-int daemon_run(const char *config_path, const char *log_format, struct err *err)
+int daemon_run(const char *config_path, const struct daemon_options *options, struct err *err)
 {
-	struct daemon d = { .config_path = config_path, .log_format = log_format, .sysfs_fd = -1 };
+	struct daemon d = { .config_path = config_path, .options = options, .sysfs_fd = -1 };
 	int r;
 
 	r = config_load(config_path, &d.config, err);

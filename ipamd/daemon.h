@@ -26,6 +26,7 @@ struct reconcile;
 struct spool;
 struct inventory;
 struct inspect;
+struct mark;
 struct porter;
 struct http;
 struct page;
@@ -34,12 +35,13 @@ struct daemon {
 	uv_loop_t loop;
 	struct config config;
 	const char *config_path;
-	const char *log_format; /* in place of the configuration's; NULL: that */
+	const struct daemon_options *options;
 	char node[256];
 	char plugin[4096]; /* may change with a reload, as the log and the pools may */
 	char boot_id[BOOT_ID_TEXT];
 	int64_t started_ms; /* BOOTTIME */
 
+	struct mark *mark;
 	struct ledger *ledger;
 	struct wire *rt; /* bound to the daemon's namespace */
 	int sysfs_fd;
@@ -68,11 +70,13 @@ struct daemon {
 	struct err failure;
 };
 
-/*
- * Runs until SIGTERM or SIGINT. On failure @err says why it ended. @log_format: "json", "text", or
- * NULL for what the configuration says.
- */
-int daemon_run(const char *config_path, const char *log_format, struct err *err);
+struct daemon_options {
+	const char *log_format; /* "json" or "text", in place of the configuration's; NULL: that */
+	bool new_ledger;        /* whatever the mark (mark.h) says of the one before it */
+};
+
+/* Runs until SIGTERM or SIGINT. On failure @err says why it ended. */
+int daemon_run(const char *config_path, const struct daemon_options *options, struct err *err);
 
 /* Would the file at @config_path be taken? (But for what the store holds.) */
 int daemon_check_config(const char *config_path, struct err *err);

@@ -9,8 +9,12 @@
 #include "ipamd/ledger.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -104,6 +108,72 @@ void ledger_close(struct ledger *ledger)
 	free(ledger->boot_id);
 	free(ledger);
 }
+
+/* --- which ledger it is --- */
+
+bool ledger_is_there(const char *state)
+{
+	CLEANUP_FREE char *path = NULL;
+	struct stat there;
+
+	if (asprintf(&path, "%s/data.mdb", state) < 0) {
+		path = NULL;
+		return true;
+	}
+	return stat(path, &there) < 0 ? errno != ENOENT : there.st_size > 0;
+}
+
+static struct store_key name_key(void)
+{
+	struct store_key key = { 0 };
+
+	store_key_text(&key, "name");
+	return key;
+}
+
+int ledger_name(struct ledger *ledger, char ret_name[LEDGER_NAME_TEXT], struct err *err)
+{
+	struct store_key key = name_key();
+	struct store_view value;
+	int r;
+
+	ret_name[0] = '\0';
+	r = store_begin(ledger->store, STORE_READ, err);
+	if (r < 0)
+		return r;
+	if (store_get(ledger->store, STORE_META, &key, &value))
+		(void)snprintf(ret_name, LEDGER_NAME_TEXT, "%.*s", (int)value.len, value.data);
+	r = store_check(ledger->store, err);
+	store_abort(ledger->store);
+	return r;
+}
+
+int ledger_give_name(struct ledger *ledger, char ret_name[LEDGER_NAME_TEXT], struct err *err)
+{
+	struct store_key key = name_key();
+	uint64_t dice[2];
+	int r;
+
+	if (getrandom(dice, sizeof(dice), 0) != sizeof(dice))
+		return err_sys(err, errno, ERR_INTERNAL, "get random bytes");
+	(void)snprintf(ret_name, LEDGER_NAME_TEXT, "%016" PRIx64 "%016" PRIx64, dice[0], dice[1]);
+	r = ledger_begin(ledger, err);
+	if (r < 0)
+		return r;
+	store_put(ledger->store, STORE_META, &key, ret_name, strlen(ret_name));
+	return ledger_commit(ledger, err);
+}
+
+bool ledger_has_attachments(const struct ledger *ledger)
+{
+	for (size_t i = 0; i < ATTACHMENT_STATES; i++) {
+		if (ledger->era.counts[i])
+			return true;
+	}
+	return false;
+}
+
+/* --- the clock --- */
 
 int64_t ledger_now_ms(const struct ledger *ledger)
 {

@@ -34,6 +34,19 @@ int ledger_open(const char *state, const char *boot_id, struct ledger **ret_ledg
 		struct err *err);
 void ledger_close(struct ledger *ledger); /* NULL is fine */
 
+enum { LEDGER_NAME_TEXT = 33 /* bytes, with the NUL */ };
+
+/* Is there a store in directory @state? One that cannot be looked at counts as there. */
+bool ledger_is_there(const char *state);
+/*
+ * What tells this ledger from any other: random, kept in the store, and not in an export. "": it
+ * has none yet. ledger_give_name() gives it one, in a batch of its own, and returns it too.
+ */
+int ledger_name(struct ledger *ledger, char ret_name[LEDGER_NAME_TEXT], struct err *err);
+int ledger_give_name(struct ledger *ledger, char ret_name[LEDGER_NAME_TEXT], struct err *err);
+/* Attachments of this boot; inside a batch with its changes. No look at the store. */
+bool ledger_has_attachments(const struct ledger *ledger);
+
 /*
  * Makes @set (taken on success) the effective pools and keeps its source in the store, in a batch
  * of its own. Refused, whole (-EBUSY, ERR_VALUE), if an attachment holds an address that would map

@@ -13,12 +13,16 @@
 #define CONFIG_PATH "/etc/spur/ipamd.json"
 
 static const char usage[] =
-	"Usage: spur-ipamd [--config FILE] [--check-config] [--log-format json|text]\n"
+	"Usage: spur-ipamd [--config FILE] [--check-config] [--log-format json|text] "
+	"[--new-ledger]\n"
 	"The node daemon of Spur: addresses, devices and attachments of this node.\n"
 	"\n"
 	"  --config FILE    the configuration (default: " CONFIG_PATH ")\n"
 	"  --check-config   read it, say whether it is good, and end\n"
 	"  --log-format F   json or text, whatever the configuration says\n"
+	"  --new-ledger     start although the ledger is not the one that has served in this "
+	"boot,\n"
+	"                   which held attachments\n"
 	"  --version        print the version and end\n"
 	"  --help           print this and end\n"
 	"\n"
@@ -42,13 +46,13 @@ static int check_config(const char *path)
 	return 0;
 }
 
-static int run(const char *path, const char *log_format)
+static int run(const char *path, const struct daemon_options *how)
 {
 	struct err err;
 
 	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
-	return daemon_run(path, log_format, &err) < 0 ? print_error(&err) : 0;
+	return daemon_run(path, how, &err) < 0 ? print_error(&err) : 0;
 }
 
 int main(int argc, char **argv)
@@ -57,11 +61,13 @@ int main(int argc, char **argv)
 		{ "config", required_argument, NULL, 'c' },
 		{ "check-config", no_argument, NULL, 'k' },
 		{ "log-format", required_argument, NULL, 'f' },
+		{ "new-ledger", no_argument, NULL, 'n' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *path = CONFIG_PATH, *log_format = NULL;
+	struct daemon_options how = { 0 };
+	const char *path = CONFIG_PATH;
 	bool check = false;
 	int option;
 
@@ -74,7 +80,10 @@ int main(int argc, char **argv)
 			check = true;
 			break;
 		case 'f':
-			log_format = optarg;
+			how.log_format = optarg;
+			break;
+		case 'n':
+			how.new_ledger = true;
 			break;
 		case 'v':
 			printf("spur-ipamd %s\n", SPUR_VERSION);
@@ -91,9 +100,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "spur-ipamd: unexpected argument \"%s\"\n%s", argv[optind], usage);
 		return 2;
 	}
-	if (log_format && !config_is_log_format(log_format)) {
-		fprintf(stderr, "spur-ipamd: --log-format %s: must be json or text\n", log_format);
+	if (how.log_format && !config_is_log_format(how.log_format)) {
+		fprintf(stderr, "spur-ipamd: --log-format %s: must be json or text\n",
+			how.log_format);
 		return 2;
 	}
-	return check ? check_config(path) : run(path, log_format);
+	return check ? check_config(path) : run(path, &how);
 }

@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "ipamd/listener.h"
 #include "ipamd/proto/proto.h"
 #include "ipamd/rpc.h"
 
@@ -23,12 +23,14 @@ enum {
 };
 
 struct server {
-	uv_pipe_t pipe;
+	uv_pipe_t pipe; /* has the listener's socket; libuv would unlink its path unseen, so it did
+			   not bind it */
+	struct listener listener;
 	uv_loop_t *loop;
 	struct server_events events;
 	struct conn *conns;
 	int count; /* of those that have not ended */
-	bool deaf;
+	bool bound, deaf;
 	bool knocking; /* somebody waits at the door: libuv holds the one, the backlog the others */
 	int admitted;  /* since the loop has last turned */
 	uv_timer_t door;
@@ -431,13 +433,14 @@ static int listen_at(struct server *server, const char *path, struct err *err)
 {
 	int r;
 
-	/* The store's lock says that there is no other daemon: what is there is a leftover. */
-	if (unlink(path) < 0 && errno != ENOENT)
-		return err_sys(err, errno, ERR_IO, "remove the old socket %s", path);
-	r = uv_pipe_bind(&server->pipe, path);
-	if (r == 0 && chmod(path, 0600) < 0)
-		r = -errno;
-	if (r == 0)
+	r = listener_open(path, SERVER_BACKLOG, &server->listener, err);
+	if (r < 0)
+		return r;
+	server->bound = true;
+	r = uv_pipe_open(&server->pipe, server->listener.fd);
+	if (r < 0)
+		(void)close(server->listener.fd);
+	else
 		r = uv_listen((uv_stream_t *)&server->pipe, SERVER_BACKLOG, on_connection);
 	return r < 0 ? err_sys(err, -r, ERR_IO, "listen at %s", path) : 0;
 }
@@ -514,6 +517,8 @@ void server_deafen(struct server *server)
 	server->deaf = true;
 	server->knocking = false;
 	if (!uv_is_closing((uv_handle_t *)&server->pipe)) {
+		if (server->bound)
+			listener_remove(&server->listener);
 		uv_close((uv_handle_t *)&server->pipe, NULL);
 		uv_close((uv_handle_t *)&server->door, NULL);
 	}
@@ -545,6 +550,11 @@ void server_close(struct server *server)
 void server_free(struct server *server)
 {
 	free(server);
+}
+
+bool server_is_there(const struct server *server)
+{
+	return listener_is_there(&server->listener);
 }
 
 int server_conns(const struct server *server)

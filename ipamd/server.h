@@ -65,12 +65,13 @@ int server_open(uv_loop_t *loop, const char *path, const struct server_events *e
 void server_sweep(struct server *server); /* to be called every second: ends what is overdue */
 /* Ends the connections that wait for an answer and whose peers have hung up. One system call. */
 void server_reap(struct server *server);
-void server_deafen(struct server *server);           /* no new connections, no new lines */
+void server_deafen(struct server *server);           /* the socket goes; no new lines */
 bool server_is_drained(const struct server *server); /* every answer has left us */
 /* Closes all; the struct goes with server_free(), after the loop has run dry. NULL is fine. */
 void server_close(struct server *server);
 void server_free(struct server *server);
 int server_conns(const struct server *server);
+bool server_is_there(const struct server *server); /* Does the path still lead to us? */
 
 /* Sends @line (taken; NULL: out of memory, the connection ends). -errno: nobody will read it. */
 int conn_answer(struct conn *conn, char *line);

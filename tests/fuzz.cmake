@@ -12,6 +12,7 @@ set(fuzz_sysfs host)
 set(fuzz_uevent host)
 set(fuzz_store ipamd_ledger)
 set(fuzz_spool ipamd_core)
+set(fuzz_mark ipamd_core)
 set(fuzz_netlink rt rdma)
 set(fuzz_import ipamd_ledger)
 

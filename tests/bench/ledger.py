@@ -85,7 +85,7 @@ class Ledger(lab.Node):
         lab.run(bench_program("fill"), self.state, boot_id, str(count), input=text)
 
     def serve(self, state=None, pools=(POOL,), **kw):
-        return self.daemon(pools=pools, state=state or self.state, **kw)
+        return self.daemon(pools=pools, state=state or self.state, options=["--new-ledger"] if state else [], **kw)
 
     def lines(self):
         release = {"network": "rail0", "containerID": MARK * 4, "ifname": "net1", "generation": GENERATION,

@@ -126,7 +126,7 @@ def test_import_is_the_same():
         first, second = f"{node.dir}/first", f"{node.dir}/second"
         ctl(node, "export", first)
         wipe(node)
-        node.start()
+        node.start(options=["--new-ledger"])
         out, _ = ctl(node, "import", first)
         assert "100 attachments imported" in out, out
         ctl(node, "export", second)
@@ -149,7 +149,7 @@ def test_import_is_whole_or_nothing():
         with open(path, "rb") as f:
             whole = f.read()
         wipe(node)
-        node.start()
+        node.start(options=["--new-ledger"])
         for size, words in ((len(whole) // 2, "line "), (len(whole) - 60, "the end is missing")):
             with open(cut, "wb") as f:
                 f.write(whole[:size].rpartition(b"\n")[0] + b"\n" if words != "line " else whole[:size])
@@ -237,7 +237,7 @@ def test_restore():
         except AssertionError as e:
             assert "spur-ipamd: exit" in str(e), e
         wipe(node)
-        node.start()
+        node.start(options=["--new-ledger"])
         assert "59 attachments imported" in ctl(node, "import", path)[0]
         assert ctl(node, "reconcile")[0].startswith("59 attachments looked at, 0 dead"), "they live"
         assert {a["containerID"]: a for a in node.attachments()} == before

@@ -1348,6 +1348,33 @@ static void test_guid_that_no_port_can_have(void **state)
 	ledger_close(ledger);
 }
 
+/* What tells a ledger from any other lives as long as it does. */
+static void test_name(void **state)
+{
+	char none[LEDGER_NAME_TEXT], first[LEDGER_NAME_TEXT], again[LEDGER_NAME_TEXT];
+	struct ledger *ledger;
+
+	(void)state;
+	assert_false(ledger_is_there(kit_dir));
+	ledger = kit_open("boot-1");
+	assert_true(ledger_is_there(kit_dir));
+	assert_ok(ledger_name(ledger, none, &kit_err));
+	assert_string_equal(none, "");
+	assert_ok(ledger_give_name(ledger, first, &kit_err));
+	assert_int_equal(strlen(first), LEDGER_NAME_TEXT - 1);
+	ledger_close(ledger);
+	ledger = kit_open("boot-1");
+	assert_ok(ledger_name(ledger, again, &kit_err));
+	assert_string_equal(again, first);
+	ledger_close(ledger);
+
+	(void)kit_setup(NULL);
+	ledger = kit_open("boot-1");
+	assert_ok(ledger_give_name(ledger, again, &kit_err));
+	assert_string_not_equal(again, first);
+	ledger_close(ledger);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -1355,6 +1382,7 @@ int main(void)
 		cmocka_unit_test_setup(test_refusal_leaves_the_batch_as_it_was, kit_setup),
 		cmocka_unit_test_setup(test_aborted_batch_is_not_there, kit_setup),
 		cmocka_unit_test_setup(test_ids_are_not_used_again, kit_setup),
+		cmocka_unit_test_setup(test_name, kit_setup),
 		cmocka_unit_test_setup(test_done, kit_setup),
 		cmocka_unit_test_setup(test_request_is_kept, kit_setup),
 		cmocka_unit_test_setup(test_record_of_another_form, kit_setup),
