@@ -232,6 +232,21 @@ static bool has_settable_mac(const struct baseline *was)
 	return was->mac.len && was->type != ARPHRD_INFINIBAND;
 }
 
+/* What the pod has set, and one message takes back. */
+static bool has_settings_of(const struct link_info *link, const struct baseline *was)
+{
+	return !was->settings.known || link_settings_equal(&was->settings, &link->settings);
+}
+
+/* Programs have numbers of one boot. */
+static bool has_strange_xdp(const struct site *site, const struct link_info *link)
+{
+	const struct link_settings *was = &site->record->device.settings;
+
+	return was->known && !site->other_boot &&
+	       memcmp(was->xdp, link->settings.xdp, sizeof(was->xdp)) != 0;
+}
+
 static bool is_as_before(const struct link_info *link, const struct baseline *was)
 {
 	for (size_t i = 0; i < was->altname_count; i++) {
@@ -239,11 +254,12 @@ static bool is_as_before(const struct link_info *link, const struct baseline *wa
 			return false;
 	}
 	return strcmp(link->name, was->name) == 0 && link->mtu == (uint32_t)was->mtu &&
+	       has_settings_of(link, was) &&
 	       (!has_settable_mac(was) || mac_equal(&link->mac, &was->mac)) &&
 	       !!(link->flags & IFF_UP) == was->up;
 }
 
-/* What has to change so that @link is as before: name, MTU, address, up. */
+/* What has to change so that @link is as before: name, MTU, address, settings, up. */
 static struct link_change change_back(const struct link_info *link, const struct baseline *was)
 {
 	struct link_change change = { .ifindex = link->ifindex };
@@ -256,7 +272,29 @@ static struct link_change change_back(const struct link_info *link, const struct
 		change.mac = &was->mac;
 	if (!!(link->flags & IFF_UP) != was->up)
 		change.up = was->up ? 1 : -1;
+	if (!has_settings_of(link, was)) {
+		change.settings = &was->settings;
+		change.settings_now = &link->settings;
+	}
 	return change;
+}
+
+/* The pod's XDP programs go. One that was there before cannot be attached again. */
+static int detach_xdp(const struct site *site, const struct link_info *link, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < XDP_PLACES; i++) {
+		if (link->settings.xdp[i] == was->settings.xdp[i])
+			continue;
+		if (was->settings.xdp[i])
+			return err_set(err, ENOENT, ERR_DEVICE,
+				       "restore %s: the pod has detached its XDP program %u",
+				       was->name, was->settings.xdp[i]);
+		r = link_xdp_detach(site->host, link->ifindex, (enum settings_xdp)i, err);
+	}
+	return r;
 }
 
 /* Names that the pod gave it would clash in the host, or stay. */
@@ -337,12 +375,14 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 	}
 	if (r == 0 && change.name) /* it came home by itself, as the pod knew it */
 		r = drop_strange_altnames(site, site->host, link, err);
-	if (r == 0 && (change.name || change.mac || change.mtu || change.up))
+	if (r == 0 && (change.name || change.mac || change.mtu || change.up || change.settings))
 		r = link_set(site->host, &change, err);
 	for (size_t i = 0; r == 0 && i < was->altname_count; i++) {
 		if (!has_altname(link, was->altnames[i]))
 			r = link_altname_add(site->host, link->ifindex, was->altnames[i], err);
 	}
+	if (r == 0 && has_strange_xdp(site, link))
+		r = detach_xdp(site, link, err);
 	return r;
 }
 
@@ -397,7 +437,7 @@ static int settle_in_host(struct site *site, struct err *err)
 		if (r <= 0)
 			return r;
 		site->outcome.left = true;
-		if (is_as_before(&link, was))
+		if (is_as_before(&link, was) && !has_strange_xdp(site, &link))
 			return 1;
 		if (mends++ == MENDS_MAX)
 			return err_set(err, EIO, ERR_DEVICE,

@@ -162,6 +162,7 @@ static int take_link(const struct link_info *link, struct baseline *device, stru
 	device->perm_mac = link->perm_mac;
 	device->up = link->flags & IFF_UP;
 	device->type = link->type;
+	device->settings = link->settings;
 	memcpy(device->name, link->name, sizeof(device->name));
 	memcpy(device->kind, link->kind, sizeof(device->kind));
 	memcpy(device->parent, link->parent, sizeof(device->parent));

@@ -420,6 +420,45 @@ static void read_rdma(struct json_reader *r, struct rdma_baseline *rdma)
 	read_end(r, &part);
 }
 
+static void read_numbers(struct json_reader *r, const char *key, uint32_t *numbers, size_t max)
+{
+	json_t *array, *element;
+	size_t i;
+
+	if (!read_array(r, key, max, &array))
+		return;
+	json_array_foreach (array, i, element) {
+		json_int_t value = json_is_integer(element) ? json_integer_value(element) : -1;
+
+		if (value < 0 || value > UINT32_MAX) {
+			json_bad(r, key, "must be numbers");
+			return;
+		}
+		numbers[i] = (uint32_t)value;
+	}
+}
+
+static void read_settings(struct json_reader *r, struct link_settings *settings)
+{
+	struct json_reader part;
+
+	if (!read_begin(r, "settings", &part))
+		return;
+	settings->known = true;
+	settings->flags = (uint32_t)read_number(&part, "flags", 0, UINT32_MAX, 0);
+	settings->txqlen = (uint32_t)read_number(&part, "txqlen", 0, UINT32_MAX, 0);
+	settings->group = (uint32_t)read_number(&part, "group", 0, UINT32_MAX, 0);
+	read_numbers(&part, "limits", settings->limits, LIMITS);
+	settings->mode = (uint8_t)read_number(&part, "mode", 0, UINT8_MAX, 0);
+	(void)json_bool(&part, "protoDown", &settings->proto_down);
+	settings->proto_down_reasons =
+		(uint32_t)read_number(&part, "protoDownReasons", 0, UINT32_MAX, 0);
+	read_mac(&part, "broadcast", &settings->broadcast);
+	read_numbers(&part, "xdp", settings->xdp, XDP_PLACES);
+	read_array_text(&part, "alias", settings->alias, sizeof(settings->alias));
+	read_end(r, &part);
+}
+
 static void read_baseline(struct json_reader *r, struct baseline *device)
 {
 	struct json_reader part;
@@ -440,6 +479,7 @@ static void read_baseline(struct json_reader *r, struct baseline *device)
 	device->type = (uint16_t)read_number(&part, "type", 0, UINT16_MAX, 0);
 	read_array_text(&part, "driver", device->driver, sizeof(device->driver));
 	device->numa_node = (int)read_number(&part, "numa", -1, INT_MAX, -1);
+	read_settings(&part, &device->settings);
 	read_vf(&part, &device->vf);
 	read_rdma(&part, &device->rdma);
 	read_end(r, &part);

@@ -223,6 +223,36 @@ static json_t *rdma_encode(const struct rdma_baseline *rdma)
 	return obj;
 }
 
+static json_t *numbers_encode(const uint32_t *numbers, size_t count)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		append(&array, json_integer(numbers[i]));
+	return array;
+}
+
+static json_t *settings_encode(const struct link_settings *settings)
+{
+	json_t *alias = json_string(settings->alias); /* any bytes; without UTF-8 it is not kept */
+	json_t *obj = json_object();
+
+	put(&obj, "flags", json_integer(settings->flags));
+	put_number(&obj, "txqlen", settings->txqlen);
+	put_number(&obj, "group", settings->group);
+	put(&obj, "limits", numbers_encode(settings->limits, LIMITS));
+	put_number(&obj, "mode", settings->mode);
+	put_flag(&obj, "protoDown", settings->proto_down);
+	put_number(&obj, "protoDownReasons", settings->proto_down_reasons);
+	put_mac(&obj, "broadcast", &settings->broadcast);
+	if (settings->xdp[XDP_DRIVER] || settings->xdp[XDP_GENERIC] || settings->xdp[XDP_HARDWARE])
+		put(&obj, "xdp", numbers_encode(settings->xdp, XDP_PLACES));
+	if (alias && settings->alias[0])
+		put(&obj, "alias", json_incref(alias));
+	json_decref(alias);
+	return obj;
+}
+
 static json_t *baseline_encode(const struct baseline *device)
 {
 	json_t *obj = json_object(), *altnames = json_array();
@@ -243,6 +273,8 @@ static json_t *baseline_encode(const struct baseline *device)
 	put_text(&obj, "driver", device->driver);
 	if (device->numa_node >= 0)
 		put(&obj, "numa", json_integer(device->numa_node));
+	if (device->settings.known)
+		put(&obj, "settings", settings_encode(&device->settings));
 	if (device->vf.is_vf)
 		put(&obj, "vf", vf_encode(&device->vf));
 	if (device->rdma.name[0])

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "base/err.h"
+#include "base/settings.h"
 #include "base/text.h"
 #include "base/vf.h"
 
@@ -115,6 +116,7 @@ struct baseline {
 	uint16_t type;   /* ARPHRD_*; ARPHRD_INFINIBAND has its own order of moves */
 	char driver[64]; /* of the function, "" = none or no function */
 	int numa_node;   /* -1 = unknown */
+	struct link_settings settings;
 	struct vf_baseline vf;
 	struct rdma_baseline rdma;
 };

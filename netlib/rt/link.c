@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <linux/if.h>
+#include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
 #include <linux/rtnetlink.h>
@@ -16,6 +17,32 @@
 #include <netlink/msg.h>
 
 #include "base/cleanup.h"
+
+enum {
+	/* Later than the headers that we are built with. */
+	LINK_GSO_IPV4_MAX_SIZE = 63,
+	LINK_GRO_IPV4_MAX_SIZE = 64,
+	LINK_ATTR_MAX = LINK_GRO_IPV4_MAX_SIZE,
+	/* The flags that __dev_change_flags() in net/core/dev.c lets a user change, but for IFF_UP.
+	 */
+	SETTABLE_FLAGS = IFF_DEBUG | IFF_NOTRAILERS | IFF_NOARP | IFF_DYNAMIC | IFF_MULTICAST |
+			 IFF_PORTSEL | IFF_AUTOMEDIA | IFF_PROMISC | IFF_ALLMULTI,
+};
+
+static const int limit_attrs[LIMITS] = {
+	[LIMIT_GSO] = IFLA_GSO_MAX_SIZE,           [LIMIT_GSO_SEGS] = IFLA_GSO_MAX_SEGS,
+	[LIMIT_GRO] = IFLA_GRO_MAX_SIZE,           [LIMIT_GSO_IPV4] = LINK_GSO_IPV4_MAX_SIZE,
+	[LIMIT_GRO_IPV4] = LINK_GRO_IPV4_MAX_SIZE,
+};
+
+static const struct {
+	int id_attr;
+	uint32_t flag;
+} xdp_places[XDP_PLACES] = {
+	[XDP_DRIVER] = { IFLA_XDP_DRV_PROG_ID, XDP_FLAGS_DRV_MODE },
+	[XDP_GENERIC] = { IFLA_XDP_SKB_PROG_ID, XDP_FLAGS_SKB_MODE },
+	[XDP_HARDWARE] = { IFLA_XDP_HW_PROG_ID, XDP_FLAGS_HW_MODE },
+};
 
 static void copy_text(char *to, size_t size, struct nlattr *attr)
 {
@@ -57,14 +84,59 @@ static void parse_identity(struct link_info *link, struct nlattr *attrs[])
 		(void)snprintf(link->parent, sizeof(link->parent), "%s/%s", bus, name);
 }
 
+static uint32_t get_number(struct nlattr *attr)
+{
+	return attr ? nla_get_u32(attr) : 0;
+}
+
+static void parse_proto_down(struct link_settings *settings, struct nlattr *attrs[])
+{
+	struct nlattr *reason[IFLA_PROTO_DOWN_REASON_MAX + 1];
+
+	settings->proto_down = attrs[IFLA_PROTO_DOWN] && nla_get_u8(attrs[IFLA_PROTO_DOWN]);
+	if (attrs[IFLA_PROTO_DOWN_REASON] &&
+	    nla_parse_nested(reason, IFLA_PROTO_DOWN_REASON_MAX, attrs[IFLA_PROTO_DOWN_REASON],
+			     NULL) == 0)
+		settings->proto_down_reasons = get_number(reason[IFLA_PROTO_DOWN_REASON_VALUE]);
+}
+
+static void parse_xdp(struct link_settings *settings, struct nlattr *list)
+{
+	struct nlattr *xdp[IFLA_XDP_MAX + 1];
+
+	if (!list || nla_parse_nested(xdp, IFLA_XDP_MAX, list, NULL) < 0)
+		return;
+	for (int i = 0; i < XDP_PLACES; i++)
+		settings->xdp[i] = get_number(xdp[xdp_places[i].id_attr]);
+}
+
+static void parse_settings(struct link_info *link, struct nlattr *attrs[])
+{
+	struct link_settings *settings = &link->settings;
+
+	settings->known = true;
+	settings->flags = link->flags & SETTABLE_FLAGS;
+	settings->txqlen = get_number(attrs[IFLA_TXQLEN]);
+	settings->group = get_number(attrs[IFLA_GROUP]);
+	settings->mode = attrs[IFLA_LINKMODE] ? nla_get_u8(attrs[IFLA_LINKMODE]) : 0;
+	for (int i = 0; i < LIMITS; i++)
+		settings->limits[i] = get_number(attrs[limit_attrs[i]]);
+	copy_text(settings->alias, sizeof(settings->alias), attrs[IFLA_IFALIAS]);
+	if (link->type != ARPHRD_INFINIBAND) /* there its driver makes it, of the P_Key */
+		copy_mac(&settings->broadcast, attrs[IFLA_BROADCAST]);
+	parse_proto_down(settings, attrs);
+	parse_xdp(settings, attrs[IFLA_XDP]);
+}
+
 static int parse_link(struct nlmsghdr *header, struct link_info *ret_link, struct err *err)
 {
-	struct nlattr *attrs[IFLA_MAX + 1];
+	struct nlattr *attrs[LINK_ATTR_MAX + 1];
 	struct link_info link = { 0 };
 	struct ifinfomsg *info = nlmsg_data(header);
 
 	if (header->nlmsg_type != RTM_NEWLINK ||
-	    nlmsg_parse(header, sizeof(*info), attrs, IFLA_MAX, NULL) < 0 || !attrs[IFLA_IFNAME])
+	    nlmsg_parse(header, sizeof(*info), attrs, LINK_ATTR_MAX, NULL) < 0 ||
+	    !attrs[IFLA_IFNAME])
 		return err_set(err, EBADMSG, ERR_KERNEL, "read link: malformed answer");
 	link.ifindex = info->ifi_index;
 	link.flags = info->ifi_flags;
@@ -80,6 +152,7 @@ static int parse_link(struct nlmsghdr *header, struct link_info *ret_link, struc
 	if (attrs[IFLA_PROP_LIST])
 		parse_altnames(&link, attrs[IFLA_PROP_LIST]);
 	parse_identity(&link, attrs);
+	parse_settings(&link, attrs);
 	*ret_link = link;
 	return 0;
 }
@@ -210,6 +283,57 @@ static int put_inet_conf(struct nl_msg *msg, const struct link_change *change)
 	return 0;
 }
 
+/* The size for IPv6 and all sets that for IPv4 too, so all are told together. */
+static int put_limits(struct nl_msg *msg, const struct link_settings *want,
+		      const struct link_settings *now)
+{
+	if (link_limits_equal(want, now))
+		return 0;
+	for (int i = 0; i < LIMITS; i++) {
+		if (want->limits[i] && now->limits[i] &&
+		    nla_put_u32(msg, limit_attrs[i], want->limits[i]) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Only with no reason left can it be taken back. */
+static int put_proto_down(struct nl_msg *msg, const struct link_settings *want,
+			  const struct link_settings *now)
+{
+	struct nlattr *reason;
+
+	if (want->proto_down_reasons != now->proto_down_reasons) {
+		reason = nla_nest_start(msg, IFLA_PROTO_DOWN_REASON);
+		if (!reason || nla_put_u32(msg, IFLA_PROTO_DOWN_REASON_MASK, UINT32_MAX) < 0 ||
+		    nla_put_u32(msg, IFLA_PROTO_DOWN_REASON_VALUE, want->proto_down_reasons) < 0)
+			return -ENOMEM;
+		(void)nla_nest_end(msg, reason);
+	}
+	if (want->proto_down != now->proto_down &&
+	    nla_put_u8(msg, IFLA_PROTO_DOWN, want->proto_down) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int put_settings(struct nl_msg *msg, const struct link_settings *want,
+			const struct link_settings *now)
+{
+	if (want->txqlen != now->txqlen && nla_put_u32(msg, IFLA_TXQLEN, want->txqlen) < 0)
+		return -ENOMEM;
+	if (want->group != now->group && nla_put_u32(msg, IFLA_GROUP, want->group) < 0)
+		return -ENOMEM;
+	if (want->mode != now->mode && nla_put_u8(msg, IFLA_LINKMODE, want->mode) < 0)
+		return -ENOMEM;
+	if (strcmp(want->alias, now->alias) != 0 &&
+	    nla_put_string(msg, IFLA_IFALIAS, want->alias) < 0)
+		return -ENOMEM;
+	if (!mac_equal(&want->broadcast, &now->broadcast) &&
+	    nla_put(msg, IFLA_BROADCAST, want->broadcast.len, want->broadcast.bytes) < 0)
+		return -ENOMEM;
+	return put_limits(msg, want, now) < 0 ? -ENOMEM : put_proto_down(msg, want, now);
+}
+
 static int put_change(struct nl_msg *msg, const struct link_change *change)
 {
 	if (change->netns_fd && nla_put_u32(msg, IFLA_NET_NS_FD, (uint32_t)change->netns_fd) < 0)
@@ -219,6 +343,8 @@ static int put_change(struct nl_msg *msg, const struct link_change *change)
 	if (change->mtu && nla_put_u32(msg, IFLA_MTU, change->mtu) < 0)
 		return -ENOMEM;
 	if (change->name && nla_put_string(msg, IFLA_IFNAME, change->name) < 0)
+		return -ENOMEM;
+	if (change->settings && put_settings(msg, change->settings, change->settings_now) < 0)
 		return -ENOMEM;
 	return put_inet_conf(msg, change);
 }
@@ -230,14 +356,34 @@ int link_set(struct wire *rt, const struct link_change *change, struct err *err)
 		.ifi_flags = change->up > 0 ? IFF_UP : 0,
 		.ifi_change = change->up ? IFF_UP : 0,
 	};
-	struct nl_msg *msg = wire_message(RTM_NEWLINK, NLM_F_ACK, &info, sizeof(info));
+	struct nl_msg *msg;
 
+	if (change->settings) {
+		info.ifi_change |= change->settings->flags ^ change->settings_now->flags;
+		info.ifi_flags |= change->settings->flags & info.ifi_change;
+	}
+	msg = wire_message(RTM_NEWLINK, NLM_F_ACK, &info, sizeof(info));
 	if (!msg || put_change(msg, change) < 0) {
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
 	return wire_request(rt, msg, err, "change device %d%s%s", change->ifindex,
 			    change->name ? " to " : "", change->name ? change->name : "");
+}
+
+int link_xdp_detach(struct wire *rt, int ifindex, enum settings_xdp place, struct err *err)
+{
+	struct ifinfomsg info = { .ifi_index = ifindex };
+	struct nl_msg *msg = wire_message(RTM_NEWLINK, NLM_F_ACK, &info, sizeof(info));
+	struct nlattr *xdp = msg ? nla_nest_start(msg, IFLA_XDP) : NULL;
+
+	if (!xdp || nla_put_s32(msg, IFLA_XDP_FD, -1) < 0 ||
+	    nla_put_u32(msg, IFLA_XDP_FLAGS, xdp_places[place].flag) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	(void)nla_nest_end(msg, xdp);
+	return wire_request(rt, msg, err, "detach the XDP program of device %d", ifindex);
 }
 
 static int change_altname(struct wire *rt, int type, int flags, int ifindex, const char *altname,

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/settings.h"
 #include "base/text.h"
 #include "wire/wire.h"
 
@@ -25,6 +26,7 @@ struct link_info {
 	bool carrier;
 	char kind[32];
 	char parent[64]; /* "bus/name" of IFLA_PARENT_DEV_*, "" = none */
+	struct link_settings settings;
 };
 
 /*
@@ -62,10 +64,15 @@ struct link_change {
 	int up;       /* 1 up, -1 down, 0 keep */
 	/* IPv4 devconf, through IFLA_AF_SPEC; -1 never: 0 = keep, else value + 1 */
 	uint32_t arp_notify, arp_ignore, arp_announce, rp_filter;
+	/* What differs of the first from the second is set, but for XDP. NULL: nothing. */
+	const struct link_settings *settings, *settings_now;
 };
 int link_set(struct wire *rt, const struct link_change *change, struct err *err);
 /* value + 1, so that zero-initialised means "keep" */
 #define LINK_CONF(value) ((uint32_t)(value) + 1)
+
+/* Takes the XDP program of one place away: IFLA_XDP with the file descriptor -1. */
+int link_xdp_detach(struct wire *rt, int ifindex, enum settings_xdp place, struct err *err);
 
 int link_altname_add(struct wire *rt, int ifindex, const char *altname, struct err *err);
 int link_altname_del(struct wire *rt, int ifindex, const char *altname, struct err *err);

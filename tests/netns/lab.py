@@ -160,6 +160,7 @@ def _link_facts(link):
         "mac": link.get("address", ""),
         "up": "UP" in link["flags"],
         "promisc": link.get("promiscuity", 0),
+        "settings": _link_settings(link),
         "master": link.get("master", ""),
         "kind": link.get("linkinfo", {}).get("info_kind", ""),
         "addresses": sorted(
@@ -167,6 +168,16 @@ def _link_facts(link):
             for a in link["addr_info"]
             if a.get("local") and not a["local"].startswith("fe80:")
         ),
+    }
+
+
+def _link_settings(link):
+    """What a pod can set and a move keeps; not the flags that come and go by themselves."""
+    by_itself = {"UP", "LOWER_UP", "RUNNING", "DORMANT", "NO-CARRIER", "M-DOWN"}
+    keys = ("txqlen", "group", "ifalias", "linkmode", "broadcast", "gso_max_size", "gso_max_segs", "gro_max_size")
+    return {k: link.get(k) for k in keys} | {
+        "flags": sorted(set(link["flags"]) - by_itself),
+        "xdp": [p["mode"] for p in link.get("xdp", {}).get("attached", [])],
     }
 
 

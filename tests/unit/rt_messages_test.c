@@ -14,6 +14,7 @@
 
 #include <arpa/inet.h>
 
+#include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_link.h>
@@ -166,6 +167,51 @@ static void test_link_set(void **state)
 	change.up = -1;
 	assert_int_equal(link_set(NULL, &change, &err), 0);
 	assert_string_equal(sent, "16 5 00000000070000000000000001000000");
+}
+
+/* Only what differs is told; of the limits all, for the first sets the fourth too. */
+static void test_link_settings(void **state)
+{
+	struct link_settings was = { .known = true,
+				     .flags = IFF_MULTICAST,
+				     .txqlen = 1000,
+				     .limits = { 65536, 65535, 65536, 65536, 65536 } };
+	struct link_settings now = was;
+	const struct link_change change = {
+		.ifindex = 7, .up = 1, .settings = &was, .settings_now = &now
+	};
+
+	(void)state;
+	now.flags = IFF_NOARP | IFF_PROMISC;
+	assert_int_equal(link_set(NULL, &change, &err), 0);
+	/* up and MULTICAST (1001) of what changes (1181) */
+	assert_string_equal(sent, "16 5 00000000070000000110000081110000");
+	now = was;
+	now.txqlen = 77;
+	now.group = 4;
+	(void)snprintf(now.alias, sizeof(now.alias), "x");
+	now.limits[LIMIT_GSO] = 30000;
+	was.limits[LIMIT_GRO_IPV4] = 0; /* of an older kernel */
+	assert_int_equal(link_set(NULL, &change, &err), 0);
+	assert_string_equal(sent, "16 5 00000000070000000100000001000000"
+				  "08000d00e8030000"   /* IFLA_TXQLEN */
+				  "08001b0000000000"   /* IFLA_GROUP */
+				  "0500140000000000"   /* IFLA_IFALIAS: none */
+				  "0800290000000100"   /* IFLA_GSO_MAX_SIZE */
+				  "08002800ffff0000"   /* IFLA_GSO_MAX_SEGS */
+				  "08003a0000000100"   /* IFLA_GRO_MAX_SIZE */
+				  "08003f0000000100"); /* IFLA_GSO_IPV4_MAX_SIZE */
+	was = now;
+	now.proto_down = true;
+	now.proto_down_reasons = 8;
+	assert_int_equal(link_set(NULL, &change, &err), 0);
+	assert_string_equal(sent, "16 5 00000000070000000100000001000000"
+				  "140037800800010" /* IFLA_PROTO_DOWN_REASON, MASK */
+				  "0ffffffff0800020000000000"
+				  "0500270000000000"); /* IFLA_PROTO_DOWN */
+	assert_int_equal(link_xdp_detach(NULL, 7, XDP_GENERIC, &err), 0);
+	assert_string_equal(sent, "16 5 00000000070000000000000000000000"
+				  "14002b8008000100ffffffff0800030002000000");
 }
 
 static void test_link_altname(void **state)
@@ -542,6 +588,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		MESSAGE_TEST(test_link_get),
 		MESSAGE_TEST(test_link_set),
+		MESSAGE_TEST(test_link_settings),
 		MESSAGE_TEST(test_link_altname),
 		MESSAGE_TEST(test_addr),
 		MESSAGE_TEST(test_route),
