@@ -30,8 +30,8 @@ static int del_unknown(const struct request *request, int64_t deadline_ms, struc
 {
 	if (request->ipam_only)
 		return 0;
-	return ipam_delegate(&request->conf, &request->env, "DEL", request->conf.prev_result, -1,
-			     deadline_ms, NULL, err);
+	return ipam_forget(&request->conf, &request->env, "DEL", request->conf.prev_result,
+			   deadline_ms, err);
 }
 
 static int del_with(struct client *client, const struct request *request, struct err *err)

@@ -161,7 +161,7 @@ int cmd_gc(const struct request *request, struct err *err)
 		return 0;
 	r = collect_ours(request, err);
 	if (!request->ipam_only)
-		r2 = ipam_delegate(&request->conf, &request->env, "GC", NULL, -1,
-				   clock_boot_ms() + PROTO_ADD_MS, NULL, r < 0 ? &second : err);
+		r2 = ipam_forget(&request->conf, &request->env, "GC", NULL,
+				 clock_boot_ms() + PROTO_ADD_MS, r < 0 ? &second : err);
 	return r < 0 ? r : r2;
 }

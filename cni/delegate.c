@@ -39,7 +39,9 @@ static int find_plugin(const struct delegation *how, char path[PLUGIN_PATH_MAX],
 		if (access(path, X_OK) == 0)
 			return 0;
 	}
-	return err_set(err, ENOENT, ERR_ENV, "find %s in CNI_PATH: not there", how->plugin);
+	return err_set(err, ENOENT, ERR_ENV,
+		       "find %s in the directories of CNI_PATH (%s): not there", how->plugin,
+		       how->env->path ? how->env->path : "");
 }
 
 /* A file in memory: neither side waits for the other, as it might with a pipe. */

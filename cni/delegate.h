@@ -23,7 +23,7 @@ struct delegation {
 
 /*
  * Runs it to its end; past the deadline it is killed (ERR_AGAIN). Its own error keeps its code. Not
- * in CNI_PATH: -ENOENT, and only then.
+ * in CNI_PATH: -ENOENT (ERR_ENV), and only then; @err names the directories.
  * *@ret_answer, if not NULL, is what it printed: a new reference.
  */
 int delegate_run(const struct delegation *how, json_t **ret_answer, struct err *err);

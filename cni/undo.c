@@ -38,6 +38,17 @@ int ipam_delegate(const struct netconf *conf, const struct request_env *env, con
 	return delegate_run(&how, ret_answer, err);
 }
 
+int ipam_forget(const struct netconf *conf, const struct request_env *env, const char *command,
+		json_t *prev_result, int64_t deadline_ms, struct err *err)
+{
+	int r = ipam_delegate(conf, env, command, prev_result, -1, deadline_ms, NULL, err);
+
+	if (r != -ENOENT)
+		return r;
+	log_warn("%s: %s; what it keeps of the attachment stays in its books", command, err->msg);
+	return 0;
+}
+
 /*
  * Addresses are given back only when nobody uses them any more. A foreign IPAM that fails does not
  * keep the device from others: it is asked again at the next DEL.

@@ -31,7 +31,12 @@ int undo_attachment(const struct undo *how, const struct attachment *record, str
 int undo_add(const struct undo *how, const struct recorded *recorded, struct site *site,
 	     const struct plan *plan, size_t count, struct err *err);
 
-/* Calls the foreign IPAM of a configuration, if it has one. @host_fd as in delegate.h. */
+/* Calls the foreign IPAM of a configuration, if it has one. @host_fd, -ENOENT as in delegate.h. */
 int ipam_delegate(const struct netconf *conf, const struct request_env *env, const char *command,
 		  json_t *prev_result, int host_fd, int64_t deadline_ms, json_t **ret_answer,
 		  struct err *err);
+
+/* The same for what it may keep of attachments that have no record (DEL, GC). One that is no longer
+ * installed can be told nothing, today or ever: that is logged, and no failure. */
+int ipam_forget(const struct netconf *conf, const struct request_env *env, const char *command,
+		json_t *prev_result, int64_t deadline_ms, struct err *err);

@@ -505,6 +505,50 @@ def test_foreign_ipam_whose_del_fails():
         lab.same(before, node.snapshot(pod))
 
 
+def test_foreign_ipam_that_is_gone():
+    """The device comes home, the error names where it was looked for, and no DEL or GC fails for ever."""
+    with node_with_rail() as node:
+        node.daemon()
+        foreign_ipam(node)
+        pod = node.pod("a")
+        before = node.snapshot(pod)
+        conf = lab.netconf(version="1.1.0", device="eth1", ipam={"type": "other"})
+        node.add(pod, conf)
+        path = os.path.join(node.dir, "plugins", "other")
+        os.rename(path, path + ".away")
+        node.refuse("STATUS", 4, f"CNI_PATH ({node.dir}/plugins:", pod, conf)
+        node.refuse("CHECK", 4, f"find other in the directories of CNI_PATH ({node.dir}/plugins:", pod, conf)
+        node.refuse("DEL", 4, f"find other in the directories of CNI_PATH ({node.dir}/plugins:", pod, conf)
+        lab.same(before, node.snapshot(pod))
+        for verb, more in (("DEL", {}), ("DEL", {}), ("GC", {"cni.dev/valid-attachments": []})):
+            got = node.cni(verb, pod, {**conf, **more})
+            assert got.returncode == 0 and "warning" in got.stderr and f"{node.dir}/plugins" in got.stderr, got
+        lab.same(before, node.snapshot(pod))
+
+
+def test_foreign_ipam_is_gone_in_an_undo():
+    """The daemon undoes what has died and what was spooled, and goes on with the rest."""
+    with node_with_rail() as node:
+        node.rail("eth2")
+        node.daemon(pools=[lab.pool("train")])
+        foreign_ipam(node)
+        before = node.snapshot()
+        pods = [node.pod("a"), node.pod("b")]
+        first = lab.netconf(device="eth1", ipam={"type": "other"})
+        second = lab.netconf(name="rail1", device="eth2", pool="train")
+        node.add(pods[0], first)
+        node.add(pods[1], second)
+        os.remove(os.path.join(node.dir, "plugins", "other"))
+        node.stop()
+        node.delete(pods[0], first)
+        node.delete(pods[1], second)
+        node.start()
+        lab.wait_for(lambda: not node.attachments(), 30, "both are undone")
+        lab.same(before, node.snapshot())
+        spool = os.path.join(os.path.dirname(node.socket), "spool")
+        lab.wait_for(lambda: not os.listdir(spool), 30, "the spool is empty")
+
+
 def test_foreign_ipam_that_hangs():
     """In the DEL after a failed ADD: the release has time left all the same."""
     with node_with_rail() as node:
