@@ -55,6 +55,18 @@ static int get_addresses(struct add *add, struct err *err)
 	return r;
 }
 
+/* Routes as they are: with the table of `routing`, and the metric that was free. */
+static void note_routes(struct add *add)
+{
+	for (size_t i = 0; i < add->facts.net.route_count; i++) {
+		struct route *route = &add->facts.net.routes[i];
+
+		route->priority = add->site.priorities[i];
+		if (!route->table)
+			route->table = add->plan.table;
+	}
+}
+
 static int configure_device(struct add *add, struct err *err)
 {
 	const struct request *request = add->request;
@@ -79,6 +91,8 @@ static int configure_device(struct add *add, struct err *err)
 	add->facts.mac = add->site.link.mac;
 	add->facts.mtu = add->site.link.mtu;
 	add->facts.table = add->plan.table;
+	if (add->record.device.name[0])
+		note_routes(add);
 	add->facts.rdma.moved = add->site.rdma.moved;
 	add->facts.rdma.gid_index = add->site.rdma.gid_index;
 	memcpy(add->facts.rdma.name, add->site.rdma.name, sizeof(add->facts.rdma.name));

@@ -43,7 +43,6 @@ enum rdma_wish {
 enum {
 	READY_DEFAULT_MS = 200,       /* how long ADD waits for a carrier when nobody says */
 	READY_RDMA_DEFAULT_MS = 2000, /* the same, for the RDMA device */
-	AUTO_TABLE_BASE = 100,        /* routing.table "auto": this + the number of the rail */
 };
 
 struct netconf {

@@ -238,9 +238,13 @@ static void plan_given_routes(const struct draft *draft, bool on_link)
 {
 	for (size_t i = 0; i < draft->net->route_count; i++) {
 		struct route route = complete_route(draft, &draft->net->routes[i]);
+		struct step *step;
 
-		if (!route.gw.family == on_link)
-			add(draft, STEP_ROUTE)->route = route;
+		if (!route.gw.family != on_link)
+			continue;
+		step = add(draft, STEP_ROUTE);
+		step->route = route;
+		step->given = (int)i;
 	}
 }
 
@@ -262,11 +266,15 @@ static bool is_planned(const struct draft *draft, const struct route *route)
 static void add_to_table(const struct draft *draft, const struct cidr *dst, const struct ip *gw)
 {
 	struct route route = { .table = draft->plan->table, .dst = *dst, .scope = -1 };
+	struct step *step;
 
 	if (gw)
 		route.gw = *gw;
-	if (!is_planned(draft, &route))
-		add(draft, STEP_ROUTE)->route = route;
+	if (is_planned(draft, &route))
+		return;
+	step = add(draft, STEP_ROUTE);
+	step->route = route;
+	step->given = -1;
 }
 
 /* The way to what is on link: the subnet, and a gateway outside of it. */
@@ -309,14 +317,17 @@ static void plan_rules(const struct draft *draft)
 
 static uint32_t choose_table(const struct draft *draft)
 {
+	const struct rail_ref *rail = &draft->record->rail;
 	const struct netconf *conf = draft->conf;
 
 	if (!conf->routing.asked)
 		return 0;
 	if (conf->routing.table)
 		return (uint32_t)conf->routing.table;
-	return draft->record->rail.name[0] ? AUTO_TABLE_BASE + (uint32_t)draft->record->rail.number
-					   : 0;
+	if (!rail->name[0])
+		return 0;
+	/* An older ledger knew of one attachment to a rail only. */
+	return rail->table ? rail->table : rail_table(rail->number, 0);
 }
 
 static void plan_netdev(const struct draft *draft)

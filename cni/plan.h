@@ -71,7 +71,10 @@ struct step {
 			int64_t wait_ms;
 			bool required;
 		} carrier;
-		struct route route;
+		struct {
+			struct route route;
+			int given; /* its place among the given ones; -1: of `routing` */
+		};
 		struct {
 			struct ip from;
 			uint32_t table;

@@ -55,6 +55,7 @@ int reserve(struct client *client, const struct request *request, const struct s
 		ask.claim_all = conf->claim_all;
 		memcpy(ask.claim, conf->claim, sizeof(ask.claim));
 		ask.claim_count = conf->claim_count;
+		ask.auto_table = conf->routing.asked && !conf->routing.table;
 		ask.sticky = conf->sticky;
 	}
 	r = nsid_ensure(site->host, site->pod_fd, &ask.netns.nsid, err);

@@ -49,6 +49,7 @@ struct site {
 		char uverbs[SYSFS_NAME_MAX]; /* after the move */
 		int gid_index;               /* -1: none */
 	} rdma;
+	uint32_t priorities[PROTO_ROUTES_MAX]; /* of the given routes, as they were added */
 	struct outcome outcome;
 	bool return_tried; /* device_return() has been through; if in vain, why */
 	struct err why_not_returned;

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <linux/rtnetlink.h>
 
@@ -27,6 +28,8 @@ enum {
 	CARRIER_POLL_MS = 10,
 	DAD_POLL_MS = 20,
 	DAD_MAX_MS = 10 * 1000, /* RFC 4862: one probe a second, after up to a second */
+	METRIC_V6 = 1024,       /* IP6_RT_PRIO_USER */
+	METRICS_MAX = 256,      /* of routes of one pod to one destination */
 };
 
 #define drift(err, ...) err_set(err, ESTALE, ERR_DRIFT, __VA_ARGS__)
@@ -364,11 +367,35 @@ static void route_text(const struct route *route, char *buf, size_t size)
 		       route->gw.family ? ip_format(&route->gw, gw) : "", table);
 }
 
+static bool is_in_main(const struct route_spec *spec)
+{
+	return !spec->table || spec->table == RT_TABLE_MAIN;
+}
+
+/* Without one the kernel gives an IPv4 route 0, and an IPv6 route 1024. */
+static uint32_t next_metric(const struct route_spec *spec)
+{
+	uint32_t metric = spec->priority;
+
+	if (!metric && spec->dst.ip.family == AF_INET6)
+		metric = METRIC_V6;
+	return metric + 1;
+}
+
 static int route_apply(const struct step *step, struct site *site, struct err *err)
 {
-	const struct route_spec spec = route_spec(step, site);
+	struct route_spec spec = route_spec(step, site);
+	int r = route_add(site->pod, &spec, err);
 
-	return route_add(site->pod, &spec, err);
+	/* Another network of the pod leads there too. The kernel alone knows what is free, also
+	 * when two ADDs meet: a number is not asked about, but taken. */
+	for (int i = 0; r == -EEXIST && is_in_main(&spec) && i < METRICS_MAX; i++) {
+		spec.priority = next_metric(&spec);
+		r = route_add(site->pod, &spec, err);
+	}
+	if (r == 0 && step->given >= 0)
+		site->priorities[step->given] = spec.priority;
+	return r;
 }
 
 static int route_check(const struct step *step, struct site *site, struct err *err)

@@ -132,6 +132,7 @@ struct found {
 	const struct rail *rail;
 	struct choice choice; /* without a rail: no address was asked for */
 	uint64_t guid;
+	uint32_t table; /* of the pod, for its rail; 0: none was asked for */
 };
 
 /* A VF is claimed by its address, and may be asked for by its netdev. */
@@ -185,6 +186,42 @@ static struct choice_ask choice_ask(const struct ledger *ledger,
 	};
 }
 
+/* Another network of this pod has it: given by us, or asked for by its number. */
+static int table_is_taken(struct ledger *ledger, const char *container_id, uint32_t table,
+			  bool *ret_taken, struct err *err)
+{
+	struct store_key key = { 0 };
+	struct record_ref ref;
+	bool taken = false;
+
+	while (!taken && record_next_of(ledger->store, container_id, &key, &ref)) {
+		CLEANUP(attachment_free) struct attachment other = { 0 };
+		int r;
+
+		if (ledger_is_rebooted(ledger, ref.id))
+			continue;
+		r = record_get(ledger->store, ref.id, &other, err);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		taken = other.rail.table == table || other.facts.table == table;
+	}
+	*ret_taken = taken;
+	return store_check(ledger->store, err);
+}
+
+static int reserve_table(struct ledger *ledger, const char *container_id, int rail_number,
+			 uint32_t *ret_table, struct err *err)
+{
+	bool taken = true;
+	int r = 0;
+
+	for (int nth = 0; taken && r == 0; nth++) {
+		*ret_table = rail_table(rail_number, nth);
+		r = table_is_taken(ledger, container_id, *ret_table, &taken, err);
+	}
+	return r;
+}
+
 static int reserve_find(struct ledger *ledger, const struct reserve_request *request,
 			const struct baseline *device, struct found *found, struct err *err)
 {
@@ -201,7 +238,10 @@ static int reserve_find(struct ledger *ledger, const struct reserve_request *req
 		return r;
 	ledger_drop_claim(ledger, request->key.container_id, request->pool);
 	ask = choice_ask(ledger, request, found->rail, device_key);
-	return choice_make(&ask, ledger->vfs, &found->choice, err);
+	if (request->auto_table)
+		r = reserve_table(ledger, request->key.container_id,
+				  (int)(found->rail - ask.pool->rails), &found->table, err);
+	return r < 0 ? r : choice_make(&ask, ledger->vfs, &found->choice, err);
 }
 
 /* The new record, with everything borrowed from @request and @device. */
@@ -240,6 +280,7 @@ static struct attachment reserve_record(const struct ledger *ledger,
 		(void)snprintf(a.rail.name, sizeof(a.rail.name), "%s", choice->rail->name);
 		a.rail.number = (int)(choice->rail - choice->pool->rails);
 		a.rail.index = choice->index;
+		a.rail.table = found->table;
 		rail_config(choice->rail, choice->index, &a.net);
 	}
 	return a;

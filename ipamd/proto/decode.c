@@ -531,6 +531,7 @@ static void read_rail(struct json_reader *r, struct rail_ref *rail)
 	read_array_text(&part, "name", rail->name, sizeof(rail->name));
 	rail->number = (int)read_number(&part, "number", 0, INT_MAX, 0);
 	rail->index = (uint32_t)read_number(&part, "index", 0, UINT32_MAX, 0);
+	rail->table = (uint32_t)read_number(&part, "table", 0, UINT32_MAX, 0);
 	read_end(r, &part);
 }
 
@@ -692,6 +693,17 @@ static void read_claim(struct json_reader *r, struct reserve_request *request)
 		json_bad(r, "claim", "needs \"pool\"");
 }
 
+static void read_table(struct json_reader *r, struct reserve_request *request)
+{
+	const char *table;
+
+	request->auto_table = json_str(r, "table", &table);
+	if (request->auto_table && strcmp(table, "auto") != 0)
+		json_bad(r, "table", "must be \"auto\"");
+	else if (request->auto_table && !request->pool)
+		json_bad(r, "table", "needs \"pool\"");
+}
+
 static void read_sticky(struct json_reader *r, struct reserve_request *request)
 {
 	if (json_str(r, "sticky", &request->sticky) && !sticky_is_valid(request->sticky))
@@ -715,6 +727,7 @@ int reserve_decode(json_t *params, struct reserve_request *ret_request, struct e
 	read_ips(&r, &request);
 	read_index(&r, &request);
 	read_claim(&r, &request);
+	read_table(&r, &request);
 	read_sticky(&r, &request);
 	if (!json_int(&r, "deadline", 0, INT64_MAX, &request.deadline_ms))
 		json_missing(&r, "deadline");

@@ -316,6 +316,7 @@ static json_t *rail_encode(const struct rail_ref *rail)
 	put(&obj, "name", json_string(rail->name));
 	put(&obj, "number", json_integer(rail->number));
 	put(&obj, "index", json_integer(rail->index));
+	put_number(&obj, "table", rail->table);
 	return obj;
 }
 
@@ -402,6 +403,8 @@ json_t *reserve_encode(const struct reserve_request *request)
 	if (request->has_index)
 		put(&obj, "index", json_integer(request->index));
 	put_claim(&obj, request);
+	if (request->auto_table)
+		put(&obj, "table", json_string("auto"));
 	put_text(&obj, "sticky", request->sticky);
 	put(&obj, "deadline", json_integer(request->deadline_ms));
 	return obj;

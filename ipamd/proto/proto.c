@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/rtnetlink.h>
+
 #include "base/cleanup.h"
 #include "base/json.h"
 
@@ -29,6 +31,18 @@ const char *attachment_state_name(enum attachment_state state)
 struct attachment_key attachment_key(const struct attachment *a)
 {
 	return (struct attachment_key) { a->network, a->container_id, a->ifname };
+}
+
+enum { TABLES_FIRST = 100, TABLES_MORE = 1000, TABLES_STEP = 100 };
+
+_Static_assert((int)PROTO_RAILS_MAX <= (int)TABLES_STEP &&
+		       (int)TABLES_FIRST + (int)PROTO_RAILS_MAX <= (int)RT_TABLE_COMPAT,
+	       "each series has a table for every rail, and none of them is one of the kernel's");
+
+uint32_t rail_table(int number, int nth)
+{
+	return (uint32_t)number + (nth == 0 ? (uint32_t)TABLES_FIRST
+					    : TABLES_MORE + TABLES_STEP * ((uint32_t)nth - 1));
 }
 
 bool sticky_is_valid(const char *identity)

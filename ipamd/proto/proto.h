@@ -151,7 +151,14 @@ struct rail_ref {
 	char name[PROTO_POOL_MAX + 1]; /* "" = none */
 	int number;                    /* position in its pool, from 0 */
 	uint32_t index; /* the host index that it holds there, whatever the rail is by now */
+	uint32_t table; /* the pod's routing table for it, chosen by the ledger; 0: not asked for */
 };
+
+/*
+ * The table of the @nth attachment of one pod, from 0, to rails with this number: 100 + number,
+ * then 1000 + number, 1100 + number… No two numbers of rails ever share one.
+ */
+uint32_t rail_table(int number, int nth);
 
 struct attachment {
 	uint64_t id;
@@ -214,6 +221,7 @@ struct reserve_request {
 	bool claim_all;                     /* every rail of @pool is to be the pod's, or none… */
 	const char *claim[PROTO_RAILS_MAX]; /* …or these; 0: none beside its own */
 	size_t claim_count;
+	bool auto_table;    /* a routing table that no other attachment of this container has */
 	const char *sticky; /* an identity, or NULL */
 	int64_t deadline_ms;
 };

@@ -131,6 +131,27 @@ static void test_least(void **state)
 		    "bring up net1\nwait for the carrier of net1\n");
 }
 
+/* What the ledger has chosen; a record of an older one has the first. */
+static void test_table_is_the_recorded_one(void **state)
+{
+	static const struct view free_view;
+	struct attachment record = record_new(NULL);
+	CLEANUP_JSON json_t *json = NULL;
+	struct ip_config net = { 0 };
+	struct netconf conf;
+	struct plan plan;
+	struct err err;
+
+	(void)state;
+	add_ip(&net, "10.0.0.5/24", NULL);
+	read_conf(",\"routing\":{\"table\":\"auto\"}", &json, &conf);
+	assert_int_equal(plan_make(&conf, &record, &net, &free_view, &plan, &err), 0);
+	assert_int_equal(plan.table, 102);
+	record.rail.table = 1102;
+	assert_int_equal(plan_make(&conf, &record, &net, NULL, &plan, &err), 0);
+	assert_int_equal(plan.table, 1102);
+}
+
 static void test_host_steps(void **state)
 {
 	struct ip_config net = { 0 };
@@ -500,13 +521,21 @@ static void test_table_of_steps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_least),          cmocka_unit_test(test_host_steps),
-		cmocka_unit_test(test_v6_and_dad),     cmocka_unit_test(test_routes),
-		cmocka_unit_test(test_routing),        cmocka_unit_test(test_routing_once),
-		cmocka_unit_test(test_devinfo),        cmocka_unit_test(test_move),
-		cmocka_unit_test(test_refusals),       cmocka_unit_test(test_fullest),
-		cmocka_unit_test(test_table_of_steps), cmocka_unit_test(test_vf_and_rdma),
-		cmocka_unit_test(test_rates),          cmocka_unit_test(test_ready),
+		cmocka_unit_test(test_least),
+		cmocka_unit_test(test_host_steps),
+		cmocka_unit_test(test_v6_and_dad),
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_routing),
+		cmocka_unit_test(test_routing_once),
+		cmocka_unit_test(test_devinfo),
+		cmocka_unit_test(test_move),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_fullest),
+		cmocka_unit_test(test_table_is_the_recorded_one),
+		cmocka_unit_test(test_table_of_steps),
+		cmocka_unit_test(test_vf_and_rdma),
+		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_ready),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

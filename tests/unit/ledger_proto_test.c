@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <linux/rtnetlink.h>
+
 #include <cmocka.h>
 
 #include "base/cleanup.h"
@@ -61,7 +63,7 @@ static const char record_text[] =
 	"     'linkState': 'disable', 'nodeGUID': '00:00:00:00:00:00:00:00',"
 	"     'portGUID': 'ff:ff:ff:ff:ff:ff:ff:ff'},"
 	"   'rdma': {'name': 'mlx5_3', 'uverbs': 'uverbs3', 'count': 1}},"
-	" 'pool': 'train', 'rail': {'name': 'rail0', 'number': 0, 'index': 5},"
+	" 'pool': 'train', 'rail': {'name': 'rail0', 'number': 0, 'index': 5, 'table': 1000},"
 	" 'sticky': 'job/worker-3',"
 	" 'ips': [{'address': '10.0.0.5/24', 'gateway': '10.0.0.1'}, {'address': 'fd00::5/64'}],"
 	" 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.1', 'mtu': 4200, 'advmss': 1, 'priority': "
@@ -90,6 +92,7 @@ static void test_record_is_read_back(void **state)
 	assert_int_equal(a.device.altname_count, 2);
 	assert_true(a.device.up);
 	assert_int_equal(a.rail.index, 5);
+	assert_int_equal(a.rail.table, 1000);
 	assert_int_equal(a.net.ip_count, 2);
 	assert_int_equal(a.net.ips[1].gateway.family, 0);
 	assert_int_equal(a.net.routes[0].scope, 0);
@@ -113,6 +116,27 @@ static void test_record_is_read_back(void **state)
 	CLEANUP_JSON json_t *copied = attachment_encode(&copy);
 
 	assert_json_equal(json, copied);
+}
+
+/* No two rails that a pool can have share a table, whatever place in the pod they are given. */
+static void test_tables_of_rails(void **state)
+{
+	enum { NTHS = 100 };
+	static bool taken[1000 + 100 * NTHS];
+	(void)state;
+
+	assert_int_equal(rail_table(0, 0), 100);
+	assert_int_equal(rail_table(7, 1), 1007);
+	assert_int_equal(rail_table(PROTO_RAILS_MAX - 1, 2), 1131);
+	for (int nth = 0; nth < NTHS; nth++) {
+		for (int number = 0; number < PROTO_RAILS_MAX; number++) {
+			uint32_t table = rail_table(number, nth);
+
+			assert_true(table < RT_TABLE_COMPAT || table > RT_TABLE_LOCAL);
+			assert_false(taken[table]);
+			taken[table] = true;
+		}
+	}
 }
 
 /* What an attachment of spur-ipam without pool has: everything optional left out. */
@@ -375,7 +399,7 @@ static void test_request_is_read_back(void **state)
 		      " 'device': 'net:eth5', 'pool': 'train', 'rail': 'rail0',"
 		      " 'rdmaOnly': true, 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x0001',"
 		      " 'ips': ['10.0.0.5/32', 'fd00::5/64'], 'claim': ['rail0', 'rail1'],"
-		      " 'sticky': 'job/worker-3', 'deadline': 5000}");
+		      " 'table': 'auto', 'sticky': 'job/worker-3', 'deadline': 5000}");
 	struct reserve_request request;
 	struct err err;
 
@@ -392,6 +416,7 @@ static void test_request_is_read_back(void **state)
 	assert_false(request.claim_all || request.has_index);
 	assert_int_equal(request.claim_count, 2);
 	assert_string_equal(request.claim[1], "rail1");
+	assert_true(request.auto_table);
 	assert_string_equal(request.sticky, "job/worker-3");
 	assert_int_equal(request.deadline_ms, 5000);
 
@@ -447,6 +472,9 @@ static void test_wrong_request_is_refused(void **state)
 		{ "index", "-1" },
 		{ "index", "4294967296" },
 		{ "index", "5" }, /* likewise */
+		{ "table", "'auto'" },
+		{ "table", "'main'" },
+		{ "table", "100" },
 		{ "sticky", "''" },
 		{ "sticky", "'a b'" },
 		{ "sticky", "7" },
@@ -566,6 +594,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record_is_read_back),
+		cmocka_unit_test(test_tables_of_rails),
 		cmocka_unit_test(test_small_record_is_read_back),
 		cmocka_unit_test(test_what_is_absent_is_not_known),
 		cmocka_unit_test(test_largest_record_fits_a_line),

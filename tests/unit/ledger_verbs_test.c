@@ -239,6 +239,50 @@ static void test_done(void **state)
 	ledger_close(ledger);
 }
 
+static uint32_t table_of(struct ledger *ledger, const char *container, const char *ifname,
+			 const char *pool, const char *rail, struct attachment *ret_a)
+{
+	struct reserve_request request = kit_request(container, pool);
+
+	request.key.ifname = ifname;
+	request.rail = rail;
+	request.auto_table = true;
+	assert_ok(kit_reserve(ledger, &request, NULL, ret_a));
+	return ret_a->rail.table;
+}
+
+/* The first that no other attachment of the container has: of ours, or asked for by its number. */
+static void test_tables_of_a_pod(void **state)
+{
+	(void)state;
+	struct ledger *ledger = kit_open("boot-1");
+	struct reserve_request plain = kit_request("c1", NULL);
+	struct facts facts = { .table = 1100 };
+	struct attachment a[8] = { 0 };
+
+	kit_set_pools(ledger, pools_text);
+	assert_int_equal(table_of(ledger, "c1", "i0", "train", "rail0", &a[0]), 100);
+	assert_int_equal(table_of(ledger, "c1", "i1", "train", "rail1", &a[1]), 101);
+	assert_int_equal(table_of(ledger, "c1", "i2", "train", "rail0", &a[2]), 1000);
+	assert_int_equal(table_of(ledger, "c2", "i0", "train", "rail0", &a[3]), 100);
+	assert_ok(kit_reserve(ledger, &plain, NULL, &a[4]));
+	assert_int_equal(a[4].rail.table, 0);
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_done(ledger, &plain.key, a[4].generation, &facts, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_int_equal(table_of(ledger, "c1", "i5", "one", "r", &a[5]), 1200);
+	assert_true(kit_release(ledger, &a[0], true, true));
+	assert_int_equal(table_of(ledger, "c1", "i6", "one", "r", &a[6]), 100);
+	ledger_close(ledger);
+	kit_check();
+
+	ledger = kit_open("boot-2"); /* what the pod of an earlier boot had is nobody's */
+	assert_int_equal(table_of(ledger, "c1", "i7", "one", "r", &a[7]), 100);
+	for (size_t i = 0; i < ARRAY_SIZE(a); i++)
+		attachment_free(&a[i]);
+	ledger_close(ledger);
+}
+
 /* What a head is told by stands in the texts before it as well. */
 static void test_request_is_kept(void **state)
 {
@@ -1385,6 +1429,7 @@ int main(void)
 		cmocka_unit_test_setup(test_name, kit_setup),
 		cmocka_unit_test_setup(test_done, kit_setup),
 		cmocka_unit_test_setup(test_request_is_kept, kit_setup),
+		cmocka_unit_test_setup(test_tables_of_a_pod, kit_setup),
 		cmocka_unit_test_setup(test_record_of_another_form, kit_setup),
 		cmocka_unit_test_setup(test_release, kit_setup),
 		cmocka_unit_test_setup(test_release_of_what_is_not_there, kit_setup),
