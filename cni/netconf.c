@@ -259,6 +259,22 @@ static void read_routing(struct reading *reading)
 	top->r = json_finish(&r, READ_STRICT);
 }
 
+static void read_arp(struct reading *reading)
+{
+	static const char *const values[] = { "strict", "kernel" };
+	struct netconf *conf = reading->conf;
+	struct json_reader *r = &reading->top;
+	int value = read_choice(r, "arp", values, ARRAY_SIZE(values), "\"strict\" or \"kernel\"");
+
+	conf->arp_asked = value >= 0;
+	conf->arp_kernel = value == 1;
+	if (conf->arp_asked && conf->ipam == IPAM_NONE)
+		json_bad(r, "arp",
+			 "needs \"ipam\": without an address there is nothing to answer for");
+	else if (conf->arp_kernel && conf->routing.asked)
+		json_bad(r, "arp", "contradicts \"routing\", which is strict");
+}
+
 static void read_ready(struct reading *reading)
 {
 	struct json_reader *top = &reading->top, r;
@@ -553,6 +569,7 @@ static void read_main(struct reading *reading)
 	read_ipam(reading);
 	read_rail(reading);
 	read_routing(reading);
+	read_arp(reading);
 	read_ready(reading);
 	read_socket(r, &conf->socket);
 	read_logging(r, conf);

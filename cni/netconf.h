@@ -59,6 +59,9 @@ struct netconf {
 	struct mac mac;     /* len 0: keep */
 	int64_t mtu;        /* 0: keep */
 	bool dad;
+	bool arp_asked;  /* the key "arp" is there */
+	bool arp_kernel; /* it says "kernel": the device also answers for the pod's other addresses
+			  */
 	bool ready_required;
 	int64_t ready_ms;
 	struct {

@@ -253,7 +253,7 @@ static const char *const netdev_keys[] = {
 	"device",     "rail",  "ipam",    "mac",         "mtu",         "dad",
 	"routing",    "vlan",  "vlanQoS", "vlanProto",   "min_tx_rate", "max_tx_rate",
 	"spoofchk",   "trust", "guid",    "vfioPciMode", "pkey",        "ibKubernetesEnabled",
-	"link_state",
+	"link_state", "arp",
 };
 
 static bool says_something(json_t *value)

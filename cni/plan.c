@@ -148,6 +148,9 @@ static void plan_move(const struct draft *draft)
 	step->move.name = draft->record->ifname;
 	if (conf->mtu != draft->record->device.mtu)
 		step->move.mtu = (uint32_t)conf->mtu;
+	/* Else a neighbour may learn the address of one rail with the MAC of another. */
+	step->move.strict_arp =
+		conf->routing.asked || (!conf->arp_kernel && draft->net->ip_count > 0);
 	step->move.source_routing = conf->routing.asked;
 }
 

@@ -57,7 +57,8 @@ struct step {
 		struct {
 			const char *name;
 			uint32_t mtu;        /* 0: keep */
-			bool source_routing; /* arp_ignore, arp_announce, rp_filter */
+			bool strict_arp;     /* arp_ignore, arp_announce */
+			bool source_routing; /* rp_filter */
 		} move;
 		struct {
 			const char *name; /* below /proc/sys/net/ipv6/conf/DEVICE */

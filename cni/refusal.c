@@ -87,11 +87,13 @@ static int refuse_vf(const struct wishes *w, struct err *err)
 				       minimum ? "min_tx_rate" : vf_attr_name((enum vf_attr)attr),
 				       device_name(w->record));
 	}
-	if (user_space && (w->conf->mtu || w->conf->routing.asked))
+	if (user_space && (w->conf->mtu || w->conf->routing.asked || w->conf->arp_asked))
 		return err_set(err, EINVAL, ERR_VALUE,
 			       "key \"%s\": %s has no network device, user space drives it (%s)",
-			       w->conf->mtu ? "mtu" : "routing", device_name(w->record),
-			       device->driver);
+			       w->conf->mtu             ? "mtu"
+			       : w->conf->routing.asked ? "routing"
+							: "arp",
+			       device_name(w->record), device->driver);
 	if (w->conf->vfio && !user_space)
 		return err_set(err, EINVAL, ERR_VALUE,
 			       "key \"vfioPciMode\": true: %s has the driver %s, which is not one "

@@ -160,11 +160,12 @@ static int move_apply(const struct step *step, struct site *site, struct err *er
 	};
 	int r;
 
-	if (step->move.source_routing) {
+	if (step->move.strict_arp) {
 		change.arp_ignore = LINK_CONF(1);
 		change.arp_announce = LINK_CONF(2);
-		change.rp_filter = LINK_CONF(2);
 	}
+	if (step->move.source_routing)
+		change.rp_filter = LINK_CONF(2);
 	r = link_set(site->in_pod ? site->pod : site->host, &change, err);
 	if (r < 0)
 		return r;

@@ -162,6 +162,7 @@ KEYS = (
     Key("routing",              {"table": 1},        {"table": 2**32 - 1},   "auto",      {"table": 0},          "route"),
     Key("routing.table",        1,                   2**32 - 1,              True,        2**32,                 "tables", absent=refused(7, "table")),
     Key("routing.rules",        (False, ok(rules=0)), (True, ok(rules=1)),   "true",      NONE,                  "rule", beside={"routing": {"table": 100}}),
+    Key("arp",                  "strict",            "kernel",               True,        "loose",               "ARP"),
     Key("dad",                  False,               True,                   0,           NONE,                  "DAD"),
     Key("ready",                {},                  {"timeout_ms": 30000},  200,         {"timeout_ms": 30001}, "readyness"),
     Key("ready.timeout_ms",     0,                   30000,                  "1s",        -1,                    "timeout"),

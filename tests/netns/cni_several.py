@@ -2,7 +2,10 @@
 """Several attachments of one pod: of one network, on one rail, in one L2."""
 
 import itertools
+import os
 import signal
+import subprocess
+import sys
 
 import lab
 
@@ -177,6 +180,101 @@ def test_at_once():
                     assert node.cni("CHECK", pod, {**conf, "prevResult": results[i]}, ifname=f"net{i}").returncode == 0
                     node.delete(pod, conf, ifname=f"net{i}")
                 lab.same(before, node.snapshot(pod))
+
+
+# -- ARP: who answers for an address
+
+ASK = """
+import socket, struct, sys, time
+device, target = sys.argv[1], socket.inet_aton(sys.argv[2])
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+s.bind((device, 0x0806))
+mac = s.getsockname()[4]
+s.send(b"\\xff" * 6 + mac + b"\\x08\\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + bytes(4) + bytes(6) + target)
+s.settimeout(0.1)
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    try:
+        p = s.recv(64)
+    except TimeoutError:
+        continue
+    if p[20:22] == b"\\x00\\x02" and p[28:32] == target:
+        print(p[22:28].hex(":"))
+"""
+
+LISTEN = """
+import socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+s.bind((sys.argv[1], 0x0806))
+print("listening", flush=True)
+s.settimeout(2)
+try:
+    while True:
+        p = s.recv(64)
+        print(p[22:28].hex(":"), socket.inet_ntoa(p[28:32]), flush=True)
+except TimeoutError:
+    pass
+"""
+
+
+def who_answers(node, address):
+    """The MACs that answer for an address in the L2 of br0."""
+    return node.net.sh(sys.executable, "-c", ASK, "br0", address).split()
+
+
+def two_rails(node, pod, **keys):
+    """Two rails of a pod in one L2: {device: (MAC, address)}."""
+    results = [node.add(pod, conf_of(i, rail=i, **keys), ifname=f"net{i}") for i in (0, 1)]
+    return {f"net{i}": (r["interfaces"][0]["mac"], r["ips"][0]["address"].split("/")[0]) for i, r in enumerate(results)}
+
+
+def test_each_rail_answers_for_itself():
+    with node_with_rails(2, rails=2, bridge="br0") as node:
+        pod = node.pod("a")
+        before = node.snapshot(pod)
+        for keys in ({}, {"arp": "strict"}, {"routing": {"table": "auto"}}):
+            for device, (mac, address) in two_rails(node, pod, **keys).items():
+                assert who_answers(node, address) == [mac], (keys, device, who_answers(node, address))
+                assert pod.sysctl(f"ipv4/conf/{device}/rp_filter") == ("2" if "routing" in keys else pod.sysctl("ipv4/conf/default/rp_filter"))
+            for i in (0, 1):
+                node.delete(pod, conf_of(i, rail=i, **keys), ifname=f"net{i}")
+            lab.same(before, node.snapshot(pod))
+        rails = two_rails(node, pod, arp="kernel")
+        both = sorted(mac for mac, _ in rails.values())
+        for _, address in rails.values():
+            assert sorted(who_answers(node, address)) == both, "as the kernel has it: any device answers"
+
+
+def test_each_rail_asks_for_itself():
+    """A packet from one rail's address that leaves by another rail does not teach the neighbours that way."""
+    with node_with_rails(2, rails=2, bridge="br0") as node:
+        pod = node.pod("a")
+        node.net.ip("addr", "add", "10.1.0.1/24", "dev", "br0")
+        for arp in ("strict", "kernel"):
+            rails = two_rails(node, pod, arp=arp)
+            (_, source), (mac, own) = rails["net0"], rails["net1"]
+            listener = subprocess.Popen(["nsenter", f"--net={node.net.path}", sys.executable, "-c", LISTEN, "br0"],
+                                        stdout=subprocess.PIPE, text=True)
+            node.processes.append(listener)
+            assert listener.stdout.readline() == "listening\n"
+            pod.sh("ping", "-c", "1", "-W", "1", "-I", source, "10.1.0.1", check=False)
+            told = {line.split()[1] for line in listener.communicate()[0].splitlines() if line.startswith(mac)}
+            assert told == {own if arp == "strict" else source}, (arp, told)
+            for i in (0, 1):
+                node.delete(pod, conf_of(i, rail=i), ifname=f"net{i}")
+
+
+def test_arp_of_others_is_not_touched():
+    """A device without an address, and what another main plugin has made."""
+    os.environ["MACVLAN_BIN"] = lab.plugin("macvlan")
+    with node_with_rails(2) as node:
+        pod = node.pod("a")
+        node.add(pod, lab.netconf(device="eth1"), ifname="net0")
+        node.net.ip("link", "set", "eth2", "up")
+        node.add(pod, {"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "master": "eth2",
+                       "ipam": {"type": "spur-ipam", "pool": "train", "socket": node.socket}}, ifname="net1", binary="macvlan")
+        for device in ("net0", "net1"):
+            assert pod.sysctl(f"ipv4/conf/{device}/arp_ignore") == pod.sysctl(f"ipv4/conf/{device}/arp_announce") == "0"
 
 
 def test_hooked_killed_beside_the_first():

@@ -259,34 +259,39 @@ static void test_devinfo(void **state)
 		    "bring up net1\nwait for the carrier of net1\nwrite /run/x\n");
 }
 
-/* MTU and the source routing settings ride on the move. */
+/* MTU, ARP and source routing settings ride on the move. */
 static void test_move(void **state)
 {
-	const struct ip_config none = { 0 };
 	static const struct view free_view;
 	static const struct {
-		const char *more;
+		const char *more, *address;
 		uint32_t mtu;
-		bool source_routing;
+		bool strict_arp, source_routing;
 	} rows[] = {
-		{ "", 0, false },
-		{ ",\"mtu\":1500", 0, false },
-		{ ",\"mtu\":9000,\"routing\":{\"table\":1}", 9000, true },
+		{ "", NULL, 0, false, false },
+		{ ",\"mtu\":1500", "10.0.0.5/24", 0, true, false },
+		{ ",\"arp\":\"strict\"", "10.0.0.5/24", 0, true, false },
+		{ ",\"arp\":\"kernel\"", "10.0.0.5/24", 0, false, false },
+		{ ",\"mtu\":9000,\"routing\":{\"table\":1}", NULL, 9000, true, true },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct attachment record = record_new(NULL);
 		CLEANUP_JSON json_t *json = NULL;
+		struct ip_config net = { 0 };
 		struct netconf conf;
 		struct plan plan;
 		struct err err;
 
+		if (rows[i].address)
+			add_ip(&net, rows[i].address, NULL);
 		read_conf(rows[i].more, &json, &conf);
-		assert_int_equal(plan_make(&conf, &record, &none, &free_view, &plan, &err), 0);
+		assert_int_equal(plan_make(&conf, &record, &net, &free_view, &plan, &err), 0);
 		assert_int_equal(plan.steps[0].kind, STEP_MOVE);
 		assert_string_equal(plan.steps[0].move.name, "net1");
 		assert_int_equal(plan.steps[0].move.mtu, rows[i].mtu);
+		assert_int_equal(plan.steps[0].move.strict_arp, rows[i].strict_arp);
 		assert_int_equal(plan.steps[0].move.source_routing, rows[i].source_routing);
 	}
 }

@@ -91,6 +91,8 @@ static void test_through_the_pf(void **state)
 		{ ",\"mtu\":9000", VF, 0, RDMA_ABSENT, 0, "" },
 		{ ",\"mtu\":9001", VF, 0, RDMA_ABSENT, ERR_VALUE, "PF ens1f0, 9000" },
 		{ ",\"mtu\":9001", NIC, 0, RDMA_ABSENT, 0, "" },
+		{ ",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"p\"},\"arp\":\"strict\"", VFIO_VF,
+		  0, RDMA_ABSENT, ERR_VALUE, "\"arp\": 0000:1a:00.1 has no network device" },
 		{ ",\"vfioPciMode\":true", VFIO_VF, 0, RDMA_ABSENT, 0, "" },
 		{ ",\"vfioPciMode\":true", VF, 0, RDMA_ABSENT, ERR_VALUE, "\"vfioPciMode\"" },
 	};

@@ -144,6 +144,31 @@ def test_two_pods_talk():
         node.settles()
 
 
+def test_two_rails_in_one_l2():
+    """Without `routing`: a peer learns the address of each rail with its own MAC, and verbs get there."""
+    with scene.Scene(scene.igb(2)) as node:
+        pod, peer = node.pod("two"), node.pod("peer")
+        confs = [node.conf(vf, rdma="required", **READY) for vf in node.vfs]
+        results = [node.add(pod, conf, ifname=f"net{i}") for i, conf in enumerate(confs[:2])]
+        mine = {a["ifname"]: a["facts"]["rdma"] for a in node.attachments()}
+        node.add(peer, confs[2])
+        theirs = rdma_facts(node, peer)
+        for i in (1, 0):
+            own, at = results[i]["interfaces"][0]["mac"], scene.address(results[i])
+            for _ in range(3):  # which of two answers came first was chance
+                peer.ip("neigh", "flush", "dev", "net1")
+                node.ping(peer, at)
+                [entry] = peer.ip_json("neigh", "show", at)
+                assert entry["lladdr"] == own, (at, entry, results)
+            guest.talk(pod, ["ibv_rc_pingpong", "-n", "50", "-d", mine[f"net{i}"]["name"], "-g", str(mine[f"net{i}"]["gidIndex"])],
+                       peer, ["ibv_rc_pingpong", "-n", "50", "-d", theirs["name"], "-g", str(theirs["gidIndex"]), at])
+            guest.talk(pod, ["rping", "-s", "-a", at, "-C", "5"], peer, ["rping", "-c", "-a", at, "-C", "5"])
+        for i, conf in enumerate(confs[:2]):
+            node.delete(pod, conf, ifname=f"net{i}")
+        node.delete(peer, confs[2])
+        node.settles()
+
+
 # -- what is told
 
 
