@@ -84,6 +84,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri", "io.containerd.internal.v1.opt"]
 class Containerd(peer.Host):
     def __init__(self, programs, config, label):
         peer.need(f"{programs}/containerd")
+        peer.own_etc()
         global cri  # it needs the unpacked grpcio
         import cri
 

@@ -5,6 +5,8 @@ Runtimes are started with nsenter --net, not `ip netns exec`, which would hide /
 """
 
 import contextlib
+import ctypes
+import functools
 import hashlib
 import io
 import json
@@ -15,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "netns"))
 
@@ -25,6 +28,7 @@ DEBIAN = os.path.join(CACHE, "debian")
 SID = os.path.join(CACHE, "sid")
 IMAGE = "spur.test/busybox:1"
 CAP_SYS_RESOURCE = 24
+CLONE_NEWNS = 0x20000
 
 
 def need(*paths):
@@ -64,6 +68,23 @@ def overlay_works(directory):
     done = subprocess.run(["unshare", "--mount", "sh", "-c", mount], cwd=f"{directory}/probe", capture_output=True)
     shutil.rmtree(f"{directory}/probe")
     return done.returncode == 0
+
+
+@functools.cache
+def own_etc():
+    """From now on this process and those that it starts see a copy of /etc, with a hosts file: containerd copies
+    it and resolv.conf into each pod, and a minimal root has none. What they mount is theirs, and ends with them.
+    """
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    lab.run("mount", "--make-rprivate", "/")
+    etc = tempfile.mkdtemp()
+    lab.run("mount", "-t", "tmpfs", "etc", etc)
+    lab.run("cp", "--archive", "/etc/.", etc)
+    write(f"{etc}/hosts", "127.0.0.1 localhost\n")
+    write(f"{etc}/resolv.conf", "")
+    lab.run("mount", "--move", etc, "/etc")
+    os.rmdir(etc)
 
 
 def write(path, content, mode=0o644):

@@ -5,11 +5,15 @@ leaves is enough to undo an attachment of a pod that came after the start, and o
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 
 from guest import wait_for
 import lab
+import vm
 
+SYSTEMD = "/lib/systemd/systemd"
+BIN = "/usr/local/bin"
 UNITS = "/run/systemd/system"
 SOCKET = "/run/spur/ipamd.sock"
 LOG = "/run/ipamd.log"
@@ -30,16 +34,21 @@ def write(path, text):
 
 
 def install():
-    """The unit as it was built, but for where the program lies and the log goes."""
+    """The unit as it was built, but for where the log goes. It does not see a checkout below /root or /home."""
+    if not os.path.exists(SYSTEMD):
+        lab.skip(f"{SYSTEMD}: remove {vm.LAB}/guest, and ./dev vm prepare unpacks it")
+    write("/etc/machine-id", f"{1:032x}\n")  # without one systemd asks whoever boots it first for settings
     with open(f"{lab.BUILD}/manifests/spur-ipamd.service", encoding="utf-8") as f:
         lines = f.read().splitlines()
     at = next(i for i, l in enumerate(lines) if l.startswith("ExecStart="))
-    lines[at:at + 1] = [f"ExecStart={lab.program('spur-ipamd')} --config /etc/spur/ipamd.json",
+    for program in ("spur", "spur-ipamd"):
+        shutil.copy(lab.program(program), BIN)
+    lines[at:at + 1] = [f"ExecStart={BIN}/spur-ipamd --config /etc/spur/ipamd.json",
                         f"StandardOutput=file:{LOG}", f"StandardError=file:{LOG}"]
     write(f"{UNITS}/spur-ipamd.service", "\n".join(lines))
     for name in MASKED:
         os.symlink("/dev/null", f"{UNITS}/{name}")
-    write("/etc/spur/ipamd.json", json.dumps({"plugin": lab.program("spur"), "http": "", "pools": [lab.pool("train")]}))
+    write("/etc/spur/ipamd.json", json.dumps({"plugin": f"{BIN}/spur", "http": "", "pools": [lab.pool("train")]}))
 
 
 class Systemd:
@@ -50,12 +59,12 @@ class Systemd:
             os.unlink(SOCKET)
         self.outer = subprocess.Popen(
             ["unshare", "--pid", "--mount", "--cgroup", "--fork", "--mount-proc", "--kill-child", "sh", "-c",
-             "mount --make-rshared / && exec env container=lab /lib/systemd/systemd --unit=spur-ipamd.service"],
+             f"mount --make-rshared / && exec env container=lab {SYSTEMD} --unit=spur-ipamd.service"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.pid = wait_for(lambda: lab.run("pgrep", "-P", str(self.outer.pid), check=False).strip(),
                             what="systemd starts")
         wait_for(lambda: self.inside("test", "-S", SOCKET, check=False).returncode == 0,
-                 what="spur-ipamd serves", seconds=60)
+                 what="spur-ipamd serves", seconds=200)
         return self
 
     def __exit__(self, *_):
