@@ -73,7 +73,8 @@ static int skim_name(json_t *json, struct netconf *conf, struct err *err)
 {
 	conf->network = text_of(json, "name");
 	if (!conf->network)
-		return err_set(err, EINVAL, ERR_VALUE, "key \"name\": must be a string");
+		return err_set(err, EINVAL, ERR_VALUE, "key \"name\": %s",
+			       json_object_get(json, "name") ? "must be a string" : "is required");
 	if (!id_is_valid(conf->network))
 		return err_set(err, EINVAL, ERR_VALUE,
 			       "key \"name\": \"%.64s\": must match [a-zA-Z0-9][a-zA-Z0-9_.-]*",
@@ -256,7 +257,7 @@ static void read_routing(struct reading *reading)
 	conf->routing.rules = true;
 	read_table(&r, conf);
 	(void)json_bool(&r, "rules", &conf->routing.rules);
-	top->r = json_finish(&r, READ_STRICT);
+	json_leave(top, &r, READ_STRICT);
 }
 
 static void read_arp(struct reading *reading)
@@ -285,7 +286,7 @@ static void read_ready(struct reading *reading)
 	json_read(&r, obj, "ready", reading->err);
 	if (json_int(&r, "timeout_ms", 0, READY_MAX_MS, &reading->conf->ready_ms))
 		reading->conf->ready_required = reading->conf->ready_ms > 0;
-	top->r = json_finish(&r, READ_STRICT);
+	json_leave(top, &r, READ_STRICT);
 }
 
 /* Its addresses. */
@@ -357,7 +358,7 @@ static void read_ours(struct reading *reading, json_t *ipam)
 	read_pool_name(&r, "rail", &conf->rail);
 	read_claim(&r, conf);
 	read_socket(&r, &conf->socket);
-	reading->top.r = json_finish(&r, READ_STRICT);
+	json_leave(&reading->top, &r, READ_STRICT);
 }
 
 static void read_ipam(struct reading *reading)
@@ -375,7 +376,7 @@ static void read_ipam(struct reading *reading)
 		json_bad(&r, "type", "must be the name of a plugin");
 	else if (strcmp(type, "dhcp") == 0)
 		json_bad(&r, "type", "needs the device in the pod before there are addresses");
-	top->r = json_finish(&r, READ_LENIENT);
+	json_leave(top, &r, READ_LENIENT);
 	if (top->r < 0)
 		return;
 	reading->conf->ipam_type = type;
@@ -395,8 +396,6 @@ static void read_rail(struct reading *reading)
 	const char *rail = NULL;
 
 	read_pool_name(r, "rail", &rail);
-	if (!rail && !conf->device[0])
-		json_missing(r, "deviceID\", \"device\" or \"rail");
 	if (!rail)
 		return;
 	if (!conf->pool)
@@ -520,11 +519,24 @@ static void pass_over(struct json_reader *r)
 	}
 }
 
+/* Last, so that a misspelt key is told rather than the one that it was meant to be. */
+static void check_required(struct reading *reading)
+{
+	struct json_reader *r = &reading->top;
+
+	if (!reading->conf->network)
+		json_missing(r, "name");
+	if (!reading->conf->device[0] && !reading->conf->choose_device)
+		json_missing(r, "deviceID\", \"device\" or \"rail");
+}
+
 static void read_ours_alone(struct reading *reading)
 {
 	struct json_reader *r = &reading->top;
 
 	read_ipam(reading);
+	if (!reading->conf->network)
+		json_missing(r, "name");
 	if (reading->conf->ipam != IPAM_OURS)
 		json_missing(r, "ipam.pool");
 	check_pool_args(reading);
@@ -578,6 +590,7 @@ static void read_main(struct reading *reading)
 	check_pool_args(reading);
 	if (conf->ip_count > 0 && conf->ipam == IPAM_NONE)
 		json_bad(r, "ipam", "is needed, because addresses are asked for");
+	check_required(reading);
 	if (json_finish(r, READ_STRICT) == 0)
 		check_device(reading);
 }
@@ -590,9 +603,11 @@ int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct n
 	int r;
 
 	netconf_init(json, &conf);
-	r = skim_name(json, &conf, err);
-	if (r < 0)
-		return r;
+	if (json_object_get(json, "name")) { /* absent: told last */
+		r = skim_name(json, &conf, err);
+		if (r < 0)
+			return r;
+	}
 	json_read(&reading.top, json, "", err);
 	r = read_runtime(&reading, json_object_get(json, "runtimeConfig"));
 	if (r == 0)

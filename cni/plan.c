@@ -220,6 +220,18 @@ static const struct ip *gateway_of(const struct ip_config *net, int family)
 	return NULL;
 }
 
+/* The kernel has made this one with the address; by a gateway it would be another. */
+static bool is_own_prefix(const struct ip_config *net, const struct cidr *dst)
+{
+	for (size_t i = 0; i < net->ip_count; i++) {
+		struct ip network = cidr_network(&net->ips[i].cidr);
+
+		if (net->ips[i].cidr.plen == dst->plen && ip_compare(&network, &dst->ip) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* As CNI plugins do: a route without a gateway takes that of the addresses, unless it is on link.
  */
 static struct route complete_route(const struct draft *draft, const struct route *given)
@@ -228,6 +240,7 @@ static struct route complete_route(const struct draft *draft, const struct route
 	struct route route = *given;
 
 	if (!route.gw.family && route.scope != RT_SCOPE_LINK && gateway &&
+	    !is_own_prefix(draft->net, &route.dst) &&
 	    !(route.dst.plen == ip_bits(gateway) && ip_compare(&route.dst.ip, gateway) == 0))
 		route.gw = *gateway;
 	/* With `routing`, main is left to the pod's first network: two rails may say the same. */

@@ -120,16 +120,21 @@ static int check_key(const struct request *request, struct err *err)
 /* The version before all else: how an error is printed depends on it. */
 static int check_version(struct request *request, struct err *err)
 {
-	const char *text = json_string_value(json_object_get(request->json, "cniVersion"));
-	int r = text ? cni_version_parse(text, &request->conf.version) : -EINVAL;
+	json_t *json = json_object_get(request->json, "cniVersion");
+	const char *text = json_string_value(json);
 
 	if (request->verb == VERB_DEL) /* whoever wrote it: it must be possible to delete */
 		return 0;
-	if (r < 0)
-		return err_set(err, EINVAL, ERR_VERSION,
-			       "key \"cniVersion\": \"%.32s\": must be 0.3.0, 0.3.1, 0.4.0, 1.0.0 "
-			       "or 1.1.0",
-			       text ? text : "");
+	if (!json)
+		return err_set(err, EINVAL, ERR_VERSION, "key \"cniVersion\": is required");
+	if (!text || cni_version_parse(text, &request->conf.version) < 0) {
+		struct json_reader r;
+
+		json_read(&r, request->json, "", err);
+		json_bad(&r, "cniVersion", "must be 0.3.0, 0.3.1, 0.4.0, 1.0.0 or 1.1.0");
+		err->code = ERR_VERSION;
+		return r.r;
+	}
 	if (request->conf.version < verbs[request->verb].from)
 		return err_set(err, EINVAL, ERR_VERSION, "%s: begins with cniVersion %s, not %s",
 			       verbs[request->verb].name,

@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "ipamd/pool.h"
+#include "ipamd/pool_check.h"
 #include "ipamd/proto/proto.h"
 
 static int port_parse(const char *text, in_port_t *ret_port)
@@ -199,9 +200,20 @@ int config_parse(const char *text, size_t len, struct config *ret_config, struct
 
 int config_pools(const struct config *config, struct pool_set *ret_set, struct err *err)
 {
+	struct pool_set set = { 0 };
+	int r;
+
 	if (!config->pools)
 		return err_set(err, EINVAL, ERR_VALUE, "key \"pools\": is required");
-	return pool_set_read(config->pools, ret_set, err);
+	r = pool_set_read(config->pools, &set, err);
+	if (r == 0)
+		r = pool_set_check(&set, err);
+	if (r < 0) {
+		pool_set_free(&set);
+		return r;
+	}
+	*ret_set = set;
+	return 0;
 }
 
 int config_load(const char *path, struct config *ret_config, struct err *err)

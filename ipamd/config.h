@@ -31,7 +31,8 @@ int config_parse(const char *text, size_t len, struct config *ret_config, struct
 int config_load(const char *path, struct config *ret_config, struct err *err);
 /* As config_parse(), for JSON that is parsed already; it is kept with a reference of its own. */
 int config_decode(json_t *json, struct config *ret_config, struct err *err);
-/* The pools of the file, which must have some key "pools": see pool_set_read(). */
+/* The pools of the file, which must have some key "pools": see pool_set_read() and
+ * pool_set_check(). */
 struct pool_set;
 int config_pools(const struct config *config, struct pool_set *ret_set, struct err *err);
 void config_free(struct config *config); /* NULL members are fine */

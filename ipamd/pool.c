@@ -175,6 +175,18 @@ static int span_parse(const char *text, struct ip *ret_first, struct ip *ret_las
 		       : -EINVAL;
 }
 
+/* Is it a prefix that is spelt by one of its hosts? Its own spelling in @buf. */
+static bool span_has_host_bits(const char *text, char buf[CIDR_TEXT])
+{
+	struct cidr cidr;
+
+	if (!text || cidr_parse(text, &cidr) < 0 || cidr_is_network(&cidr))
+		return false;
+	cidr.ip = cidr_network(&cidr);
+	(void)cidr_format(&cidr, buf);
+	return true;
+}
+
 static void ranges_add(struct index_ranges *ranges, uint64_t first, uint64_t last)
 {
 	ranges->at[ranges->count++] = (struct index_range) { first, last };
@@ -234,10 +246,29 @@ static void ranges_alloc(struct json_reader *r, struct index_ranges *ranges, siz
 		r->r = err_nomem(r->err);
 }
 
+static void read_exclusion(struct json_reader *r, struct rail *rail, json_t *element, size_t i)
+{
+	const char *text = json_string_value(element);
+	char prefix[CIDR_TEXT];
+	struct ip first, last;
+
+	if (span_has_host_bits(text, prefix))
+		json_bad(r, "exclude", "element %zu has host bits set: the prefix is %s", i,
+			 prefix);
+	else if (!text || span_parse(text, &first, &last) < 0 ||
+		 !cidr_contains(rail_cidr(rail, first.family), &first) ||
+		 !cidr_contains(rail_cidr(rail, first.family), &last))
+		json_bad(r, "exclude",
+			 "element %zu must be an address, prefix or range \"from-to\" inside the "
+			 "rail's prefix",
+			 i);
+	else
+		rail_exclude(rail, &first, &last);
+}
+
 static void read_exclude(struct json_reader *r, struct rail *rail)
 {
 	json_t *array = NULL, *element;
-	struct ip first, last;
 	size_t i;
 
 	(void)json_arr(r, "exclude", &array);
@@ -246,19 +277,10 @@ static void read_exclude(struct json_reader *r, struct rail *rail)
 	ranges_alloc(r, &rail->slot_excluded, rail->slots.excluded.count + POOL_FIXED_EXCLUSIONS);
 	if (r->r < 0)
 		return;
-	json_array_foreach (array, i, element) {
-		if (!json_is_string(element) ||
-		    span_parse(json_string_value(element), &first, &last) < 0 ||
-		    !cidr_contains(rail_cidr(rail, first.family), &first) ||
-		    !cidr_contains(rail_cidr(rail, first.family), &last)) {
-			json_bad(r, "exclude",
-				 "element %zu must be an address, prefix or range \"from-to\" "
-				 "inside the rail's prefix",
-				 i);
-			return;
-		}
-		rail_exclude(rail, &first, &last);
-	}
+	json_array_foreach (array, i, element)
+		read_exclusion(r, rail, element, i);
+	if (r->r < 0)
+		return;
 	rail_exclude_subnet(rail, &rail->cidr, &rail->gateway);
 	rail_exclude_subnet(rail, &rail->cidr6, &rail->gateway6);
 	rail_exclude_slots(rail);
@@ -382,7 +404,7 @@ static void read_match(struct json_reader *r, struct rail *rail)
 	json_read(&match, json, path, r->err);
 	read_match_names(&match, rail);
 	read_match_addrs(&match, rail);
-	r->r = json_finish(&match, READ_STRICT);
+	json_leave(r, &match, READ_STRICT);
 	if (!rail_has_match(rail))
 		json_bad(r, "match", "must have \"pf\" or \"pci\"");
 }
@@ -429,11 +451,11 @@ static void read_name(struct json_reader *r, char name[PROTO_POOL_MAX + 1])
 		(void)snprintf(name, PROTO_POOL_MAX + 1, "%s", text);
 }
 
-static int rail_read(json_t *json, const char *path, struct rail *rail, struct err *err)
+static void rail_read(struct json_reader *outer, json_t *json, const char *path, struct rail *rail)
 {
 	struct json_reader r;
 
-	json_read(&r, json, path, err);
+	json_read(&r, json, path, outer->err);
 	read_name(&r, rail->name);
 	read_prefixes(&r, rail);
 	read_gateway(&r, "gateway", rail, &rail->cidr, &rail->gateway);
@@ -444,7 +466,7 @@ static int rail_read(json_t *json, const char *path, struct rail *rail, struct e
 	read_match(&r, rail);
 	read_guid_base(&r, rail);
 	read_pkey(&r, rail);
-	return json_finish(&r, READ_STRICT);
+	json_leave(outer, &r, READ_STRICT);
 }
 
 static void read_rails(struct json_reader *r, struct pool *pool)
@@ -471,7 +493,7 @@ static void read_rails(struct json_reader *r, struct pool *pool)
 		(void)snprintf(path, sizeof(path), "%s.rails[%zu]", r->path, i);
 		pool->rails[i].slots = pool->slots;
 		if (r->r == 0)
-			r->r = rail_read(element, path, &pool->rails[i], r->err);
+			rail_read(r, element, path, &pool->rails[i]);
 	}
 }
 

@@ -120,5 +120,5 @@ uint64_t rail_slot_count(const struct rail *rail);
 int rail_subnet_plen(const struct rail *rail, const struct cidr *cidr);
 /* The first GUID >= @from of the rail's block that is in no reserved slot, or false. */
 bool rail_next_guid(const struct rail *rail, uint64_t from, uint64_t *ret_guid);
-/* Addresses (v4, then v6, with gateways) and routes of one index. */
+/* Addresses (v4, then v6, with gateways) and routes of one index, but the one to its own prefix. */
 void rail_config(const struct rail *rail, uint64_t index, struct ip_config *ret_config);

@@ -165,14 +165,28 @@ static void config_add(const struct rail *rail, int family, uint64_t index,
 	};
 }
 
+/* The way to its own prefix, and no more: the kernel makes that one with the address. */
+static bool route_is_own(const struct rail *rail, uint64_t index, const struct route *route)
+{
+	const struct cidr *cidr = rail_cidr(rail, route->dst.ip.family);
+	struct ip first = ip_offset(&cidr->ip, subnet_first(rail, index));
+
+	return cidr->ip.family && !route->gw.family && !route->table && !route->priority &&
+	       !route->mtu && !route->advmss && route->dst.plen == rail_subnet_plen(rail, cidr) &&
+	       ip_compare(&route->dst.ip, &first) == 0;
+}
+
 void rail_config(const struct rail *rail, uint64_t index, struct ip_config *ret_config)
 {
-	*ret_config = (struct ip_config) { .route_count = rail->route_count };
+	*ret_config = (struct ip_config) { 0 };
 	config_add(rail, AF_INET, index, ret_config);
 	config_add(rail, AF_INET6, index, ret_config);
 	for (size_t i = 0; i < rail->route_count; i++) {
-		struct route *route = &ret_config->routes[i];
+		struct route *route = &ret_config->routes[ret_config->route_count];
 
+		if (route_is_own(rail, index, &rail->routes[i]))
+			continue;
+		ret_config->route_count++;
 		*route = rail->routes[i];
 		if (!route->gw.family)
 			route->gw = gateway_of(rail, route->dst.ip.family, index);

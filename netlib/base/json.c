@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/nearest.h"
 
 enum { JSON_VALUE_SHOWN = 60 }; /* as much of a bad value as an error shows */
 
@@ -36,17 +37,16 @@ void json_read(struct json_reader *r, json_t *obj, const char *path, struct err 
 	r->seen_count = 0;
 	r->err = err;
 	r->r = 0;
+	r->missing = false;
 	if (!json_is_object(obj))
 		r->r = err_set(err, EINVAL, ERR_VALUE, "key \"%s\": must be an object", path);
 }
 
 static json_t *reader_member(struct json_reader *r, const char *key)
 {
-	if (r->r < 0)
-		return NULL;
 	if (r->seen_count < JSON_SEEN_MAX)
 		r->seen[r->seen_count++] = key;
-	return json_object_get(r->obj, key);
+	return r->r < 0 ? NULL : json_object_get(r->obj, key);
 }
 
 static void format_value(json_t *value, char *buf, size_t size)
@@ -78,6 +78,7 @@ void json_missing(struct json_reader *r, const char *key)
 {
 	if (r->r < 0)
 		return;
+	r->missing = true;
 	r->r = err_set(r->err, EINVAL, ERR_VALUE, "key \"%s%s%s\": is required", r->path,
 		       r->path[0] ? "." : "", key);
 }
@@ -172,23 +173,37 @@ static bool reader_knows(const struct json_reader *r, const char *key)
 	return false;
 }
 
+static int refuse_key(struct json_reader *r, const char *key)
+{
+	const char *meant = nearest_key(key, r->seen, r->seen_count);
+
+	r->missing = false;
+	r->r = err_set(r->err, EINVAL, ERR_KEY, "key \"%s%s%s\": is not known%s%s%s", r->path,
+		       r->path[0] ? "." : "", key, meant ? "; did you mean \"" : "",
+		       meant ? meant : "", meant ? "\"?" : "");
+	err_details(r->err, "misspelt, or meant for another plugin; a key that begins with \"x-\" "
+			    "is ignored");
+	return r->r;
+}
+
 int json_finish(struct json_reader *r, enum read_mode mode)
 {
 	const char *key;
 	json_t *value;
 
-	if (r->r < 0 || mode == READ_LENIENT)
+	if ((r->r < 0 && !r->missing) || mode == READ_LENIENT)
 		return r->r;
 	json_object_foreach (r->obj, key, value) {
-		if (strncmp(key, "x-", 2) == 0 || reader_knows(r, key))
-			continue;
-		r->r = err_set(r->err, EINVAL, ERR_KEY, "key \"%s%s%s\": is not known", r->path,
-			       r->path[0] ? "." : "", key);
-		err_details(r->err, "misspelt, or meant for another plugin; a key that begins "
-				    "with \"x-\" is ignored");
-		break;
+		if (strncmp(key, "x-", 2) != 0 && !reader_knows(r, key))
+			return refuse_key(r, key);
 	}
 	return r->r;
+}
+
+void json_leave(struct json_reader *outer, struct json_reader *r, enum read_mode mode)
+{
+	outer->r = json_finish(r, mode);
+	outer->missing = r->missing;
 }
 
 char *json_line(const json_t *json)

@@ -32,7 +32,8 @@ struct json_reader {
 	const char *seen[JSON_SEEN_MAX];
 	size_t seen_count;
 	struct err *err;
-	int r; /* 0 or the first -errno */
+	int r;        /* 0 or the first -errno */
+	bool missing; /* it is of json_missing() */
 };
 
 /*
@@ -52,7 +53,11 @@ bool json_obj(struct json_reader *r, const char *key, json_t **ret_obj);
 bool json_arr(struct json_reader *r, const char *key, json_t **ret_arr);
 bool json_any(struct json_reader *r, const char *key, json_t **ret_json);
 
-/* A member that must be there: call after the getter returned false. */
+/*
+ * A member that must be there: call after the getter returned false. A key that nobody knows is
+ * told rather than this, for it may be the one that is missing, misspelt: so ask for all others all
+ * the same.
+ */
 void json_missing(struct json_reader *r, const char *key);
 
 /* Fails with ERR_VALUE: `key "path.key": VALUE: must be …`. Keeps an earlier error. */
@@ -61,11 +66,14 @@ void json_bad(struct json_reader *r, const char *key, const char *fmt, ...)
 
 enum read_mode {
 	READ_LENIENT, /* members that nobody asked for are somebody else's */
-	READ_STRICT,  /* they are errors (ERR_KEY), unless they begin with "x-" */
+	READ_STRICT,  /* they are errors (ERR_KEY) with the key that was probably meant
+			 (nearest_key()), unless they begin with "x-" */
 };
 
 /* Returns 0, or the first error; with READ_STRICT also -EINVAL for an unknown key. */
 int json_finish(struct json_reader *r, enum read_mode mode);
+/* The same for a member of what @outer reads, which goes on with its error. */
+void json_leave(struct json_reader *outer, struct json_reader *r, enum read_mode mode);
 
 /* One compact line, for the wire and the store. The caller frees it; NULL if out of memory. */
 char *json_line(const json_t *json);

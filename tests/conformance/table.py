@@ -215,6 +215,12 @@ for k in KEYS:
     cell(k, "out of range", k.out_of_range, refused(7, named))
     row(f"key/{k.key}/misspelt", ADD, refused(2, k.misspelt), conf=misspelt_conf(k))
 
+for near, k, more in (("deviceID", "deviceId", VF), ("pciBusID", "pciBusId", VF), ("mac", "hwaddr", {}), ("pool", "ipam.poolName", {})):
+    outer, _, inner = k.rpartition(".")
+    bad = {**more, "deviceID": ABSENT, k: "0000:1a:00.1"} if not outer else {outer: {"type": "spur-ipam", inner: "train"}}
+    row(f"key/{k} before what is required", ADD, refused(2, k, f'did you mean "{near}"'), conf=bad)
+row("key/cniVersion/absent", ADD, refused(1, '"cniVersion": is required'), conf={"cniVersion": ABSENT}, reference=None)
+row("key/name/misspelt", ADD, refused(2, "names", 'did you mean "name"'), conf={"name": ABSENT, "names": "rail0"}, reference=None)
 NOT_OURS = "the plugins take any key"
 row("key/x-own", ADD, ok(up=True), conf={"x-own": {"a": [1]}}, reference="same")
 row("key/unknown", ADD, refused(2, "fast"), conf={"fast": True}, reference=ok(), why_different=NOT_OURS)

@@ -92,6 +92,27 @@ def test_routes():
         attach_and_back(node, pod, lab.netconf(device="eth1", pool="train"), look)
 
 
+def test_route_to_its_own_prefix():
+    """The kernel has made it with the address: no error, from the pool or from another IPAM, with a table or without."""
+    own = [{"dst": "10.0.0.0/24"}, {"dst": "fd00::/64"}]
+    with node_with_rail() as node:
+        node.daemon(pools=[lab.pool(v6=True, routes=own)])
+        pod = node.pod("a")
+        static = {"type": "static", "addresses": [{"address": "10.8.0.5/24", "gateway": "10.8.0.1"}], "routes": [{"dst": "10.8.0.0/24"}]}
+        lab.plugin("static")
+        for conf in (lab.netconf(device="eth1", pool="train"), lab.netconf(device="eth1", pool="train", routing={"table": 77}),
+                     lab.netconf(device="eth1", ipam=static), lab.netconf(device="eth1", ipam=static, routing={"table": 77})):
+            def look(result):
+                for table in ("main", *(["77"] if "routing" in conf else [])):
+                    got = pod.ip("route", "show", "table", table) + pod.ip("-6", "route", "show", "table", table)
+                    for line in ("10.0.0.0/24 dev net1", "fd00::/64 dev net1") if "pool" in conf["ipam"] else ("10.8.0.0/24 dev net1",):
+                        assert line in got, (line, table, got)
+                assert node.cni("CHECK", pod, {**conf, "prevResult": result}).returncode == 0
+
+            look(node.add(pod, conf))
+            node.delete(pod, conf)
+
+
 def test_routing():
     with node_with_rail() as node:
         node.rail("eth2")

@@ -958,7 +958,11 @@ def test_check_config():
         with open(path, "w", encoding="utf-8") as f:
             json.dump({"pools": [lab.pool("train")]}, f)
         assert "good" in lab.run(lab.program("spur-ipamd"), "--check-config", "--config", path)
-        for text in ('{"pools": [{"name": "a"}]}', "{}", "", '{"pools": [], "lgo": {}}'):
+        rail = {"name": "r", "cidr": "10.0.0.0/28"}
+        unusable = [{"exclude": ["10.0.0.0/28"]}, {"exclude": ["10.0.0.5/30"]}, {"routes": [{"dst": "fd00::/8"}]},
+                    {"routes": [{"dst": "10.0.0.0/8", "gw": "10.0.1.1"}]}]
+        for text in ('{"pools": [{"name": "a"}]}', "{}", "", '{"pools": [], "lgo": {}}',
+                     *(json.dumps({"pools": [{"name": "a", "rails": [{**rail, **more}]}]}) for more in unusable)):
             with open(path, "w", encoding="utf-8") as f:
                 f.write(text)
             try:

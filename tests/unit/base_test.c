@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/nearest.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/utf8.h"
@@ -297,8 +298,68 @@ static void test_json_reader_errors(void **state)
 	assert_int_equal(err.code, ERR_KEY);
 	assert_string_equal(err.msg, "key \"routing.tabel\": is not known");
 
+	/* What is misspelt is told before what is missing, in what is read inside it too. */
+	for (int nested = 0; nested < 2; nested++) {
+		struct json_reader outer;
+
+		json_read(&outer, json, "", &err);
+		json_read(&r, json, "routing", &err);
+		assert_false(json_int(&r, "table", 1, 9, &value));
+		json_missing(&r, "table");
+		assert_false(json_str(&r, "mtu", &text));
+		if (nested) {
+			(void)json_any(&r, "tabel", &(json_t *) { NULL });
+			json_leave(&outer, &r, READ_STRICT);
+			assert_string_equal(err.msg, "key \"routing.table\": is required");
+			(void)json_any(&outer, "mtu", &(json_t *) { NULL });
+			assert_int_equal(json_finish(&outer, READ_STRICT), -EINVAL);
+			assert_string_equal(err.msg, "key \"tabel\": is not known");
+			continue;
+		}
+		assert_int_equal(json_finish(&r, READ_STRICT), -EINVAL);
+		assert_int_equal(err.code, ERR_KEY);
+		assert_string_equal(err.msg,
+				    "key \"routing.tabel\": is not known; did you mean \"table\"?");
+	}
+
 	json_read(&r, json_object_get(json, "mtu"), "routing", &err);
 	assert_int_equal(json_finish(&r, READ_LENIENT), -EINVAL);
+}
+
+static void test_nearest_key(void **state)
+{
+	static const char *const known[] = { "deviceID", "pciBusID",   "device", "mac",  "cidr",
+					     "mtu",      "link_state", "vlan",   "pool", "rail" };
+	static const char *const rows[][2] = {
+		{ "deviceId", "deviceID" },
+		{ "pciBusId", "pciBusID" },
+		{ "devise", "device" },
+		{ "linkState", "link_state" },
+		{ "Mac", "mac" },
+		{ "rial", "rail" },
+		{ "vlanID", "vlan" },
+		{ "pools", "pool" },
+		{ "hwaddr", "mac" },
+		{ "poolName", "pool" },
+		{ "range", "cidr" },
+		{ "subnet", "cidr" },
+		{ "fast", NULL },
+		{ "x", NULL },
+		{ "", NULL },
+	};
+	const char *one = "mtu";
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const char *nearest = nearest_key(rows[i][0], known, ARRAY_SIZE(known));
+
+		if (!nearest != !rows[i][1] || (nearest && strcmp(nearest, rows[i][1]) != 0))
+			fail_msg("%s: %s, not %s", rows[i][0], nearest, rows[i][1]);
+	}
+	/* A peer's word only where it has ours; a key of any length. */
+	assert_null(nearest_key("hwaddr", &one, 1));
+	assert_null(nearest_key("mtumtumtumtumtumtumtumtumtumtumtumtumtumtumtumtu", &one, 1));
+	assert_null(nearest_key("mtu", &one, 0));
 }
 
 static void test_err(void **state)
@@ -511,6 +572,7 @@ int main(void)
 		cmocka_unit_test(test_json_parse),
 		cmocka_unit_test(test_json_reader),
 		cmocka_unit_test(test_json_reader_errors),
+		cmocka_unit_test(test_nearest_key),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_err_is_utf8),
 		cmocka_unit_test(test_utf8),

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "ipamd/pool.h"
+#include "ipamd/pool_check.h"
 
 /* JSON with ' for ". */
 static json_t *parse(const char *text)
@@ -298,12 +299,148 @@ static void test_route_without_gateway_is_on_link(void **state)
 	assert_int_equal(set.pools[0].rails[0].routes[0].gw.family, 0);
 }
 
+/* The kernel makes the way to its own prefix with the address: of either family, of a slot too. */
+static void test_route_to_its_own_prefix(void **state)
+{
+	static const struct {
+		const char *pool, *members;
+		size_t count;
+	} rows[] = {
+		{ "", "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/24'}]", 0 },
+		{ "",
+		  "'cidr': '10.0.0.0/24', 'gatewayIndex': 1, 'routes': [{'dst': '10.0.0.0/24'}]",
+		  0 },
+		{ "", "'cidr6': 'fd00::/64', 'gatewayIndex': 1, 'routes': [{'dst': 'fd00::/64'}]",
+		  0 },
+		{ "",
+		  "'cidr': '10.0.0.0/24', 'cidr6': 'fd00::/64', 'gatewayIndex': 1, 'routes': "
+		  "[{'dst': 'fd00::/64', 'scope': 253}, {'dst': '10.0.0.0/8'}, {'dst': "
+		  "'10.0.0.0/24'}]",
+		  1 },
+		/* more than that is said */
+		{ "", "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/24', 'table': 7}]", 1 },
+		{ "", "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/24', 'priority': 7}]",
+		  1 },
+		{ "", "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/24', 'gw': '10.0.0.9'}]",
+		  1 },
+		{ "", "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/25'}]", 1 },
+		{ "'blockBits': 4, 'subnet': 'slot', ",
+		  "'cidr': '10.0.0.0/24', 'gatewayIndex': 1, 'routes': [{'dst': '10.0.0.0/24'}]",
+		  1 },
+		{ "'blockBits': 4, 'subnet': 'slot', ",
+		  "'cidr': '10.0.0.0/24', 'gatewayIndex': 1, 'routes': [{'dst': '10.0.0.0/28'}]",
+		  0 },
+		{ "'blockBits': 4, 'subnet': 'slot', ",
+		  "'cidr': '10.0.0.0/24', 'gatewayIndex': 1, 'routes': [{'dst': '10.0.0.16/28'}]",
+		  1 },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP(pool_set_free) struct pool_set set = { 0 };
+		struct ip_config config;
+		struct err err = { 0 };
+
+		if (read_slots(rows[i].pool, rows[i].members, &set, &err) < 0 ||
+		    pool_set_check(&set, &err) < 0)
+			fail_msg("row %zu: %s", i, err.msg);
+		rail_config(&set.pools[0].rails[0], 2, &config);
+		if (config.route_count != rows[i].count)
+			fail_msg("row %zu: %zu routes", i, config.route_count);
+	}
+}
+
+static void test_pools_that_no_pod_could_use(void **state)
+{
+	static const char slots[] = "'blockBits': 4, 'subnet': 'slot', ";
+	static const struct {
+		const char *pool, *members, *says; /* NULL: nothing */
+	} rows[] = {
+		{ "", "'cidr': '10.0.0.0/28', 'exclude': ['10.0.0.0/28']",
+		  "key \"pools[0].rails[0]\": rail \"r\" gives no address: all of its 16 indexes "
+		  "are "
+		  "excluded, reserved or a gateway's" },
+		{ "", "'cidr': '10.0.0.7/32', 'exclude': ['10.0.0.7']", "all of its 1 indexes" },
+		{ "'blockBits': 4, 'reservedSlots': [0], ", "'cidr': '10.0.0.0/28'",
+		  "gives no address" },
+		{ "'blockBits': 1, 'subnet': 'slot', 'slotExclude': [1], ",
+		  "'cidr': '10.0.0.0/28', 'gatewayIndex': 0", "gives no address" },
+		/* 2^32 of 2^64 */
+		{ "", "'cidr6': 'fd00::/64', 'exclude': ['fd00::-fd00::1:0:0:0']",
+		  "all of its 4294967296 indexes, the most that a rail has, are excluded" },
+		{ "", "'cidr6': 'fd00::/64', 'exclude': ['fd00::-fd00::ffff:fffe']", NULL },
+		/* the family */
+		{ "",
+		  "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8'}, {'dst': 'fd00::/8'}]",
+		  "key \"pools[0].rails[0].routes[1].dst\": \"fd00::/8\": rail \"r\" has no IPv6 "
+		  "addresses" },
+		{ "", "'cidr6': 'fd00::/64', 'routes': [{'dst': '0.0.0.0/0'}]",
+		  "has no IPv4 addresses" },
+		/* the gateway */
+		{ "", "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.1.1'}]",
+		  "key \"pools[0].rails[0].routes[0].gw\": \"10.0.1.1\": no address of rail \"r\" "
+		  "reaches it: must be inside 10.0.0.0/24, or where a route without gateway "
+		  "leads" },
+		{ "", "'cidr6': 'fd00::/64', 'routes': [{'dst': '::/0', 'gw': 'fd00:1::1'}]",
+		  "\"fd00:1::1\": no address" },
+		{ "", "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.1'}]",
+		  NULL },
+		{ "", "'cidr6': 'fd00::/64', 'routes': [{'dst': '::/0', 'gw': 'fe80::1'}]", NULL },
+		{ "",
+		  "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.1.1'}, "
+		  "{'dst': '10.0.1.0/24'}]",
+		  NULL },
+		{ "",
+		  "'cidr': '10.0.0.0/24', 'gatewayIndex': 1, 'routes': [{'dst': '10.0.0.0/8', "
+		  "'gw': "
+		  "'10.0.1.1'}, {'dst': '10.0.1.0/24'}]",
+		  "reaches it" },
+		{ "",
+		  "'cidr': '10.0.0.0/24', 'gatewayIndex': 1, 'routes': [{'dst': '10.0.0.0/8', "
+		  "'gw': "
+		  "'10.0.1.1'}, {'dst': '10.0.1.1/32', 'scope': 253}]",
+		  NULL },
+		/* of each slot */
+		{ slots,
+		  "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.1'}]",
+		  "in the only slot that is given" },
+		{ "'blockBits': 4, 'subnet': 'slot', 'reservedSlots': ['0-1', '3-15'], ",
+		  "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.33'}]",
+		  NULL },
+		{ "'blockBits': 4, 'subnet': 'slot', 'reservedSlots': ['0-1', '4-15'], ",
+		  "'cidr': '10.0.0.0/24', 'routes': [{'dst': '10.0.0.0/8', 'gw': '10.0.0.33'}]",
+		  "in the only slot that is given" },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		CLEANUP(pool_set_free) struct pool_set set = { 0 };
+		struct err err = { 0 };
+		int r;
+
+		if (read_slots(rows[i].pool, rows[i].members, &set, &err) < 0)
+			fail_msg("row %zu: %s", i, err.msg);
+		r = pool_set_check(&set, &err);
+		if (!r != !rows[i].says || (r < 0 && !strstr(err.msg, rows[i].says)))
+			fail_msg("row %zu: %d \"%s\"", i, r, err.msg);
+	}
+}
+
 static void test_wrong_rail_names_the_key(void **state)
 {
 	static const struct {
 		const char *members, *says;
 	} rows[] = {
-		{ "'mtu': 1", "key \"pools[0].rails[0].cidr\": is required" },
+		{ "'x-mtu': 1", "key \"pools[0].rails[0].cidr\": is required" },
+		/* what is misspelt, or another plugin's, before what is missing for it */
+		{ "'mtu': 1", "key \"pools[0].rails[0].mtu\": is not known" },
+		{ "'subnet': '10.0.0.0/24'",
+		  "\"pools[0].rails[0].subnet\": is not known; did you mean \"cidr\"?" },
+		{ "'range': '10.0.0.0/24'",
+		  "\"pools[0].rails[0].range\": is not known; did you mean \"cidr\"?" },
+		{ "'cidr': '10.0.0.0/24', 'gatewayindex': 1",
+		  "gatewayindex\": is not known; did you mean \"gatewayIndex\"?" },
+		{ "'cidr': '10.0.0.0/24', 'exclusions': []", "did you mean \"exclude\"?" },
 		{ "'cidr': '10.0.0.0/24', 'mtu': 1", "\"pools[0].rails[0].mtu\": is not known" },
 		{ "'cidr': '10.0.0.1/24'",
 		  "\"pools[0].rails[0].cidr\": \"10.0.0.1/24\": has host" },
@@ -329,7 +466,10 @@ static void test_wrong_rail_names_the_key(void **state)
 		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9-10.0.0.8']", "element 0" },
 		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9-10.0.1.8']", "element 0" },
 		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9-']", "element 0" },
-		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.9/28']", "element 0" },
+		{ "'cidr': '10.0.0.0/24', 'exclude': ['10.0.0.1', '10.0.0.9/28']",
+		  "element 1 has host bits set: the prefix is 10.0.0.0/28" },
+		{ "'cidr6': 'fd00::/64', 'exclude': ['fd00::9/124']",
+		  "element 0 has host bits set: the prefix is fd00::/124" },
 		{ "'cidr': '10.0.0.0/24', 'exclude': [9]", "element 0" },
 		{ "'cidr': '10.0.0.0/24', 'exclude': ['fd00::1']", "element 0" },
 		{ "'cidr': '10.0.0.0/24', 'routes': {}", "rails[0].routes\"" },
@@ -385,6 +525,10 @@ static void test_wrong_pools_name_the_key(void **state)
 		{ "[7]", "\"pools[0]\": must be an object" },
 		{ "[{}]", "\"pools[0].name\": is required" },
 		{ "[{'name': 'p'}]", "\"pools[0].rails\": is required" },
+		{ "[{'name': 'p', 'rail': []}]",
+		  "\"pools[0].rail\": is not known; did you mean \"rails\"?" },
+		{ "[{'name': 'p', 'rails': [{'name': 'r'}], 'perNodeBlockSize': 32}]",
+		  "\"pools[0].perNodeBlockSize\": is not known; did you mean \"blockBits\"?" },
 		{ "[{'name': '../p', 'rails': []}]", "\"pools[0].name\"" },
 		{ "[{'name': 'p', 'rails': []}]", "\"pools[0].rails\"" },
 		{ "[{'name': 'p', 'rails': [{'cidr': '10.0.0.0/24'}]}]",
@@ -598,6 +742,8 @@ int main(void)
 		cmocka_unit_test(test_large_rails),
 		cmocka_unit_test(test_index_becomes_addresses_and_back),
 		cmocka_unit_test(test_route_without_gateway_is_on_link),
+		cmocka_unit_test(test_route_to_its_own_prefix),
+		cmocka_unit_test(test_pools_that_no_pod_could_use),
 		cmocka_unit_test(test_wrong_rail_names_the_key),
 		cmocka_unit_test(test_wrong_pools_name_the_key),
 		cmocka_unit_test(test_pools_and_rails_are_found),
