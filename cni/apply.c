@@ -77,15 +77,3 @@ int plan_revert(const struct plan *plan, size_t count, struct site *site, struct
 	}
 	return r;
 }
-
-int plan_check(const struct plan *plan, struct site *site, struct err *err)
-{
-	for (size_t i = 0; i < plan->count; i++) {
-		const struct step_ops *ops = step_ops(plan->steps[i].kind);
-		int r = ops->check ? ops->check(&plan->steps[i], site, err) : 0;
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Walking a plan: forward in ADD, backward when ADD fails and in DEL, alongside in CHECK. */
+/* Walking a plan: forward in ADD, backward when ADD fails and in DEL. */
 #pragma once
 
 #include <stddef.h>
@@ -19,6 +19,3 @@ int plan_apply(const struct plan *plan, struct site *site, size_t *ret_done, str
  * possible is undone. Sets site->outcome. Returns the first failure.
  */
 int plan_revert(const struct plan *plan, size_t count, struct site *site, struct err *err);
-
-/* Compares each step with the kernel; -ESTALE (ERR_DRIFT) names the first difference. */
-int plan_check(const struct plan *plan, struct site *site, struct err *err);

@@ -29,6 +29,7 @@ static int take_ips(struct reading *reading, char *value, struct err *err)
 	struct args *args = reading->args;
 	char *rest = value, *one;
 
+	args->ip_count = 0;
 	while ((one = strsep(&rest, ","))) {
 		if (args->ip_count == PROTO_IPS_MAX)
 			return err_set(err, EINVAL, ERR_ENV, "CNI_ARGS: IP: more than %d addresses",
@@ -43,9 +44,8 @@ static int take_ips(struct reading *reading, char *value, struct err *err)
 
 static int take_ignore_unknown(struct reading *reading, char *value, struct err *err)
 {
-	if (strcmp(value, "1") == 0 || strcasecmp(value, "true") == 0)
-		reading->ignore_unknown = true;
-	else if (strcmp(value, "0") != 0 && strcasecmp(value, "false") != 0)
+	reading->ignore_unknown = strcmp(value, "1") == 0 || strcasecmp(value, "true") == 0;
+	if (!reading->ignore_unknown && strcmp(value, "0") != 0 && strcasecmp(value, "false") != 0)
 		return err_set(err, EINVAL, ERR_ENV,
 			       "CNI_ARGS: IgnoreUnknown=%s: must be 1, true, 0 or false", value);
 	return 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CNI_ARGS: "KEY=VALUE;KEY=VALUE", read as libcni reads it (pkg/types/args.go): every pair has one
- * '=', and a key that nobody knows is an error unless IgnoreUnknown=1.
+ * '=', and a key that nobody knows is an error unless IgnoreUnknown=1. Of a key
+ * that comes twice the last one counts: Multus hands on the runtime's behind its own.
  */
 #pragma once
 

@@ -14,9 +14,9 @@
 #include "base/hook.h"
 #include "base/log.h"
 #include "cni/apply.h"
-#include "cni/check.h"
 #include "cni/plan.h"
 #include "cni/recorded.h"
+#include "cni/repeat.h"
 #include "cni/reserve.h"
 #include "cni/result.h"
 #include "cni/site.h"
@@ -151,24 +151,20 @@ static int attach(struct add *add, struct err *err)
 	return r;
 }
 
-/* The runtime repeats itself: this very attachment stands. It is looked at, and told again. */
+/* The runtime repeats itself: this very attachment stands. What is there is told again. */
 static int repeat(struct add *add, struct err *err)
 {
-	struct recorded recorded;
 	CLEANUP_JSON json_t *result = NULL;
 	int r;
 
-	r = recorded_read(&add->record, &recorded, err);
-	if (r == 0 && !add->request->ipam_only)
-		r = check_attachment(&recorded, &add->site, NULL, err);
-	recorded_free(&recorded);
+	r = repeat_look(add->request, &add->record, &add->site, &add->facts, err);
 	if (r < 0) {
 		err->code = ERR_DRIFT;
-		err_prefix(err, "ADD of an attachment that stands, but not as recorded");
+		err_prefix(err, "ADD of an attachment that stands, but not as asked");
 		err_details(err, "DEL it first");
 		return r;
 	}
-	r = result_build(add->request, &add->record, &add->record.facts, NULL, &result, err);
+	r = result_build(add->request, &add->record, &add->facts, NULL, &result, err);
 	return r < 0 ? r : result_print(result, err);
 }
 

@@ -341,10 +341,8 @@ static void carrier_describe(const struct step *step, const struct site *site, c
 	(void)snprintf(buf, size, "wait for the carrier of %s", site->record->ifname);
 }
 
-static struct route_spec route_spec(const struct step *step, const struct site *site)
+static struct route_spec route_spec(const struct route *route, const struct site *site)
 {
-	const struct route *route = &step->route;
-
 	return (struct route_spec) {
 		.dst = route->dst,
 		.gw = route->gw,
@@ -357,15 +355,16 @@ static struct route_spec route_spec(const struct step *step, const struct site *
 	};
 }
 
-static void route_text(const struct route *route, char *buf, size_t size)
+const char *step_route_text(const struct route *route, char buf[STEP_TEXT])
 {
 	char dst[CIDR_TEXT], gw[IP_TEXT], table[24] = "";
 
 	if (route->table)
 		(void)snprintf(table, sizeof(table), " table %u", route->table);
-	(void)snprintf(buf, size, "%s%s%s%s", cidr_format(&route->dst, dst),
+	(void)snprintf(buf, STEP_TEXT, "%s%s%s%s", cidr_format(&route->dst, dst),
 		       route->gw.family ? " via " : "",
 		       route->gw.family ? ip_format(&route->gw, gw) : "", table);
+	return buf;
 }
 
 static bool is_in_main(const struct route_spec *spec)
@@ -385,7 +384,7 @@ static uint32_t next_metric(const struct route_spec *spec)
 
 static int route_apply(const struct step *step, struct site *site, struct err *err)
 {
-	struct route_spec spec = route_spec(step, site);
+	struct route_spec spec = route_spec(&step->route, site);
 	int r = route_add(site->pod, &spec, err);
 
 	/* Another network of the pod leads there too. The kernel alone knows what is free, also
@@ -399,25 +398,33 @@ static int route_apply(const struct step *step, struct site *site, struct err *e
 	return r;
 }
 
+int step_route_exists(const struct route *route, const struct site *site, bool anywhere,
+		      bool *ret_exists, struct err *err)
+{
+	struct route_spec spec = route_spec(route, site);
+
+	spec.any_table = anywhere;
+	return route_exists(site->pod, &spec, ret_exists, err);
+}
+
 static int route_check(const struct step *step, struct site *site, struct err *err)
 {
-	const struct route_spec spec = route_spec(step, site);
 	char text[STEP_TEXT];
 	bool exists;
-	int r = route_exists(site->pod, &spec, &exists, err);
+	int r = step_route_exists(&step->route, site, false, &exists, err);
 
 	if (r < 0 || exists)
 		return r;
-	route_text(&step->route, text, sizeof(text));
-	return drift(err, "%s: route %s is missing", site->link.name, text);
+	return drift(err, "%s: route %s is missing", site->link.name,
+		     step_route_text(&step->route, text));
 }
 
 static void route_describe(const struct step *step, const struct site *site, char *buf, size_t size)
 {
 	char text[STEP_TEXT];
 
-	route_text(&step->route, text, sizeof(text));
-	(void)snprintf(buf, size, "add route %s dev %s", text, site->record->ifname);
+	(void)snprintf(buf, size, "add route %s dev %s", step_route_text(&step->route, text),
+		       site->record->ifname);
 }
 
 static struct rule_spec rule_spec(const struct step *step)

@@ -25,3 +25,9 @@ struct step_ops {
 const struct step_ops *step_ops(enum step_kind kind);
 
 enum { STEP_TEXT = 160 };
+
+/* Does a route of a plan stand, in its table or, @anywhere, in any of the pod's? */
+int step_route_exists(const struct route *route, const struct site *site, bool anywhere,
+		      bool *ret_exists, struct err *err);
+/* "DESTINATION via GATEWAY table N"; returns @buf. */
+const char *step_route_text(const struct route *route, char buf[STEP_TEXT]);

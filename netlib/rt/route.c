@@ -88,9 +88,9 @@ static int match_route(struct nlmsghdr *header, void *arg, struct err *err)
 	    nlmsg_parse(header, sizeof(*body), attrs, RTA_MAX, NULL) < 0)
 		return err_set(err, EBADMSG, ERR_KERNEL, "read route: malformed answer");
 	table = attrs[RTA_TABLE] ? nla_get_u32(attrs[RTA_TABLE]) : body->rtm_table;
-	if (body->rtm_dst_len == want->dst.plen &&
-	    table == (want->table ? want->table : RT_TABLE_MAIN) && attrs[RTA_OIF] &&
-	    (int)nla_get_u32(attrs[RTA_OIF]) == want->ifindex &&
+	if (body->rtm_type == RTN_UNICAST && body->rtm_dst_len == want->dst.plen &&
+	    (want->any_table || table == (want->table ? want->table : RT_TABLE_MAIN)) &&
+	    attrs[RTA_OIF] && (int)nla_get_u32(attrs[RTA_OIF]) == want->ifindex &&
 	    same_ip(attrs[RTA_DST], &dst, true) && same_ip(attrs[RTA_GATEWAY], &want->gw, false))
 		search->found = true;
 	return 0;

@@ -21,6 +21,7 @@ struct route_spec {
 	struct ip src; /* preferred source, family 0 = none */
 	int ifindex;
 	uint32_t table;                 /* 0 = main */
+	bool any_table;                 /* whatever the table: route_exists() only */
 	uint32_t priority, mtu, advmss; /* 0 = not set */
 	int scope;                      /* RT_SCOPE_*; -1 = universe with a gateway, link without */
 };
@@ -32,7 +33,7 @@ struct route_spec {
 int route_add(struct wire *rt, const struct route_spec *route, struct err *err);
 /* Already gone: success. Deletes only a route of RT_PROTOCOL_SPUR. */
 int route_del(struct wire *rt, const struct route_spec *route, struct err *err);
-/* Is there a route with this destination, gateway, device and table? */
+/* Is there a unicast route with this destination, gateway, device and table? */
 int route_exists(struct wire *rt, const struct route_spec *route, bool *ret_exists,
 		 struct err *err);
 /*

@@ -343,7 +343,7 @@ def test_check_names_the_difference():
     with node_with_rail() as node:
         node.daemon(pools=[lab.pool(v6=True)])
         pod = node.pod("a")
-        conf = lab.netconf(device="eth1", pool="train", routing={"table": "auto"})
+        conf = lab.netconf(device="eth1", pool="train", version="1.1.0", routing={"table": "auto"})
         result = node.add(pod, conf)
         v4 = result["ips"][0]["address"]
         damages = (
@@ -361,12 +361,67 @@ def test_check_names_the_difference():
                 pod.sh(*repair.split())
                 got = node.cni("CHECK", pod, conf)
                 assert got.returncode == 0, got
-        got = node.refuse("ADD", 104, "stands, but not as recorded", pod, conf)
+        got = node.refuse("ADD", 104, "stands, but not as asked", pod, conf)
         assert "DEL" in got.json["details"], got
         pod.ip("link", "set", "net1", "down")
         node.refuse("CHECK", 104, "", pod, conf)
         node.delete(pod, conf)
         node.refuse("CHECK", 104, "no such attachment", pod, conf)
+
+
+def test_check_of_what_nobody_states():
+    """MTU, hardware address, routes and foreign addresses that prevResult is silent of are not judged."""
+    with node_with_rail() as node:
+        node.daemon(pools=[lab.pool(routes=[{"dst": "0.0.0.0/0"}])])
+        foreign_ipam(node)
+        pod = node.pod("a")
+        for ipam in ({"type": "spur-ipam", "pool": "train"}, {"type": "other"}):
+            conf = lab.netconf(device="eth1", ipam=ipam)
+            result = node.add(pod, conf)
+            silent = {"cniVersion": "1.0.0", "interfaces": [{"name": "net1", "sandbox": pod.path}]}
+            pod.ip("link", "set", "net1", "mtu", "1300", "address", "02:00:00:00:00:99")
+            pod.ip("route", "del", "default")
+            assert node.cni("CHECK", pod, {**conf, "prevResult": silent}).returncode == 0
+            node.refuse("CHECK", 104, "should be", pod, {**conf, "prevResult": {**silent, "interfaces": result["interfaces"]}})
+            node.refuse("CHECK", 104, "0.0.0.0/0", pod, {**conf, "prevResult": {**silent, "routes": result["routes"]}})
+            pod.ip("addr", "flush", "dev", "net1", "scope", "global")
+            node.refuse("CHECK", 104, "is missing", pod, {**conf, "prevResult": result | {"interfaces": silent["interfaces"], "routes": []}})
+            if ipam["type"] == "other":
+                assert node.cni("CHECK", pod, {**conf, "prevResult": silent}).returncode == 0
+            else:  # the ledger's own
+                node.refuse("CHECK", 104, "is missing", pod, {**conf, "prevResult": silent})
+            node.delete(pod, conf)
+
+
+def test_repeated_add_that_asks_for_something_else():
+    """What stands is told, unless the request contradicts it."""
+    pools = [lab.pool("train", rails=2), {**lab.pool("other"), "rails": [{"name": "r", "cidr": "10.9.0.0/24"}]}]
+    with node_with_rail() as node:
+        node.daemon(pools=pools)
+        pod = node.pod("a")
+        conf = lab.netconf(device="eth1", pool="train", rail="rail0", version="1.1.0")
+        result = node.add(pod, conf)
+        address = result["ips"][0]["address"]
+        index = node.attachments()[0]["rail"]["index"]
+        for keys, words in (
+            ({"ipam": {"type": "spur-ipam", "pool": "other"}}, 'pool "other" was asked for'),
+            ({"ipam": {"type": "spur-ipam", "pool": "train", "rail": "rail1"}}, 'rail "rail1" was asked for'),
+            ({"runtimeConfig": {"ips": ["10.0.0.77"]}}, "address 10.0.0.77 was asked for"),
+            ({"args": {"cni": {"allocateIPWithIndex": index + 1}}}, f"index {index + 1} was asked for"),
+            ({"mtu": 9000}, "MTU is 1500"),
+            ({"mac": "02:00:00:00:00:77"}, "address is"),
+            ({"routing": {"table": 7}}, "table 7 is missing"),
+        ):
+            got = node.refuse("ADD", 104, words, pod, {**conf, **keys})
+            assert "stands, but not as asked" in got.msg and "DEL" in got.json["details"], got
+        for keys in ({}, {"mtu": 1500}, {"runtimeConfig": {"ips": [address]}}, {"args": {"cni": {"allocateIPWithIndex": index}}}):
+            assert node.add(pod, {**conf, **keys}) == result
+        pod.ip("link", "set", "net1", "mtu", "1300", "address", "02:00:00:00:00:99")
+        is_there = {**result["interfaces"][0], "mtu": 1300, "mac": "02:00:00:00:00:99"}
+        assert node.add(pod, conf)["interfaces"] == [is_there]
+        pod.ip("link", "set", "net1", "down")
+        node.refuse("ADD", 104, "is down", pod, conf)
+        node.delete(pod, conf)
 
 
 def test_check_believes_the_chain():

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls as Multus 4 makes them for a pod that a device plugin gave a PCI function.
+"""Calls as Multus 4.3 makes them for a pod that a device plugin gave a PCI function.
 
 The inputs are recorded, in recorded/; @WORDS@ stand for what differs from machine to machine. The
-function is one of a fake sysfs, and its netdev a veth.
+function is one of a fake sysfs, and its netdev a veth. In CNI_ARGS every key comes twice: Multus's
+own, then the runtime's, which Multus hands on. A network that declares no capabilities gets no
+runtimeConfig: then `mac` and `ips` of the pod's annotation come as MAC= and IP= there.
 """
 
 import json
@@ -37,7 +39,8 @@ def replay(name, node, words, verb):
     return done.stdout
 
 
-def test_hooked_device_by_pci_address():
+def attach_and_back(name):
+    """ADD, ADD again, CHECK, DEL of a recorded call; the pod has what its annotation asks for."""
     peer.need()
     with lab.Node("multus") as node:
         node.rail("vf0", bridge="fabric")
@@ -50,7 +53,7 @@ def test_hooked_device_by_pci_address():
         os.makedirs(os.path.dirname(info))
         words = {"NETNS": pod.path, "PATH": lab.BIN, "DEVINFO": info, "SOCKET": node.socket}
 
-        result = json.loads(replay("multus-add", node, words, "ADD"))
+        result = json.loads(replay(name, node, words, "ADD"))
         assert result["ips"][0]["address"] == "10.0.0.40/24", result
         assert result["interfaces"][0]["mac"] == "c2:b0:57:49:47:f1", result
         assert pod.addresses("net1") == ["10.0.0.40/24"]
@@ -59,13 +62,23 @@ def test_hooked_device_by_pci_address():
         assert record["device"]["key"] == f"pci:{FUNCTION}", record
         assert record["pod"] == {
             "namespace": "training", "name": "worker-0", "uid": "5a1e6d1c-9d0a-4b53-8c39-3f2f0f6a7c11"}, record
-        with open(info, encoding="utf-8") as f:
-            written = json.load(f)
-        assert written["type"] == "pci" and written["pci"]["pci-address"] == FUNCTION, written
-
-        replay("multus-add", node, words, "DEL")
+        if "capabilities" in name:
+            with open(info, encoding="utf-8") as f:
+                written = json.load(f)
+            assert written["type"] == "pci" and written["pci"]["pci-address"] == FUNCTION, written
+        assert json.loads(replay(name, node, words, "ADD")) == result
+        replay(name, node, words, "CHECK")
+        replay(name, node, words, "DEL")
         assert not os.path.exists(info)
         lab.same(before, node.snapshot(pod))
+
+
+def test_hooked_device_by_pci_address():
+    attach_and_back("multus-add")
+
+
+def test_hooked_declared_capabilities():
+    attach_and_back("multus-add-capabilities")
 
 
 if __name__ == "__main__":

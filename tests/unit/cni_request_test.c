@@ -492,6 +492,10 @@ static void test_precedence(void **state)
 		  "02:00:00:00:00:02", "10.0.0.3/32" },
 		{ "IP=10.0.0.2/24", ADD(OURS ",\"mac\":\"02:00:00:00:00:03\""), "02:00:00:00:00:03",
 		  "10.0.0.2/24" },
+		/* Twice: the last one counts, as for libcni. */
+		{ "IgnoreUnknown=0;MAC=02:00:00:00:00:02;IP=10.0.0.9,10.0.0.8;IgnoreUnknown=1;X=y;"
+		  "MAC=02:00:00:00:00:04;IP=10.0.0.2/24",
+		  ADD(OURS), "02:00:00:00:00:04", "10.0.0.2/24" },
 	};
 	char mac[MAC_TEXT], ip[CIDR_TEXT];
 
