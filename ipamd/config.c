@@ -106,21 +106,24 @@ static const struct config_key {
 	bool (*is_good)(const char *text);
 	const char *must; /* be, when it is not good */
 	size_t offset;    /* of its text in struct config */
+	bool at_start;    /* not at a reload */
 } config_keys[] = {
 	{ NULL, "socket", PROTO_SOCKET, is_socket, "an absolute path of at most 107 bytes",
-	  offsetof(struct config, socket) },
+	  offsetof(struct config, socket), true },
 	{ NULL, "state", "/var/lib/spur", is_path, "an absolute path",
-	  offsetof(struct config, state) },
+	  offsetof(struct config, state), true },
 	{ NULL, "plugin", "/opt/cni/bin/spur", is_path, "an absolute path",
-	  offsetof(struct config, plugin) },
+	  offsetof(struct config, plugin), false },
 	{ NULL, "http", "127.0.0.1:9469", is_http, "\"127.x.x.x:PORT\", \"[::1]:PORT\" or \"\"",
-	  offsetof(struct config, http) },
-	{ NULL, "node", "", is_node, "a name of 1..253 bytes", offsetof(struct config, node) },
-	{ "engine", "type", "local", is_engine, "\"local\"", offsetof(struct config, engine) },
+	  offsetof(struct config, http), true },
+	{ NULL, "node", "", is_node, "a name of 1..253 bytes", offsetof(struct config, node),
+	  true },
+	{ "engine", "type", "local", is_engine, "\"local\"", offsetof(struct config, engine),
+	  true },
 	{ "log", "level", "info", is_level, "error, warning, info or debug",
-	  offsetof(struct config, log_level) },
+	  offsetof(struct config, log_level), false },
 	{ "log", "format", "text", config_is_log_format, "text or json",
-	  offsetof(struct config, log_format) },
+	  offsetof(struct config, log_format), false },
 };
 
 static const char **config_text(struct config *config, const struct config_key *key)
@@ -229,6 +232,22 @@ int config_load(const char *path, struct config *ret_config, struct err *err)
 	if (r < 0)
 		err_prefix(err, "%s", path);
 	return r;
+}
+
+size_t config_compare(const struct config *old, const struct config *new,
+		      struct config_change ret_changes[CONFIG_CHANGES_MAX])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(config_keys); i++) {
+		const struct config_key *key = &config_keys[i];
+		const char *was = *(const char **)((char *)old + key->offset);
+		const char *is = *(const char **)((char *)new + key->offset);
+
+		if (key->at_start && strcmp(was, is) != 0)
+			ret_changes[count++] = (struct config_change) { key->name, was, is };
+	}
+	return count;
 }
 
 void config_free(struct config *config)

@@ -37,6 +37,14 @@ struct pool_set;
 int config_pools(const struct config *config, struct pool_set *ret_set, struct err *err);
 void config_free(struct config *config); /* NULL members are fine */
 
+/* A key that is read at start only, and is not the same in two files. The texts are borrowed. */
+struct config_change {
+	const char *key, *old, *new;
+};
+enum { CONFIG_CHANGES_MAX = 8 };
+size_t config_compare(const struct config *old, const struct config *new,
+		      struct config_change ret_changes[CONFIG_CHANGES_MAX]);
+
 bool config_is_log_format(const char *text); /* "text" or "json" */
 
 /*

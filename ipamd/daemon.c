@@ -27,6 +27,7 @@
 #include "ipamd/page.h"
 #include "ipamd/porter.h"
 #include "ipamd/reconcile.h"
+#include "ipamd/restart.h"
 #include "ipamd/spool.h"
 #include "ipamd/status.h"
 #include "ipamd/undo.h"
@@ -65,6 +66,30 @@ static void set_plugin(struct daemon *d, const struct config *config)
 			 strerror(errno));
 }
 
+static int read_boot_id(char ret_id[BOOT_ID_TEXT], struct err *err)
+{
+	char boot_id[BOOT_ID_TEXT];
+	int r = node_boot_id(boot_id, err);
+
+	if (r == 0)
+		(void)snprintf(ret_id, BOOT_ID_TEXT, "%s", hook_text("SPUR_BOOT_ID", boot_id));
+	return r;
+}
+
+/* Would a start be refused, because the ledger that has served in this boot is not there? */
+static int check_ledger(const struct config *config, struct err *err)
+{
+	char boot_id[BOOT_ID_TEXT];
+	struct mark_words words;
+	struct err unread;
+	int r;
+
+	if (ledger_is_there(config->state) || mark_read(config->socket, &words, &unread) < 0)
+		return 0;
+	r = read_boot_id(boot_id, err);
+	return r < 0 ? r : mark_judge(&words, boot_id, config->state, NULL, err);
+}
+
 int daemon_check_config(const char *path, struct err *err)
 {
 	struct pool_set set = { 0 };
@@ -75,6 +100,8 @@ int daemon_check_config(const char *path, struct err *err)
 	if (r < 0)
 		return r;
 	r = config_pools(&config, &set, err);
+	if (r == 0)
+		r = check_ledger(&config, err);
 	if (r < 0)
 		err_prefix(err, "%s", path);
 	pool_set_free(&set);
@@ -147,10 +174,14 @@ static int start_pools(struct daemon *d, struct err *err)
 	return 0;
 }
 
-static void warn_changed(const char *key, const char *was, const char *is)
+static void warn_changed(const struct daemon *d, const struct config *file)
 {
-	if (strcmp(was, is) != 0)
-		log_warn("key \"%s\": %s: takes effect when the daemon is restarted", key, is);
+	struct config_change changes[CONFIG_CHANGES_MAX];
+	size_t count = config_compare(&d->config, file, changes);
+
+	for (size_t i = 0; i < count; i++)
+		log_warn("key \"%s\": %s: takes effect when the daemon is restarted",
+			 changes[i].key, changes[i].new);
 }
 
 static int reload(struct daemon *d, struct err *err)
@@ -166,10 +197,7 @@ static int reload(struct daemon *d, struct err *err)
 		inventory_repool(d->inventory);
 		set_log(d, &config);
 		set_plugin(d, &config);
-		warn_changed("socket", d->config.socket, config.socket);
-		warn_changed("state", d->config.state, config.state);
-		warn_changed("http", d->config.http, config.http);
-		warn_changed("node", d->config.node, config.node);
+		warn_changed(d, &config);
 	}
 	config_free(&config);
 	return r;
@@ -268,17 +296,6 @@ static int name_node(struct daemon *d, struct err *err)
 	return 0;
 }
 
-static int know_boot(struct daemon *d, struct err *err)
-{
-	char boot_id[BOOT_ID_TEXT];
-	int r = node_boot_id(boot_id, err);
-
-	if (r == 0)
-		(void)snprintf(d->boot_id, sizeof(d->boot_id), "%s",
-			       hook_text("SPUR_BOOT_ID", boot_id));
-	return r;
-}
-
 int daemon_own_directory(const char *path, mode_t mode, struct err *err)
 {
 	mode_t was;
@@ -360,7 +377,7 @@ static int open_node(struct daemon *d, struct err *err)
 
 	r = name_node(d, err);
 	if (r == 0)
-		r = know_boot(d, err);
+		r = read_boot_id(d->boot_id, err);
 	if (r == 0)
 		r = take_socket(d, err);
 	if (r == 0)
@@ -394,6 +411,8 @@ static int open_parts(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = page_open(d, &d->page, err);
 	if (r == 0)
+		r = restart_open(d, &d->restart, err);
+	if (r == 0)
 		r = guard_raise(err); /* from here on there may be threads, and programs */
 	if (r == 0)
 		r = reconcile_start(d->reconcile, err);
@@ -410,7 +429,7 @@ static int open_doors(struct daemon *d, struct err *err)
 	int r = watch_signals(d, err);
 
 	if (r == 0 && d->config.http[0])
-		r = http_open(d->config.http, &d->http, err);
+		r = http_open(d->config.http, d->config.socket, &d->http, err);
 	if (r == 0)
 		r = server_open(&d->loop, d->config.socket,
 				&(struct server_events) { batch_line, batch_end, d->batch },
@@ -511,6 +530,7 @@ static void daemon_close(struct daemon *d, const struct err *why)
 	inspect_free(d->inspect);
 	porter_free(d->porter);
 	page_free(d->page);
+	restart_free(d->restart);
 	http_close(d->http);
 	seats_free(&d->seats);
 	wire_close(d->rt);

@@ -30,6 +30,7 @@ struct mark;
 struct porter;
 struct http;
 struct page;
+struct restart;
 
 struct daemon {
 	uv_loop_t loop;
@@ -57,6 +58,7 @@ struct daemon {
 	struct porter *porter;
 	struct http *http;
 	struct page *page;
+	struct restart *restart;
 
 	/* How the last reading of the file ended, for status and metrics. */
 	bool config_ok;
@@ -78,7 +80,8 @@ struct daemon_options {
 /* Runs until SIGTERM or SIGINT. On failure @err says why it ended. */
 int daemon_run(const char *config_path, const struct daemon_options *options, struct err *err);
 
-/* Would the file at @config_path be taken? (But for what the store holds.) */
+/* Would the file at @config_path be taken, and its ledger be there? (But for what the store holds.)
+ */
 int daemon_check_config(const char *config_path, struct err *err);
 
 /* A directory that only we may write, as fs_own_directory(); says so when it had to be mended. */

@@ -13,14 +13,16 @@
 
 #include "base/clock.h"
 #include "ipamd/config.h"
+#include "ipamd/proof.h"
 
 enum { HTTP_CONNS_MAX = 16, HTTP_TIMEOUT_S = 5, HTTP_WHY_MAX = 512 };
 
 struct http {
 	struct MHD_Daemon *server;
+	const char *socket;
 	pthread_mutex_t lock; /* of all below */
 	char *text;
-	char unready[HTTP_WHY_MAX];
+	char unready[HTTP_WHY_MAX], unwell[HTTP_WHY_MAX];
 	int64_t published_ms;
 };
 
@@ -50,28 +52,41 @@ static enum MHD_Result respond_text(struct MHD_Connection *connection, unsigned 
 	return body ? respond(connection, code, body) : MHD_NO;
 }
 
-static enum MHD_Result answer_ready(struct MHD_Connection *connection, bool alive,
-				    const char *unready)
+/* @why: "" = none. */
+static enum MHD_Result answer_probe(struct MHD_Connection *connection, const char *not_this,
+				    const char *why)
 {
 	char body[HTTP_WHY_MAX + 16];
 
-	if (alive && !unready[0])
+	if (!why[0])
 		return respond_text(connection, MHD_HTTP_OK, "ok\n");
-	(void)snprintf(body, sizeof(body), "not ready: %s\n",
-		       alive ? unready : "the daemon is stuck");
+	(void)snprintf(body, sizeof(body), "%s: %s\n", not_this, why);
 	return respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, body);
+}
+
+static enum MHD_Result answer_ready(const struct http *http, struct MHD_Connection *connection,
+				    const char *unready)
+{
+	struct err err;
+
+	if (!unready[0] && proof_ask(http->socket, &err) < 0)
+		unready = err.msg;
+	return answer_probe(connection, "not ready", unready);
 }
 
 static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *connection,
 				   const char *url)
 {
-	char unready[HTTP_WHY_MAX];
+	char unready[HTTP_WHY_MAX], unwell[HTTP_WHY_MAX];
 	char *text;
-	bool alive;
 
 	(void)pthread_mutex_lock(&http->lock);
-	alive = clock_boot_ms() - http->published_ms < HTTP_STUCK_MS;
 	memcpy(unready, http->unready, sizeof(unready));
+	memcpy(unwell, http->unwell, sizeof(unwell));
+	if (clock_boot_ms() - http->published_ms >= HTTP_STUCK_MS) {
+		(void)snprintf(unready, sizeof(unready), "the daemon is stuck");
+		(void)snprintf(unwell, sizeof(unwell), "stuck");
+	}
 	text = http->text ? strdup(http->text) : NULL;
 	(void)pthread_mutex_unlock(&http->lock);
 
@@ -79,10 +94,9 @@ static enum MHD_Result answer_page(struct http *http, struct MHD_Connection *con
 		return respond(connection, MHD_HTTP_OK, text);
 	free(text);
 	if (strcmp(url, "/healthz") == 0)
-		return alive ? respond_text(connection, MHD_HTTP_OK, "ok\n")
-			     : respond_text(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "stuck\n");
+		return answer_probe(connection, "not well", unwell);
 	if (strcmp(url, "/readyz") == 0)
-		return answer_ready(connection, alive, unready);
+		return answer_ready(http, connection, unready);
 	return respond_text(connection, MHD_HTTP_NOT_FOUND, "/metrics /healthz /readyz\n");
 }
 
@@ -102,7 +116,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	return answer_page(arg, connection, url);
 }
 
-int http_open(const char *address, struct http **ret_http, struct err *err)
+int http_open(const char *address, const char *socket, struct http **ret_http, struct err *err)
 {
 	struct sockaddr_storage addr;
 	unsigned int flags = MHD_USE_INTERNAL_POLLING_THREAD;
@@ -114,6 +128,7 @@ int http_open(const char *address, struct http **ret_http, struct err *err)
 	http = calloc(1, sizeof(*http));
 	if (!http)
 		return err_nomem(err);
+	http->socket = socket;
 	(void)pthread_mutex_init(&http->lock, NULL);
 	if (addr.ss_family == AF_INET6)
 		flags |= MHD_USE_IPv6;
@@ -142,7 +157,7 @@ void http_close(struct http *http)
 	free(http);
 }
 
-void http_publish(struct http *http, char *text, const char *unready)
+void http_publish(struct http *http, char *text, const char *unready, const char *unwell)
 {
 	char *old = NULL;
 
@@ -152,6 +167,7 @@ void http_publish(struct http *http, char *text, const char *unready)
 		http->text = text;
 	}
 	(void)snprintf(http->unready, sizeof(http->unready), "%s", unready);
+	(void)snprintf(http->unwell, sizeof(http->unwell), "%s", unwell);
 	http->published_ms = clock_boot_ms();
 	(void)pthread_mutex_unlock(&http->lock);
 	free(old);

@@ -123,6 +123,11 @@ bool ledger_is_there(const char *state)
 	return stat(path, &there) < 0 ? errno != ENOENT : there.st_size > 0;
 }
 
+bool ledger_is_there_still(const struct ledger *ledger)
+{
+	return store_is_there(ledger->store);
+}
+
 static struct store_key name_key(void)
 {
 	struct store_key key = { 0 };

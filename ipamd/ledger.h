@@ -38,6 +38,9 @@ enum { LEDGER_NAME_TEXT = 33 /* bytes, with the NUL */ };
 
 /* Is there a store in directory @state? One that cannot be looked at counts as there. */
 bool ledger_is_there(const char *state);
+/* Does the directory still lead to the store that is open? Its file system may have been unmounted,
+ * or somebody has removed it: what is written would be lost with the process. */
+bool ledger_is_there_still(const struct ledger *ledger);
 /*
  * What tells this ledger from any other: random, kept in the store, and not in an export. "": it
  * has none yet. ledger_give_name() gives it one, in a batch of its own, and returns it too.

@@ -13,12 +13,14 @@
 #include "ipamd/porter.h"
 #include "ipamd/preview.h"
 #include "ipamd/reconcile.h"
+#include "ipamd/restart.h"
 #include "ipamd/status.h"
 
 enum {
 	METHOD_LIST_MAX = 100, /* records of one answer */
 	METHOD_HISTORY_MAX = 200,
-	METHOD_DEVICES_MAX = 32, /* a VF with its owner's names takes up to 1900 bytes */
+	METHOD_RESTART_MAX = 16 * 1024, /* bytes: two paths of the longest, and what is short */
+	METHOD_DEVICES_MAX = 32,        /* a VF with its owner's names takes up to 1900 bytes */
 };
 
 /* --- attachment.list --- */
@@ -127,10 +129,27 @@ int method_pools(struct daemon *d, struct request *q, json_t **ret_result, struc
 	return status_pools(d, pool, (size_t)after, METHOD_ANSWER_MAX * 3 / 4, ret_result, err);
 }
 
+/* What is taken later, at a restart. A file that cannot be read says no more. */
+static int add_restart(const struct daemon *d, json_t *file, json_t *result, struct err *err)
+{
+	struct config config;
+	struct err unread;
+	int r;
+
+	if (config_decode(file, &config, &unread) < 0)
+		return 0;
+	r = json_object_set_new(result, "restart", restart_changes(d, &config));
+	config_free(&config);
+	return r < 0 ? err_nomem(err) : 0;
+}
+
 int method_pool_diff(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
-	return preview_file(d->ledger, q->rpc.params, METHOD_ANSWER_MAX - ERR_MSG_MAX, ret_result,
-			    err);
+	size_t max = METHOD_ANSWER_MAX - ERR_MSG_MAX - METHOD_RESTART_MAX;
+	int r;
+
+	r = preview_file(d->ledger, q->rpc.params, max, ret_result, err);
+	return r < 0 ? r : add_restart(d, q->rpc.params, *ret_result, err);
 }
 
 int method_devices(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)

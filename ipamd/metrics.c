@@ -320,6 +320,8 @@ static void print_store(FILE *f, const struct daemon *d)
 
 static void print_node(FILE *f, struct daemon *d)
 {
+	char unwell[STATUS_WHY_MAX];
+
 	head(f, "spur_build_info", "gauge", "1, with the version.");
 	(void)fprintf(f, "spur_build_info{version=\"%s\"} 1\n", SPUR_VERSION);
 	head(f, "spur_connections", "gauge", "Open connections.");
@@ -328,6 +330,10 @@ static void print_node(FILE *f, struct daemon *d)
 	(void)fprintf(f, "spur_alarm{alarm=\"configuration\"} %d\n", !d->config_ok);
 	(void)fprintf(f, "spur_alarm{alarm=\"store\"} %d\n", ledger_is_tight(d->ledger));
 	(void)fprintf(f, "spur_alarm{alarm=\"mass_death\"} %d\n", status_mass_death(d));
+	(void)fprintf(f, "spur_alarm{alarm=\"ledger_gone\"} %d\n",
+		      !ledger_is_there_still(d->ledger));
+	(void)fprintf(f, "spur_alarm{alarm=\"socket_gone\"} %d\n",
+		      status_unwell(d, unwell)[0] != '\0');
 }
 
 char *metrics_text(struct daemon *d, const struct figures *figures)

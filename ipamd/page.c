@@ -34,9 +34,10 @@ static void count_work(uv_work_t *work)
 
 static void publish(struct page *page, char *text)
 {
-	char unready[STATUS_WHY_MAX];
+	char unready[STATUS_WHY_MAX], unwell[STATUS_WHY_MAX];
 
-	http_publish(page->daemon->http, text, status_unready(page->daemon, unready));
+	http_publish(page->daemon->http, text, status_unready(page->daemon, unready),
+		     status_unwell(page->daemon, unwell));
 }
 
 static void count_done(uv_work_t *work, int status)

@@ -11,19 +11,36 @@
 #include "ipamd/daemon.h"
 #include "ipamd/inventory.h"
 #include "ipamd/reconcile.h"
+#include "ipamd/restart.h"
 #include "ipamd/spool.h"
 #include "ipamd/undo.h"
+
+#define LEDGER_GONE "the ledger in %.150s has gone, or is another file: a restart would not find it"
 
 bool status_mass_death(const struct daemon *d)
 {
 	return reconcile_last(d->reconcile)->alarm;
 }
 
-const char *status_unready(const struct daemon *d, char buf[STATUS_WHY_MAX])
+const char *status_unwell(const struct daemon *d, char buf[STATUS_WHY_MAX])
 {
 	buf[0] = '\0';
+	if (!d->stopping && !server_is_there(d->server))
+		(void)snprintf(buf, STATUS_WHY_MAX,
+			       "the socket %.107s has gone, or is another's; restart the daemon",
+			       d->config.socket);
+	return buf;
+}
+
+const char *status_unready(const struct daemon *d, char buf[STATUS_WHY_MAX])
+{
+	(void)status_unwell(d, buf);
+	if (buf[0])
+		return buf;
 	if (d->stopping)
 		(void)snprintf(buf, STATUS_WHY_MAX, "the daemon stops");
+	else if (!ledger_is_there_still(d->ledger))
+		(void)snprintf(buf, STATUS_WHY_MAX, LEDGER_GONE, d->config.state);
 	else if (access(d->plugin, X_OK) < 0)
 		(void)snprintf(buf, STATUS_WHY_MAX, "the plugin %.200s: %s", d->plugin,
 			       strerror(errno));
@@ -49,6 +66,8 @@ static json_t *alarms_of(const struct daemon *d)
 					    json_sprintf("the file system of %s is full: no "
 							 "reservation is taken",
 							 d->config.state));
+	if (alarms && !ledger_is_there_still(d->ledger))
+		(void)json_array_append_new(alarms, json_sprintf(LEDGER_GONE, d->config.state));
 	if (alarms && last->alarm)
 		(void)json_array_append_new(
 			alarms, json_sprintf("%d of %d attachments look dead at once: none was "
@@ -84,7 +103,9 @@ int status_node(struct daemon *d, json_t **ret_json, struct err *err)
 		(json_int_t)totals.requests, "refused", (json_int_t)totals.refused, "commits",
 		(json_int_t)totals.commits, "requestSeconds", totals.request_s, "commitSeconds",
 		totals.commit_s);
-	return *ret_json ? 0 : err_nomem(err);
+	if (!*ret_json || json_object_set_new(*ret_json, "restart", restart_look(d->restart)) < 0)
+		return err_nomem(err);
+	return 0;
 }
 
 static json_t *cidr_json(const struct cidr *cidr)

@@ -31,9 +31,10 @@ const char *status_vf_use(enum vf_use use); /* "free", "held", … */
 /* The rail of a PF, "" = none names it. */
 const char *status_rail_of(struct daemon *d, const struct pf_entry *pf);
 
-/* Why no ADD could be served now, or "". */
+/* Why no ADD could be served now, or "". unwell: only a restart would mend it, or "". */
 enum { STATUS_WHY_MAX = 256 };
 const char *status_unready(const struct daemon *d, char buf[STATUS_WHY_MAX]);
+const char *status_unwell(const struct daemon *d, char buf[STATUS_WHY_MAX]);
 
 /* The alarm: too many attachments looked dead at once. */
 bool status_mass_death(const struct daemon *d);

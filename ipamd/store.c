@@ -694,6 +694,21 @@ const char *store_path(const struct store *store)
 	return store->path;
 }
 
+bool store_is_there(const struct store *store)
+{
+	CLEANUP_FREE char *path = NULL;
+	struct stat open, there;
+	mdb_filehandle_t fd;
+
+	if (asprintf(&path, "%s/data.mdb", store->path) < 0) {
+		path = NULL;
+		return true; /* nobody knows */
+	}
+	return mdb_env_get_fd(store->env, &fd) == 0 && fstat(fd, &open) == 0 &&
+	       stat(path, &there) == 0 && open.st_dev == there.st_dev &&
+	       open.st_ino == there.st_ino;
+}
+
 uint64_t store_size(const struct store *store)
 {
 	return store->used;

@@ -86,6 +86,7 @@ int store_fork(struct store *store, struct store **ret_reader, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
 
 const char *store_path(const struct store *store);
+bool store_is_there(const struct store *store); /* its path leads to the file that is open */
 uint32_t store_schema(const struct store *store);
 /* Inside the transaction that makes it true: the store is of today's schema. */
 void store_set_schema(struct store *store);

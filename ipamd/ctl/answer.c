@@ -58,12 +58,27 @@ long long number_of(json_t *obj, const char *key)
 	return json_integer_value(json_object_get(obj, key));
 }
 
+void restart_print(json_t *changes)
+{
+	json_t *change;
+	size_t i;
+
+	json_array_foreach (changes, i, change) {
+		printf("at a restart key \"%s\": \"%s\" -> \"%s\"", text_of(change, "key"),
+		       text_of(change, "old"), text_of(change, "new"));
+		if (text_of(change, "why")[0])
+			printf(" (%s)", text_of(change, "why"));
+		printf("\n");
+	}
+}
+
 void status_print(json_t *status)
 {
 	json_t *counts = json_object_get(status, "attachments");
 	json_t *config = json_object_get(status, "config");
 	json_t *undo = json_object_get(status, "undo");
 	json_t *alarms = json_object_get(status, "alarms"), *alarm;
+	json_t *restart = json_object_get(status, "restart");
 	bool colour = table_wants_colour();
 	char age[AGE_TEXT];
 	size_t i;
@@ -80,6 +95,9 @@ void status_print(json_t *status)
 	printf("pools        %lld, configuration %s %s ago\n", number_of(status, "pools"),
 	       json_is_true(json_object_get(config, "ok")) ? "taken" : "refused",
 	       age_format(number_of(config, "time"), age));
+	restart_print(json_object_get(restart, "changes"));
+	if (text_of(restart, "error")[0])
+		printf("at a restart it would not start: %s\n", text_of(restart, "error"));
 	json_array_foreach (alarms, i, alarm)
 		printf("%sALARM%s        %s\n", colour ? "\033[31m" : "", colour ? "\033[0m" : "",
 		       json_string_value(alarm));

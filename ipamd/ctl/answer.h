@@ -23,3 +23,5 @@ long long number_of(json_t *obj, const char *key);
 int print_json(json_t *json, struct err *err);
 /* For people: the answer of node.status. */
 void status_print(json_t *status);
+/* The changes of keys that only a restart takes, a line each. */
+void restart_print(json_t *changes);

@@ -81,6 +81,7 @@ static void print_diff(json_t *diff)
 	json_t *change;
 	size_t i;
 
+	restart_print(json_object_get(diff, "restart"));
 	json_array_foreach (json_object_get(diff, "changes"), i, change)
 		print_change(change);
 	if (number_of(diff, "more"))

@@ -3,6 +3,7 @@
 """Whose socket it is, and which ledger serves there: daemons against each other, against leftovers
 and other programs, hand-overs, ledgers that are missing."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,7 +14,9 @@ import threading
 import time
 
 import lab
-from daemon_serve import Node, boot_ms, generation_of, key_of
+from daemon_serve import Node, boot_ms, fetch, generation_of, key_of
+
+HTTP = "127.0.0.1:9469"
 
 
 def start_another(node, options=(), env=None, **settings):
@@ -360,6 +363,116 @@ def test_mark_that_nobody_understands():
             node.start()
             assert node.logged("what it said is not known")
             node.stop()
+
+
+# -- what a restart would change
+
+
+def edit(on, **settings):
+    with open(on.config, encoding="utf-8") as f:
+        config = json.load(f)
+    with open(on.config + ".new", "w", encoding="utf-8") as f:
+        json.dump(config | settings, f)
+    os.rename(on.config + ".new", on.config)
+
+
+def ctl(node, *argv):
+    return lab.run(lab.program("spurctl"), "--socket", node.socket, *argv)
+
+
+def check_config(node, path=None):
+    done = subprocess.run([lab.program("spur-ipamd"), "--check-config", "--config", path or node.config],
+                          capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_restart_is_foretold():
+    with Node() as node:
+        node.daemon()
+        node.attach(container="c1")
+        assert node.rpc("node.status")["restart"] == {"changes": []}
+        assert check_config(node) == (0, f"{node.config}: good\n")
+        edit(node, state=f"{node.dir}/gone", node="other", log={"level": "debug"})
+        for _ in range(2):  # reloaded or not, that is what a restart would meet
+            changes = {c["key"]: c for c in node.rpc("node.status")["restart"]["changes"]}
+            assert set(changes) == {"state", "node"}, changes
+            assert changes["state"]["old"] == node.state and changes["state"]["new"] == f"{node.dir}/gone"
+            assert "the start would be refused" in changes["state"]["why"], changes
+            node.ipamd.send_signal(signal.SIGHUP)
+            lab.wait_for(lambda: node.logged('key "state"'), what="it has been read again")
+        line = f'at a restart key "state": "{node.state}" -> "{node.dir}/gone" (there is no ledger'
+        assert line in ctl(node, "status") and line in ctl(node, "pools", "--diff", node.config)
+        code, said = check_config(node)
+        assert code == 1 and all(w in said for w in MISSING), said
+        with open(node.config, "a", encoding="utf-8") as f:
+            f.write("}")
+        assert "at a restart it would not start: " in ctl(node, "status")
+        os.remove(node.config)
+        assert "No such file" in node.rpc("node.status")["restart"]["error"]
+        with open(node.config, "w", encoding="utf-8") as f:
+            f.write("{}")
+        edit(node, socket=node.socket, state=node.state, plugin=node.plugin, http="", node=node.label, pools=[])
+        assert node.rpc("node.status")["restart"] == {"changes": []}
+
+
+def test_ledger_that_goes_under_the_daemon():
+    with Node() as node:
+        node.daemon(http=HTTP)
+        assert fetch(node, "/readyz") == (200, "ok\n")
+        hide(node)
+        lab.wait_for(lambda: fetch(node, "/readyz")[0] == 503, what="the probe notices")
+        assert f"the ledger in {node.state} has gone" in fetch(node, "/readyz")[1]
+        assert fetch(node, "/healthz")[0] == 200, "a restart would not help"
+        assert "a restart would not find it" in node.rpc("node.status")["alarms"][0]
+        lab.wait_for(lambda: 'spur_alarm{alarm="ledger_gone"} 1' in fetch(node, "/metrics")[1], 30, "an alarm")
+        show(node)
+        lab.wait_for(lambda: fetch(node, "/readyz")[0] == 200, what="it is there again")
+
+
+# -- readiness is proven through the socket
+
+
+def test_readiness_with_the_socket_gone():
+    with Node() as node:
+        node.daemon(http=HTTP)
+        assert fetch(node, "/readyz") == (200, "ok\n") and fetch(node, "/healthz") == (200, "ok\n")
+        os.rename(node.socket, node.socket + ".away")
+        code, why = fetch(node, "/readyz")
+        assert code == 503 and node.socket in why, "at once, not when the loop has looked"
+        lab.wait_for(lambda: fetch(node, "/healthz")[0] == 503, what="a restart would help")
+        assert fetch(node, "/healthz")[1] == f"not well: the socket {node.socket} has gone, or is another's; restart the daemon\n"
+        lab.wait_for(lambda: 'spur_alarm{alarm="socket_gone"} 1' in fetch(node, "/metrics")[1], 30, "an alarm")
+        os.rename(node.socket + ".away", node.socket)
+        lab.wait_for(lambda: fetch(node, "/readyz")[0] == 200, what="it is there again")
+        assert fetch(node, "/healthz")[0] == 200
+
+
+def test_readiness_with_another_at_the_socket():
+    with Node() as node:
+        node.daemon(http=HTTP)
+        os.remove(node.socket)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(node.socket)
+            other.listen(8)
+            code, why = fetch(node, "/readyz")
+            assert code == 503, why
+            lab.wait_for(lambda: fetch(node, "/healthz")[0] == 503, what="a restart would help")
+
+
+def test_readiness_when_nobody_comes_in():
+    """Every place is taken by one that holds a lock: so it would be for a plugin."""
+    with Node() as node:
+        node.daemon(http=HTTP)
+        with contextlib.ExitStack() as stack:
+            for i in range(256):
+                client = stack.enter_context(node.client())
+                client.call("attachment.get", **key_of(f"c{i}"))
+            begun = time.monotonic()
+            code, why = fetch(node, "/readyz")
+            assert code == 503 and "timed out" in why, why
+            assert time.monotonic() - begun < 15
+            assert fetch(node, "/healthz")[0] == 200
+        lab.wait_for(lambda: fetch(node, "/readyz")[0] == 200, what="there is room again")
 
 
 def test_hooked_other_boot():
