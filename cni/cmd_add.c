@@ -116,6 +116,16 @@ static int tell_result(struct add *add, struct err *err)
 	return result_print(result, err);
 }
 
+/* Before its device is up no packet leaves the pod. Whom spur-ipam has told is not ours to know. */
+static bool was_never_up(const struct add *add)
+{
+	for (size_t i = 0; i < add->done; i++) {
+		if (add->plan.steps[i].kind == STEP_UP)
+			return false;
+	}
+	return !add->request->ipam_only;
+}
+
 static void walk_back(struct add *add, struct err *cause)
 {
 	struct recorded recorded = { .record = &add->record, .env = add->request->env };
@@ -123,6 +133,7 @@ static void walk_back(struct add *add, struct err *cause)
 	struct undo how = {
 		.client = &add->client,
 		.reason = reason,
+		.never_up = was_never_up(add),
 		.deadline_ms = clock_boot_ms() + PROTO_WAIT_MS,
 	};
 	struct err err;

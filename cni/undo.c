@@ -60,6 +60,7 @@ static int release(const struct undo *how, const struct recorded *recorded, cons
 	struct release words = {
 		.left = site->outcome.left,
 		.restored = site->outcome.restored,
+		.never_up = how->never_up,
 		.reason = reason,
 	};
 	struct err later;

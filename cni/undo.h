@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -18,6 +19,7 @@ struct undo {
 	const char *netns;     /* another path that may lead to the pod; NULL: only the record's */
 	json_t *prev_result;   /* for a foreign IPAM; NULL: none */
 	const char *reason;    /* for the history: "DEL", "GC", "ADD failed: …" */
+	bool never_up; /* the device was never set up in the pod; false: that is not known */
 	int64_t deadline_ms;
 };
 

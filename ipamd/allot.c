@@ -98,6 +98,17 @@ static void state_put(struct store *store, const struct store_key *key,
 	store_put(store, STORE_META, key, numbers, sizeof(numbers));
 }
 
+/* An index that rests of a pod, by that pod: without the index, all on the rail. */
+static struct store_key last_key(const char *pool, const char *rail, const char *pod)
+{
+	struct store_key key = { 0 };
+
+	store_key_text(&key, pool);
+	store_key_text(&key, pod);
+	store_key_text(&key, rail);
+	return key;
+}
+
 static struct lease lease_get(struct store *store, const struct store_key *key)
 {
 	struct lease lease = { .state = LEASE_UNUSED };
@@ -111,10 +122,35 @@ static struct lease lease_get(struct store *store, const struct store_key *key)
 
 static void lease_put(struct store *store, const struct store_key *key, const struct lease *lease)
 {
-	uint8_t bytes[LEASE_BYTES];
+	uint8_t bytes[LEASE_BYTES_MAX];
+	size_t len = lease_encode(lease, bytes);
 
-	lease_encode(lease, bytes);
-	store_put(store, STORE_BY_INDEX, key, bytes, sizeof(bytes));
+	store_put(store, STORE_BY_INDEX, key, bytes, len);
+}
+
+/* What leads to an index while it rests: the queue, and the pod that had it. */
+static void rest_begin(struct store *store, const char *pool, const char *rail, uint32_t index,
+		       const struct lease *lease)
+{
+	struct store_key queued = queue_key(pool, rail, lease->since_ms, index);
+	struct store_key last = last_key(pool, rail, lease->pod);
+
+	store_put(store, STORE_FREE_Q, &queued, NULL, 0);
+	store_key_u32(&last, index);
+	if (lease->pod[0])
+		store_put(store, STORE_BY_LAST, &last, NULL, 0);
+}
+
+static void rest_end(struct store *store, const char *pool, const char *rail, uint32_t index,
+		     const struct lease *lease)
+{
+	struct store_key queued = queue_key(pool, rail, lease->since_ms, index);
+	struct store_key last = last_key(pool, rail, lease->pod);
+
+	store_delete(store, STORE_FREE_Q, &queued);
+	store_key_u32(&last, index);
+	if (lease->pod[0])
+		store_delete(store, STORE_BY_LAST, &last);
 }
 
 /* The entry of free_q at or after *@key that belongs to the rail in its first @prefix bytes. */
@@ -135,16 +171,15 @@ static bool queue_seek(struct store *store, const struct store_key *key, size_t 
 }
 
 /* An index that rested and has left its rail is forgotten; it is unused if it ever comes back. */
-static void queue_drop(struct store *store, const char *pool, const char *rail, int64_t since_ms,
-		       uint32_t index)
+static void queue_drop(struct store *store, const char *pool, const char *rail, uint32_t index)
 {
-	struct store_key queued = queue_key(pool, rail, since_ms, index);
 	struct store_key indexed = index_key(pool, rail, index);
 	struct store_key key = state_key(pool, rail);
 	struct rail_state state = state_get(store, pool, rail);
+	struct lease lease = lease_get(store, &indexed);
 
 	state.queued--;
-	store_delete(store, STORE_FREE_Q, &queued);
+	rest_end(store, pool, rail, index, &lease);
 	store_delete(store, STORE_BY_INDEX, &indexed);
 	state_put(store, &key, &state);
 }
@@ -161,7 +196,7 @@ static void offer_oldest(struct store *store, const struct allotment *choice, in
 		    lease_rest_left_ms(offer->oldest_since_ms, choice->pool->cooldown_ms, now_ms))
 			return;
 		offer->has_oldest = false;
-		queue_drop(store, pool, rail, offer->oldest_since_ms, offer->oldest);
+		queue_drop(store, pool, rail, offer->oldest);
 	}
 }
 
@@ -351,12 +386,18 @@ int allot_choose_rail(const struct pool_set *pools, const struct reserve_request
 	return r;
 }
 
+struct lease allot_lease(struct store *store, const char *pool, const char *rail, uint32_t index)
+{
+	struct store_key key = index_key(pool, rail, index);
+
+	return lease_get(store, &key);
+}
+
 struct allotment allot_look(struct store *store, const struct pool *pool, const struct rail *rail,
 			    uint32_t index)
 {
-	struct store_key key = index_key(pool->name, rail->name, index);
-
-	return (struct allotment) { pool, rail, index, lease_get(store, &key) };
+	return (struct allotment) { pool, rail, index,
+				    allot_lease(store, pool->name, rail->name, index) };
 }
 
 bool allot_is_free(const struct allotment *choice, int64_t now_ms)
@@ -428,13 +469,28 @@ int allot_choose(struct store *store, const struct pool *pool, const struct rail
 	return r;
 }
 
-int64_t allot_rested_since_ms(const struct allotment *choice, int64_t now_ms)
+bool allot_next_of_pod(struct store *store, const struct pool *pool, const struct rail *rail,
+		       const char *pod, struct store_key *key, uint32_t *ret_index)
 {
-	int64_t since_ms = now_ms - choice->pool->cooldown_ms;
+	struct store_key prefix = last_key(pool->name, rail->name, pod);
+	struct store_view found, value;
 
-	if (choice->before.state == LEASE_RESTING)
-		return choice->before.since_ms;
-	return since_ms > 0 ? since_ms : 0;
+	if (!pod[0] ||
+	    !store_seek(store, STORE_BY_LAST, key->len ? key : &prefix, prefix.len, &found, &value))
+		return false;
+	if (found.len != prefix.len + sizeof(uint32_t)) {
+		store_fail(store, STORE_BY_LAST, "a key has another length");
+		return false;
+	}
+	*ret_index = store_view_u32(&found, prefix.len);
+	store_key_set(key, &found);
+	store_key_next(key);
+	return true;
+}
+
+int64_t allot_rested_since_ms(const struct allotment *choice)
+{
+	return choice->before.state == LEASE_UNUSED ? LEASE_NEVER : choice->before.since_ms;
 }
 
 /* Is it the first that nobody ever had? Then the next one begins behind it. */
@@ -453,13 +509,13 @@ void allot_take(struct store *store, const struct allotment *choice, enum lease_
 	struct store_key entry = index_key(pool, rail, choice->index);
 	struct store_key key = state_key(pool, rail);
 	struct rail_state state = state_get(store, pool, rail);
-	struct lease lease = { .state = lease_state, .holder = id };
+	struct lease lease = choice->before;
 
+	lease.state = lease_state;
+	lease.holder = id;
+	lease.since_ms = allot_rested_since_ms(choice);
 	if (choice->before.state == LEASE_RESTING) {
-		struct store_key queued =
-			queue_key(pool, rail, choice->before.since_ms, choice->index);
-
-		store_delete(store, STORE_FREE_Q, &queued);
+		rest_end(store, pool, rail, choice->index, &choice->before);
 		state.queued--;
 	}
 	state.claimed -= choice->before.state == LEASE_CLAIMED;
@@ -471,28 +527,35 @@ void allot_take(struct store *store, const struct allotment *choice, enum lease_
 	state_put(store, &key, &state);
 }
 
-/* What @id has in this way begins to rest. */
+/* What @id has in this way rests: @lease has the moment and the pod. */
 static void rest(struct store *store, const char *pool, const struct rail_ref *rail,
-		 enum lease_state was, uint64_t id, bool drains, int64_t since_ms)
+		 enum lease_state was, bool drains, struct lease *lease)
 {
 	struct store_key entry = index_key(pool, rail->name, rail->index);
-	struct store_key queued = queue_key(pool, rail->name, since_ms, rail->index);
 	struct store_key key = state_key(pool, rail->name);
 	struct rail_state state = state_get(store, pool, rail->name);
-	struct lease lease = lease_get(store, &entry);
 
-	if (lease.state != was || lease.holder != id) {
-		store_fail(store, STORE_BY_INDEX, "an index is not of the one that gives it up");
-		return;
-	}
 	state.held -= was == LEASE_HELD;
 	state.claimed -= was == LEASE_CLAIMED;
 	state.draining -= drains;
 	state.queued++;
-	lease = (struct lease) { .state = LEASE_RESTING, .since_ms = since_ms };
-	lease_put(store, &entry, &lease);
-	store_put(store, STORE_FREE_Q, &queued, NULL, 0);
+	lease->state = LEASE_RESTING;
+	lease_put(store, &entry, lease);
+	rest_begin(store, pool, rail->name, rail->index, lease);
 	state_put(store, &key, &state);
+}
+
+/* The lease of an index that @id has in this way; false: the transaction has failed. */
+static bool lease_of(struct store *store, const char *pool, const struct rail_ref *rail,
+		     enum lease_state state, uint64_t id, struct lease *ret_lease)
+{
+	struct store_key entry = index_key(pool, rail->name, rail->index);
+
+	*ret_lease = lease_get(store, &entry);
+	if (ret_lease->state == state && ret_lease->holder == id)
+		return true;
+	store_fail(store, STORE_BY_INDEX, "an index is not of the one that gives it up");
+	return false;
 }
 
 /* Do the pools of today give this index? */
@@ -505,15 +568,28 @@ static bool is_given(const struct pool_set *pools, const char *pool, const struc
 }
 
 void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
-		   const struct rail_ref *rail, uint64_t id, int64_t now_ms)
+		   const struct rail_ref *rail, uint64_t id, const char *pod, int64_t now_ms)
 {
-	rest(store, pool, rail, LEASE_HELD, id, !is_given(pools, pool, rail), now_ms);
+	struct lease lease;
+
+	if (!lease_of(store, pool, rail, LEASE_HELD, id, &lease))
+		return;
+	if (pod || lease.since_ms == LEASE_UNKNOWN) {
+		lease.since_ms = now_ms;
+		(void)snprintf(lease.pod, sizeof(lease.pod), "%s", pod ? pod : "");
+	}
+	rest(store, pool, rail, LEASE_HELD, !is_given(pools, pool, rail), &lease);
 }
 
 void allot_unclaim(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
 		   int64_t since_ms)
 {
-	rest(store, pool, rail, LEASE_CLAIMED, id, false, since_ms);
+	struct lease lease;
+
+	if (!lease_of(store, pool, rail, LEASE_CLAIMED, id, &lease))
+		return;
+	lease.since_ms = since_ms;
+	rest(store, pool, rail, LEASE_CLAIMED, false, &lease);
 }
 
 /* The state of the first rail whose key is not below *@key; moves *@key to it. */
@@ -593,11 +669,8 @@ bool allot_restore(struct store *store, const char *pool, const char *rail, uint
 
 	if (lease_get(store, &entry).state != LEASE_UNUSED)
 		return false;
-	if (lease->state == LEASE_RESTING) {
-		struct store_key queued = queue_key(pool, rail, lease->since_ms, index);
-
-		store_put(store, STORE_FREE_Q, &queued, NULL, 0);
-	}
+	if (lease->state == LEASE_RESTING)
+		rest_begin(store, pool, rail, index, lease);
 	state.held += lease->state == LEASE_HELD;
 	state.queued += lease->state == LEASE_RESTING;
 	state.claimed += lease->state == LEASE_CLAIMED;
@@ -661,7 +734,7 @@ void allot_usage(struct store *store, const struct pool *pool, const struct rail
 	usage.held = state.held;
 	usage.draining = state.draining;
 	usage.claimed = state.claimed;
-	store_key_u64(&key, since_ms > 0 ? (uint64_t)since_ms : 0);
+	store_key_u64(&key, since_ms > LEASE_NEVER ? (uint64_t)since_ms : LEASE_NEVER + 1);
 	while (queue_seek(store, &key, prefix, &since_ms, &index)) {
 		usage.resting += rail_has_index(rail, index);
 		key = queue_key(pool->name, rail->name, since_ms, index);

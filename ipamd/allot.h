@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who holds which index of which rail: the tables by_index and free_q, and a few counters a rail.
+ * Who holds which index of which rail: the tables by_index, free_q and by_last, and a few
+ * counters a rail.
  * The ledger calls it inside its transaction; lease.c decides, pool.c does the arithmetic.
  *
  * What is held or rests is kept by the names of pool and rail, so that it outlives an edit of the
@@ -40,6 +41,8 @@ int allot_choose(struct store *store, const struct pool *pool, const struct rail
 /* This very index, whatever it is. */
 struct allotment allot_look(struct store *store, const struct pool *pool, const struct rail *rail,
 			    uint32_t index);
+/* What an index is, by the names of pool and rail. */
+struct lease allot_lease(struct store *store, const char *pool, const char *rail, uint32_t index);
 /* May it be given to anybody? */
 bool allot_is_free(const struct allotment *choice, int64_t now_ms);
 
@@ -61,11 +64,18 @@ void allot_take(struct store *store, const struct allotment *choice, enum lease_
 /* The index, claimed by @id, is free; it counts as released at @since_ms. */
 void allot_unclaim(struct store *store, const char *pool, const struct rail_ref *rail, uint64_t id,
 		   int64_t since_ms);
-/* Since when the index has rested; if it did not rest, since when it must have to be rested now. */
-int64_t allot_rested_since_ms(const struct allotment *choice, int64_t now_ms);
-/* The index begins to rest. It must be held by @id. */
+/* The next index of this rail that rests of @pod (lease_pod(); of "" none does): a cursor. Begin
+ * with an empty key. */
+bool allot_next_of_pod(struct store *store, const struct pool *pool, const struct rail *rail,
+		       const char *pod, struct store_key *key, uint32_t *ret_index);
+/* Since when the index would rest if nobody used it: LEASE_NEVER if nobody ever has. */
+int64_t allot_rested_since_ms(const struct allotment *choice);
+/*
+ * The index, held by @id, begins to rest of @pod (lease_pod()). @pod NULL: nobody has used it, and
+ * its earlier rest goes on; if that is not known, it begins now.
+ */
 void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
-		   const struct rail_ref *rail, uint64_t id, int64_t now_ms);
+		   const struct rail_ref *rail, uint64_t id, const char *pod, int64_t now_ms);
 
 /* The rails have changed: @held of them drain, and indexes that were left out may be given. */
 void allot_edit(struct store *store, const struct rails_held *held);

@@ -188,7 +188,7 @@ static void read_meta(struct auditor *a)
 static void check_all(struct auditor *a)
 {
 	static const enum store_table tables[] = { STORE_BY_KEY, STORE_BY_DEVICE, STORE_BY_POD,
-						   STORE_BY_NETNS };
+						   STORE_BY_NETNS, STORE_BY_IDENTITY };
 
 	load_clock(a);
 	load_pools(a);

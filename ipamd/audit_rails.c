@@ -31,15 +31,36 @@ static void look_at_gap(struct auditor *a, struct rail_look *look, uint64_t unti
 		   look->pool, look->name, look->next);
 }
 
-static void look_at_resting(struct auditor *a, const struct rail_look *look, uint32_t index,
-			    int64_t since_ms)
+static void look_at_last(struct auditor *a, const struct rail_look *look, uint32_t index,
+			 const char *pod)
 {
 	struct store_key key = { 0 };
 	struct store_view value;
 
 	store_key_text(&key, look->pool);
+	store_key_text(&key, pod);
 	store_key_text(&key, look->name);
-	store_key_u64(&key, (uint64_t)since_ms);
+	store_key_u32(&key, index);
+	if (store_get(a->store, STORE_BY_LAST, &key, &value))
+		a->accounted[STORE_BY_LAST]++;
+	else
+		audit_find(a,
+			   "pool \"%s\" rail \"%s\": index %u rests of pod %s, and is not found "
+			   "by it",
+			   look->pool, look->name, index, pod);
+}
+
+static void look_at_resting(struct auditor *a, const struct rail_look *look, uint32_t index,
+			    const struct lease *lease)
+{
+	struct store_key key = { 0 };
+	struct store_view value;
+
+	if (lease->pod[0])
+		look_at_last(a, look, index, lease->pod);
+	store_key_text(&key, look->pool);
+	store_key_text(&key, look->name);
+	store_key_u64(&key, (uint64_t)lease->since_ms);
 	store_key_u32(&key, index);
 	if (store_get(a->store, STORE_FREE_Q, &key, &value))
 		a->accounted[STORE_FREE_Q]++;
@@ -63,7 +84,7 @@ static void look_at_index(struct auditor *a, struct rail_look *look, uint32_t in
 		look->is.claimed++;
 	} else {
 		look->is.queued++;
-		look_at_resting(a, look, index, lease->since_ms);
+		look_at_resting(a, look, index, lease);
 	}
 }
 
@@ -159,4 +180,7 @@ void audit_indexes(struct auditor *a)
 	if (store_count(a->store, STORE_FREE_Q) > a->accounted[STORE_FREE_Q])
 		audit_find(a, "table free_q: %" PRIu64 " indexes are queued, %" PRIu64 " rest",
 			   store_count(a->store, STORE_FREE_Q), a->accounted[STORE_FREE_Q]);
+	if (store_count(a->store, STORE_BY_LAST) > a->accounted[STORE_BY_LAST])
+		audit_find(a, "table by_last: %" PRIu64 " indexes are of pods, %" PRIu64 " rest so",
+			   store_count(a->store, STORE_BY_LAST), a->accounted[STORE_BY_LAST]);
 }

@@ -54,6 +54,9 @@ static bool entry_key(enum store_table table, const struct attachment *rec,
 	} else if (table == STORE_BY_NETNS) {
 		store_key_u32(&key, (uint32_t)rec->netns.nsid);
 		store_key_u64(&key, rec->id);
+	} else if (table == STORE_BY_IDENTITY && rec->sticky[0] && rec->pool[0]) {
+		store_key_text(&key, rec->sticky);
+		store_key_u64(&key, rec->id);
 	} else if (table == STORE_BY_INDEX && rec->pool[0]) {
 		key = index_key(rec->pool, rec->rail.name, rec->rail.index);
 	} else {
@@ -84,10 +87,22 @@ static struct store_key entry_value(enum store_table table, const struct attachm
 	return value;
 }
 
+/* Behind the holder of an index stands the rest before, which is nobody's. */
+static bool entry_is(enum store_table table, const struct store_view *found,
+		     const struct store_key *value)
+{
+	struct lease lease;
+
+	if (table != STORE_BY_INDEX)
+		return audit_view_is(found, value);
+	return found->len >= value->len && memcmp(found->data, value->bytes, value->len) == 0 &&
+	       lease_decode(found->data, found->len, &lease) == 0;
+}
+
 static void check_entries(struct auditor *a, const struct attachment *rec)
 {
 	static const enum store_table tables[] = { STORE_BY_KEY, STORE_BY_DEVICE, STORE_BY_NETNS,
-						   STORE_BY_INDEX };
+						   STORE_BY_INDEX, STORE_BY_IDENTITY };
 	char name[WHO_MAX];
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
@@ -101,7 +116,7 @@ static void check_entries(struct auditor *a, const struct attachment *rec)
 				   store_table_name(tables[i]));
 			continue;
 		}
-		if (!audit_view_is(&found, &value))
+		if (!entry_is(tables[i], &found, &value))
 			audit_find(a,
 				   "%s: its entry in table %s is another's or says something else",
 				   audit_who(rec, name), store_table_name(tables[i]));
@@ -213,7 +228,8 @@ static void check_unbound(struct auditor *a, const struct store_view *claim, uin
 	struct store_key owner = { 0 }, by_device = { 0 };
 	struct store_view value;
 
-	if (store_get(a->store, STORE_BY_INDEX, &key, &value) && audit_view_is(&value, &lease))
+	if (store_get(a->store, STORE_BY_INDEX, &key, &value) &&
+	    entry_is(STORE_BY_INDEX, &value, &lease))
 		a->claimed++;
 	else
 		audit_find(a,

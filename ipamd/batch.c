@@ -231,6 +231,7 @@ static void request_serve(struct daemon *d, struct request *q)
 	q->code = 0;
 	q->reserved = 0;
 	q->blocker[0] = '\0';
+	q->again_ms = 0;
 	r = q->method->serve(d, q, &result, &err);
 	if (r == METHOD_WAITS)
 		return;
@@ -427,12 +428,18 @@ static void batch_run(struct batch *batch)
 
 static void on_deadline(uv_timer_t *timer);
 
+/* When a request that waits is served again at the latest. */
+static int64_t latest_turn_ms(const struct request *q)
+{
+	return q->again_ms && q->again_ms < q->deadline_ms ? q->again_ms : q->deadline_ms;
+}
+
 static void arm_deadline(struct batch *batch)
 {
 	int64_t first = INT64_MAX;
 
 	for (const struct request *q = batch->waiting.first; q; q = q->next)
-		first = q->deadline_ms < first ? q->deadline_ms : first;
+		first = latest_turn_ms(q) < first ? latest_turn_ms(q) : first;
 	if (first == INT64_MAX)
 		(void)uv_timer_stop(&batch->deadline_timer);
 	else
@@ -474,7 +481,7 @@ static void on_deadline(uv_timer_t *timer)
 	while (q) {
 		struct request *next = q->next;
 
-		line_push(q->deadline_ms < now_ms ? &batch->ready : &batch->waiting, q);
+		line_push(latest_turn_ms(q) < now_ms ? &batch->ready : &batch->waiting, q);
 		q = next;
 	}
 	batch_run(batch);

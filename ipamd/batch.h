@@ -44,6 +44,7 @@ struct request {
 	/* Of a request that waits. */
 	char blocker[SEAT_KEY_MAX]; /* the seat that it waits for */
 	uint64_t ticket;            /* what its method wants to remember; 0 at first */
+	int64_t again_ms; /* it is served again then, whatever comes; 0: at its deadline */
 
 	/* Of one that was served. */
 	char *answer; /* a line; NULL for a notification */

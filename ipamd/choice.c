@@ -93,7 +93,8 @@ static struct allotment look(const struct choice_ask *ask, const struct rail *ra
 	return allot_look(ask->store, ask->pool, rail, index);
 }
 
-/* The rest of an index that its own identity has given up keeps only others away. */
+/* The rest of an index that the pod itself, or its own identity, has given up keeps only others
+ * away. */
 static bool is_free_for(const struct choice_ask *ask, const struct rail *rail,
 			const struct allotment *a)
 {
@@ -101,8 +102,11 @@ static bool is_free_for(const struct choice_ask *ask, const struct rail *rail,
 
 	if (allot_is_free(a, ask->now_ms))
 		return true;
-	return a->before.state == LEASE_RESTING && rail_has_index(rail, a->index) &&
-	       ask->request->sticky &&
+	if (a->before.state != LEASE_RESTING || !rail_has_index(rail, a->index))
+		return false;
+	if (ask->pod[0] && strcmp(a->before.pod, ask->pod) == 0)
+		return true;
+	return ask->request->sticky &&
 	       sticky_find(ask->store, ask->pool->name, rail->name, ask->request->sticky, &had) &&
 	       had.here && had.index == a->index && had.last_ms == a->before.since_ms;
 }
@@ -142,6 +146,21 @@ static int choose_fixed(const struct choice_ask *ask, const struct choice *choic
 	return refuse_held(ask, ret_a, err);
 }
 
+/* One that the pod itself has given up on this rail. */
+static bool choose_own(const struct choice_ask *ask, const struct rail *rail,
+		       struct allotment *ret_a)
+{
+	struct store_key key = { 0 };
+	uint32_t index;
+
+	while (allot_next_of_pod(ask->store, ask->pool, rail, ask->pod, &key, &index)) {
+		*ret_a = look(ask, rail, index);
+		if (is_free_for(ask, rail, ret_a))
+			return true;
+	}
+	return false;
+}
+
 /* One that is wished for, if it is free on this rail, else any. */
 static int choose_one(const struct choice_ask *ask, const struct wishes *wishes,
 		      const struct rail *rail, struct allotment *ret_a, struct err *err)
@@ -156,6 +175,8 @@ static int choose_one(const struct choice_ask *ask, const struct wishes *wishes,
 		if (is_free_for(ask, rail, ret_a))
 			return store_check(ask->store, err);
 	}
+	if (choose_own(ask, rail, ret_a))
+		return store_check(ask->store, err);
 	return allot_choose(ask->store, ask->pool, rail, ask->now_ms, ret_a, err);
 }
 
@@ -177,6 +198,20 @@ static bool is_free_on_all(const struct choice_ask *ask, const struct rails *rai
 			return false;
 	}
 	return true;
+}
+
+/* What the pod itself has given up on the first rail, and on all others too. */
+static bool search_own(const struct choice_ask *ask, const struct rails *rails,
+		       struct allotment *ret)
+{
+	struct store_key key = { 0 };
+	uint32_t index;
+
+	while (allot_next_of_pod(ask->store, ask->pool, rails->rails[0], ask->pod, &key, &index)) {
+		if (is_free_on_all(ask, rails, index, ret))
+			return true;
+	}
+	return false;
 }
 
 /* The oldest rested ones of the first rail, then unused ones: a bounded number of each. */
@@ -219,7 +254,7 @@ static int choose_all(const struct choice_ask *ask, const struct choice *choice,
 		return store_check(ask->store, err);
 	if (wishes->sticky && is_free_on_all(ask, rails, wishes->of_name.index, ret))
 		return store_check(ask->store, err);
-	if (search_common(ask, rails, ret))
+	if (search_own(ask, rails, ret) || search_common(ask, rails, ret))
 		return store_check(ask->store, err);
 	for (size_t i = 0; r == 0 && i < rails->count; i++)
 		r = choose_one(ask, wishes, rails->rails[i], &ret[i], err);
@@ -300,7 +335,7 @@ static int add_claimed(const struct choice_ask *ask, const struct ledger_vfs *vf
 			       "have left the pool",
 			       a->rail->name);
 	*place = (struct claim_rail) { .rail.index = a->index,
-				       .since_ms = allot_rested_since_ms(a, ask->now_ms) };
+				       .since_ms = allot_rested_since_ms(a) };
 	(void)snprintf(place->rail.name, sizeof(place->rail.name), "%s", a->rail->name);
 	if (ask->request->choose_device)
 		r = vfs->choose(a->rail, ask->device_key, place->device, vfs->arg, err);

@@ -26,6 +26,7 @@ struct choice_ask {
 	const struct pool *pool;
 	const struct rail *rail;
 	const struct reserve_request *request;
+	const char *pod;        /* lease_pod() of @request */
 	const char *device_key; /* "" = none */
 	uint64_t first_id;      /* of this boot */
 	int64_t now_ms;         /* ledger time */

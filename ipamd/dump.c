@@ -96,35 +96,46 @@ static char *print_raw(const char *name, const struct store_view *value)
 		       : text;
 }
 
-static char *print_record(const struct store_view *key, const struct store_view *value)
+static char *print_record(struct store *store, const struct store_view *key,
+			  const struct store_view *value)
 {
+	(void)store;
 	(void)key;
 	return print_raw("record", value);
 }
 
-static char *print_event(const struct store_view *key, const struct store_view *value)
+static char *print_event(struct store *store, const struct store_view *key,
+			 const struct store_view *value)
 {
+	(void)store;
 	(void)key;
 	return print_raw("event", value);
 }
 
 /* pool NUL rail NUL released, index */
-static char *print_resting(const struct store_view *key, const struct store_view *value)
+static char *print_resting(struct store *store, const struct store_view *key,
+			   const struct store_view *value)
 {
 	const char *pool = (const char *)key->data, *rail = pool + strlen(pool) + 1;
 	size_t since = strlen(pool) + strlen(rail) + 2;
+	uint32_t index = store_view_u32(key, since + sizeof(uint64_t));
+	struct lease lease = allot_lease(store, pool, rail, index);
+	json_t *json;
 
 	(void)value;
-	return print_json(json_pack("{s:{s:s, s:s, s:I, s:I}}", "resting", "pool", pool, "rail",
-				    rail, "index",
-				    (json_int_t)store_view_u32(key, since + sizeof(uint64_t)),
-				    "since", (json_int_t)store_view_u64(key, since)));
+	json = json_pack("{s:s, s:s, s:I, s:I}", "pool", pool, "rail", rail, "index",
+			 (json_int_t)index, "since", (json_int_t)store_view_u64(key, since));
+	if (json && lease.pod[0])
+		(void)json_object_set_new(json, "pod", json_string(lease.pod));
+	return print_json(json_pack("{s:o}", "resting", json));
 }
 
-static char *print_guid(const struct store_view *key, const struct store_view *value)
+static char *print_guid(struct store *store, const struct store_view *key,
+			const struct store_view *value)
 {
 	char text[GUID_TEXT];
 
+	(void)store;
 	if (value->len == 0 || value->data[value->len - 1] != '\0')
 		return NULL;
 	return print_json(json_pack("{s:{s:s, s:s}}", "guid", "guid",
@@ -146,11 +157,13 @@ static json_t *claim_rails(const struct claim *claim)
 	return rails;
 }
 
-static char *print_claim(const struct store_view *key, const struct store_view *value)
+static char *print_claim(struct store *store, const struct store_view *key,
+			 const struct store_view *value)
 {
 	const char *container = (const char *)key->data;
 	struct claim claim;
 
+	(void)store;
 	if (!claim_decode(value, &claim))
 		return NULL;
 	return print_json(json_pack("{s:{s:s, s:s, s:I, s:I, s:o}}", "claim", "containerID",
@@ -160,10 +173,12 @@ static char *print_claim(const struct store_view *key, const struct store_view *
 }
 
 /* pool NUL identity NUL rail NUL */
-static char *print_identity(const struct store_view *key, const struct store_view *value)
+static char *print_identity(struct store *store, const struct store_view *key,
+			    const struct store_view *value)
 {
 	const char *pool = (const char *)key->data, *identity = pool + strlen(pool) + 1;
 
+	(void)store;
 	if (value->len != sizeof(uint32_t) + sizeof(uint64_t))
 		return NULL;
 	return print_json(json_pack("{s:{s:s, s:s, s:s, s:I, s:I}}", "identity", "pool", pool,
@@ -177,7 +192,8 @@ static char *print_identity(const struct store_view *key, const struct store_vie
 static const struct {
 	enum store_table table;
 	size_t texts, bytes;
-	char *(*print)(const struct store_view *key, const struct store_view *value);
+	char *(*print)(struct store *store, const struct store_view *key,
+		       const struct store_view *value);
 } dump_parts[] = {
 	{ STORE_RECORD, 0, sizeof(uint64_t), print_record },
 	{ STORE_FREE_Q, 2, sizeof(uint64_t) + sizeof(uint32_t), print_resting },
@@ -204,7 +220,7 @@ static char *print_entry(struct dump *dump, const struct store_view *key,
 	char *line = NULL;
 
 	if (has_shape(key, dump_parts[part].texts, dump_parts[part].bytes))
-		line = dump_parts[part].print(key, value);
+		line = dump_parts[part].print(dump->store, key, value);
 	if (!line)
 		store_fail(dump->store, dump_parts[part].table, "an entry cannot be put in words");
 	return line;
@@ -381,7 +397,7 @@ static int load_lease(struct loading *l, const char *pool, const char *rail, uin
 static int load_record(struct loading *l, json_t *json, struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment a = { 0 };
-	struct lease lease = { .state = LEASE_HELD };
+	struct lease lease = { .state = LEASE_HELD, .since_ms = LEASE_UNKNOWN };
 	int r;
 
 	r = attachment_decode(json, &a, err);
@@ -401,7 +417,7 @@ static int load_record(struct loading *l, json_t *json, struct err *err)
 static int load_resting(struct loading *l, json_t *json, struct err *err)
 {
 	struct lease lease = { .state = LEASE_RESTING };
-	const char *pool = "", *rail = "";
+	const char *pool = "", *rail = "", *pod = "";
 	int64_t index = 0;
 	struct json_reader r;
 
@@ -418,8 +434,11 @@ static int load_resting(struct loading *l, json_t *json, struct err *err)
 		json_bad(&r, "pool", "must be 1 to %d bytes", PROTO_POOL_MAX);
 	if (!rail[0] || strlen(rail) > PROTO_POOL_MAX)
 		json_bad(&r, "rail", "must be 1 to %d bytes", PROTO_POOL_MAX);
+	if (json_str(&r, "pod", &pod) && strlen(pod) > LEASE_POD_MAX)
+		json_bad(&r, "pod", "must be at most %d bytes", LEASE_POD_MAX);
 	if (json_finish(&r, READ_STRICT) < 0)
 		return -err->errnum;
+	(void)snprintf(lease.pod, sizeof(lease.pod), "%s", pod);
 	return load_lease(l, pool, rail, (uint32_t)index, &lease, err);
 }
 
@@ -478,6 +497,7 @@ static int load_claim_rail(struct loading *l, json_t *json, const char *containe
 			       claim->id, device);
 	if (device[0])
 		claim_take_device(l->store, container_id, pool, device);
+	lease.since_ms = since_ms;
 	return load_lease(l, pool, rail, own->rail.index, &lease, err);
 }
 
@@ -656,8 +676,9 @@ static int load_lines(struct loading *l, FILE *file, struct err *err)
 /* What is there by now is of no record: GUIDs of VFs that are free, indexes that rest. */
 static void forget_all(struct store *store)
 {
-	static const enum store_table tables[] = { STORE_BY_INDEX, STORE_FREE_Q, STORE_BY_GUID,
-						   STORE_HISTORY,  STORE_STICKY, STORE_STICKY_Q };
+	static const enum store_table tables[] = { STORE_BY_INDEX, STORE_FREE_Q,  STORE_BY_LAST,
+						   STORE_BY_GUID,  STORE_HISTORY, STORE_STICKY,
+						   STORE_STICKY_Q };
 	struct store_view found, value;
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {

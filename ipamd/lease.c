@@ -1,46 +1,93 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rest is counted in the ledger's own time, and an index that is asked for by name does not wait
+ * Rest is counted in the ledger's own time. It keeps an index from other pods than the one that had
+ * it, for their peers may have cached whose it was; and one that is asked for by name does not wait
  * for it: whoever names an address knows its peers.
  */
 #include "ipamd/lease.h"
 
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
-void lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES])
+/* State, and the holder or the moment; then, of what is held or claimed, the moment before; then
+ * the pod. */
+size_t lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES_MAX])
 {
 	bool rests = lease->state == LEASE_RESTING;
-	uint64_t number = htobe64(rests ? (uint64_t)lease->since_ms : lease->holder);
+	uint64_t since = htobe64((uint64_t)lease->since_ms), holder = htobe64(lease->holder);
+	size_t len = LEASE_BYTES_MIN, pod_len = strlen(lease->pod) + 1;
 
 	buf[0] = (uint8_t)lease->state;
-	memcpy(buf + 1, &number, sizeof(number));
+	memcpy(buf + 1, rests ? &since : &holder, sizeof(since));
+	if (!rests) {
+		memcpy(buf + len, &since, sizeof(since));
+		len += sizeof(since);
+	}
+	memcpy(buf + len, lease->pod, pod_len);
+	return len + pod_len;
+}
+
+static int64_t take_number(const uint8_t **at)
+{
+	uint64_t number;
+
+	memcpy(&number, *at, sizeof(number));
+	*at += sizeof(number);
+	return (int64_t)be64toh(number);
 }
 
 int lease_decode(const uint8_t *buf, size_t len, struct lease *ret_lease)
 {
-	struct lease lease = { 0 };
-	uint64_t number;
+	struct lease lease = { .since_ms = LEASE_UNKNOWN };
+	const uint8_t *at = buf + 1, *end = buf + len;
+	int64_t number;
 
-	if (len != LEASE_BYTES || buf[0] == LEASE_UNUSED || buf[0] > LEASE_CLAIMED)
+	if (len < LEASE_BYTES_MIN || buf[0] == LEASE_UNUSED || buf[0] > LEASE_CLAIMED)
 		return -EINVAL;
-	memcpy(&number, buf + 1, sizeof(number));
-	number = be64toh(number);
 	lease.state = (enum lease_state)buf[0];
-	if (lease.state == LEASE_RESTING)
-		lease.since_ms = (int64_t)number;
-	else
-		lease.holder = number;
+	number = take_number(&at);
+	if (lease.state == LEASE_RESTING) {
+		lease.since_ms = number;
+	} else {
+		lease.holder = (uint64_t)number;
+		if (at < end && (size_t)(end - at) <= sizeof(number))
+			return -EINVAL;
+		if (at < end)
+			lease.since_ms = take_number(&at);
+	}
+	if (at < end) {
+		size_t room = (size_t)(end - at);
+
+		if (room > sizeof(lease.pod) || strnlen((const char *)at, room) != room - 1)
+			return -EINVAL;
+		memcpy(lease.pod, at, room);
+	}
 	*ret_lease = lease;
 	return 0;
+}
+
+const char *lease_pod(const struct pod_ref *pod, char buf[LEASE_POD_MAX + 1])
+{
+	bool has_name = pod->namespace[0] && pod->name[0];
+	int len = 0;
+
+	buf[0] = '\0';
+	if (pod->uid[0])
+		len = snprintf(buf, LEASE_POD_MAX + 1, "%s", pod->uid);
+	else if (has_name)
+		len = snprintf(buf, LEASE_POD_MAX + 1, "%s/%s", pod->namespace, pod->name);
+	if (len > LEASE_POD_MAX)
+		buf[0] = '\0';
+	return buf;
 }
 
 int64_t lease_rest_left_ms(int64_t since_ms, int64_t cooldown_ms, int64_t now_ms)
 {
 	int64_t left = since_ms + cooldown_ms - now_ms;
 
-	return left > 0 ? left : 0;
+	return since_ms != LEASE_NEVER && left > 0 ? left : 0;
 }
 
 int lease_choose(const struct lease_offer *offer, int64_t cooldown_ms, int64_t now_ms,

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/text.h"
 #include "ipamd/pool.h"
+#include "ipamd/proto/proto.h"
 
 enum lease_state {
 	LEASE_UNUSED, /* the store has no entry */
@@ -19,17 +20,33 @@ enum lease_state {
 	LEASE_CLAIMED,
 };
 
-struct lease {
-	enum lease_state state;
-	uint64_t holder;  /* LEASE_HELD: the record's id, LEASE_CLAIMED: the claim's */
-	int64_t since_ms; /* LEASE_RESTING: ledger time of the release */
+enum {
+	LEASE_POD_MAX = 317, /* a namespace of 63 bytes, a slash, a name of 253 */
+	LEASE_NEVER = 0,     /* a moment of release: nobody has ever used the index */
+	LEASE_UNKNOWN = -1,  /* likewise: when is not known */
 };
 
-enum { LEASE_BYTES = 9 };
+struct lease {
+	enum lease_state state;
+	uint64_t holder; /* LEASE_HELD: the record's id, LEASE_CLAIMED: the claim's */
+	/* LEASE_RESTING: ledger time of the release, and the pod that had it until then ("" = not
+	 * known). Held or claimed: of the rest before, which goes on if nobody has used the index.
+	 */
+	int64_t since_ms;
+	char pod[LEASE_POD_MAX + 1];
+};
 
-/* The form in the store. */
-void lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES]);
+enum { LEASE_BYTES_MIN = 9, LEASE_BYTES_MAX = 17 + LEASE_POD_MAX + 1 };
+
+/* The form in the store; returns its length. An older one ends after the first nine bytes. */
+size_t lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES_MAX]);
 int lease_decode(const uint8_t *buf, size_t len, struct lease *ret_lease); /* 0 or -EINVAL */
+
+/*
+ * Which pod an index has rested of: its UID, else "namespace/name", else "" (also if that is too
+ * long to be remembered). Returns @buf.
+ */
+const char *lease_pod(const struct pod_ref *pod, char buf[LEASE_POD_MAX + 1]);
 
 /* How long a resting index has still to wait; 0 = rested. */
 int64_t lease_rest_left_ms(int64_t since_ms, int64_t cooldown_ms, int64_t now_ms);

@@ -392,6 +392,51 @@ int ledger_find_pod_other(struct ledger *ledger, const char *uid, const char *co
 	return r;
 }
 
+static bool is_namesake(const struct attachment *a, const struct reserve_request *request)
+{
+	const struct pod_ref *pod = &request->pod;
+
+	return pod->name[0] && strcmp(a->pod.name, pod->name) == 0 &&
+	       strcmp(a->pod.namespace, pod->namespace) == 0 &&
+	       !(pod->uid[0] && strcmp(a->pod.uid, pod->uid) == 0);
+}
+
+/* An identity that very many have at once is nobody's. */
+enum { NAMESAKES_MAX = 64 };
+
+int ledger_find_namesake(struct ledger *ledger, const struct reserve_request *request,
+			 struct attachment *ret_a, struct err *err)
+{
+	const struct pool *pool = request->pool ? pool_find(&ledger->pools, request->pool) : NULL;
+	CLEANUP(attachment_free) struct attachment found = { 0 };
+	struct store_key key = { 0 };
+	int r = 0;
+
+	if (!request->sticky || !pool || !pool->sticky_ms || request->ip_count ||
+	    request->has_index)
+		return -ENOENT;
+	for (int i = 0; r == 0 && i < NAMESAKES_MAX; i++) {
+		CLEANUP(attachment_free) struct attachment a = { 0 };
+
+		r = record_next_of_identity(ledger->store, request->sticky, &key, &a, err);
+		if (r < 0 || ledger_is_rebooted(ledger, a.id))
+			continue;
+		if (strcmp(a.container_id, request->key.container_id) == 0)
+			return -ENOENT;
+		if (!found.id && is_namesake(&a, request)) {
+			found = a;
+			a = (struct attachment) { 0 };
+		}
+	}
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (!found.id)
+		return -ENOENT;
+	*ret_a = found;
+	found = (struct attachment) { 0 };
+	return 0;
+}
+
 int ledger_find_id(struct ledger *ledger, uint64_t id, struct attachment *ret_a, struct err *err)
 {
 	bool own;

@@ -187,6 +187,15 @@ int ledger_find_pod_other(struct ledger *ledger, const char *uid, const char *co
 			  struct attachment *ret_a, struct err *err);
 
 /*
+ * The first attachment under the identity of @request that holds an index and is of the same pod by
+ * namespace and name, in another container and not under the same UID: that pod has been forced
+ * away, and its DEL is on its way. -ENOENT, too, if the request has no use for an identity (its
+ * index is named, or the pool remembers none), or its container is under the identity already.
+ */
+int ledger_find_namesake(struct ledger *ledger, const struct reserve_request *request,
+			 struct attachment *ret_a, struct err *err);
+
+/*
  * Claims end by themselves: is one due? Cheap, to be asked each second. The sweep, inside a batch,
  * frees what has waited longer than its pool's "claim_s", or is of an earlier boot.
  */
@@ -206,7 +215,8 @@ int ledger_claims_sweep(struct ledger *ledger, size_t *ret_count, struct err *er
  * The index: the one asked for by address or number, which may rest; else the one that the
  * container has claimed there; else the one that it has on another rail of the pool, if it is free
  * here; else the one that its identity ("sticky") had, if nobody else has it or has left it to
- * rest; else the one that has rested longest; else one that was never used. A claim takes, beside
+ * rest; else one that still rests of the pod itself; else the one that has rested longest; else one
+ * that was never used. A claim takes, beside
  * the own rail, an index on each rail that it names and that the container has nothing on yet (the
  * same on all, if one is found), and a VF if one is chosen here too: all in this change, or
  * nothing. Later reserves of the container find them. Refusals: no such pool or rail, a device that
@@ -227,12 +237,13 @@ int ledger_unconfirm(struct ledger *ledger, const struct attachment_key *key, ui
 /*
  * left && restored (or no device): the record goes, its index rests, history says why.
  * left && !restored: addresses rest, the record stays, dirty. !left: the record stays whole, dirty.
+ * never_up: the index rests no longer than it would have without this attachment.
  * No record, or another generation: success without effect. *@ret_gone: has the record gone now?
  * *@ret_was (unless NULL) is the record that it was about, which the caller frees; id 0: none.
  */
 int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
-		   bool left, bool restored, const char *reason, struct attachment *ret_was,
-		   bool *ret_gone, struct err *err);
+		   const struct release *how, struct attachment *ret_was, bool *ret_gone,
+		   struct err *err);
 
 /*
  * GUIDs: each has one owner. That is the VF that it belongs to, in use or not, or the record that

@@ -50,32 +50,41 @@ static void sticky_note(struct ledger *ledger, const struct attachment *a, int64
 	sticky_put(ledger->store, a->pool, a->rail.name, a->sticky, a->rail.index, now_ms);
 }
 
-/* The index begins to rest, and is remembered; what the pod has claimed beside it may go. */
-static void index_release(struct ledger *ledger, const struct attachment *a)
+/*
+ * The index begins to rest, and is remembered. But where no packet can have left, no peer has
+ * cached it: it rests no longer than it would have without this attachment. What the pod has
+ * claimed beside it may go.
+ */
+static void index_release(struct ledger *ledger, const struct attachment *a, bool never_up)
 {
 	int64_t now_ms = ledger_now_ms(ledger);
+	char pod[LEASE_POD_MAX + 1];
 
-	allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id, now_ms);
-	if (a->sticky[0])
+	if (now_ms <= LEASE_NEVER)
+		now_ms = LEASE_NEVER + 1;
+	allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id,
+		      never_up ? NULL : lease_pod(&a->pod, pod), now_ms);
+	if (a->sticky[0] && !never_up)
 		sticky_note(ledger, a, now_ms);
 	ledger_end_claim_if_last(ledger, a);
 }
 
 /* All that a record has is free again; history says why. */
-void ledger_forget(struct ledger *ledger, const struct attachment *a, const char *reason)
+static void forget(struct ledger *ledger, const struct attachment *a, bool never_up,
+		   const char *reason)
 {
 	record_delete(ledger->store, a);
 	if (a->guid)
 		guid_release(ledger->store, a->guid, a->id);
 	if (a->pool[0])
-		index_release(ledger, a);
+		index_release(ledger, a, never_up);
 	history_add(ledger->store, "released", a, reason);
 }
 
 /* Nothing is left of a pod of an earlier boot, and its devices are as the kernel has made them. */
 void ledger_drop(struct ledger *ledger, const struct attachment *a)
 {
-	ledger_forget(ledger, a, "reboot");
+	forget(ledger, a, false, "reboot");
 	ledger->rebooted++;
 }
 
@@ -173,13 +182,14 @@ static int reserve_check_claimed(struct ledger *ledger, const struct reserve_req
 
 static struct choice_ask choice_ask(const struct ledger *ledger,
 				    const struct reserve_request *request, const struct rail *rail,
-				    const char *device_key)
+				    const char *device_key, char pod[LEASE_POD_MAX + 1])
 {
 	return (struct choice_ask) {
 		.store = ledger->store,
 		.pool = pool_find(&ledger->pools, request->pool),
 		.rail = rail,
 		.request = request,
+		.pod = lease_pod(&request->pod, pod),
 		.device_key = device_key,
 		.first_id = ledger->era.first_id,
 		.now_ms = ledger_now_ms(ledger),
@@ -226,6 +236,7 @@ static int reserve_find(struct ledger *ledger, const struct reserve_request *req
 			const struct baseline *device, struct found *found, struct err *err)
 {
 	const char *device_key = device ? device->key : "";
+	char pod[LEASE_POD_MAX + 1];
 	struct choice_ask ask;
 	int r;
 
@@ -237,7 +248,7 @@ static int reserve_find(struct ledger *ledger, const struct reserve_request *req
 	if (r < 0 || !request->pool)
 		return r;
 	ledger_drop_claim(ledger, request->key.container_id, request->pool);
-	ask = choice_ask(ledger, request, found->rail, device_key);
+	ask = choice_ask(ledger, request, found->rail, device_key, pod);
 	if (request->auto_table)
 		r = reserve_table(ledger, request->key.container_id,
 				  (int)(found->rail - ask.pool->rails), &found->table, err);
@@ -289,7 +300,8 @@ static struct attachment reserve_record(const struct ledger *ledger,
 static void reserve_take(struct ledger *ledger, const struct reserve_request *request,
 			 const struct attachment *a, struct found *found)
 {
-	struct choice_ask ask = choice_ask(ledger, request, found->rail, a->device.key);
+	char pod[LEASE_POD_MAX + 1];
+	struct choice_ask ask = choice_ask(ledger, request, found->rail, a->device.key, pod);
 	struct choice *choice = &found->choice;
 	bool claims = choice->added_count > 0;
 
@@ -414,14 +426,14 @@ int ledger_unconfirm(struct ledger *ledger, const struct attachment_key *key, ui
 }
 
 /* The record stays, for reconcile; of its addresses it keeps what is not released. */
-static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool left,
-			    const char *reason, struct err *err)
+static int release_to_dirty(struct ledger *ledger, struct attachment *a, const struct release *how,
+			    struct err *err)
 {
 	struct attachment dirty = *a; /* shares what it points to */
 	int r;
 
 	dirty.state = ATTACHMENT_DIRTY;
-	if (left) {
+	if (how->left) {
 		dirty.pool[0] = '\0';
 		dirty.rail = (struct rail_ref) { 0 };
 		dirty.net = (struct ip_config) { 0 };
@@ -430,15 +442,15 @@ static int release_to_dirty(struct ledger *ledger, struct attachment *a, bool le
 	if (r < 0)
 		return r;
 	count_change(ledger, a->state, dirty.state);
-	if (left && a->pool[0])
-		index_release(ledger, a);
-	history_add(ledger->store, "dirty", a, reason);
+	if (how->left && a->pool[0])
+		index_release(ledger, a, how->never_up);
+	history_add(ledger->store, "dirty", a, how->reason);
 	return store_check(ledger->store, err);
 }
 
 int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint64_t generation,
-		   bool left, bool restored, const char *reason, struct attachment *ret_was,
-		   bool *ret_gone, struct err *err)
+		   const struct release *how, struct attachment *ret_was, bool *ret_gone,
+		   struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment a = { 0 };
 	bool gone = true;
@@ -450,15 +462,15 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
 	if (r == -ENOENT || a.generation != generation) {
 		attachment_free(&a);
 		r = 0;
-	} else if (left && (restored || !a.device.key[0])) {
-		ledger_forget(ledger, &a, reason);
+	} else if (how->left && (how->restored || !a.device.key[0])) {
+		forget(ledger, &a, how->never_up, how->reason);
 		ledger->era.counts[a.state]--;
 		r = store_check(ledger->store, err);
 	} else {
 		gone = false;
 		/* Reconcile tries again and again: what changes nothing is not written. */
-		if (a.state != ATTACHMENT_DIRTY || (left && a.pool[0]))
-			r = release_to_dirty(ledger, &a, left, reason, err);
+		if (a.state != ATTACHMENT_DIRTY || (how->left && a.pool[0]))
+			r = release_to_dirty(ledger, &a, how, err);
 	}
 	if (r < 0)
 		return r;

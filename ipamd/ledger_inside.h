@@ -38,11 +38,9 @@ int ledger_lookup(struct ledger *ledger, enum store_table table, const struct st
 uint64_t ledger_owner(struct ledger *ledger, enum store_table table, const struct store_key *key);
 
 /*
- * Inside a batch. forget: all that a record has is free again; history says why. drop: of an
- * earlier boot, of whose pods nothing is left, and whose devices are as the kernel has made them.
- * store_pools: see ledger_set_pools().
+ * Inside a batch. drop: a record of an earlier boot, of whose pods nothing is left, and whose
+ * devices are as the kernel has made them. store_pools: see ledger_set_pools().
  */
-void ledger_forget(struct ledger *ledger, const struct attachment *a, const char *reason);
 void ledger_drop(struct ledger *ledger, const struct attachment *a);
 int ledger_store_pools(struct ledger *ledger, const struct pool_set *set, struct err *err);
 

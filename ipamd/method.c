@@ -129,6 +129,7 @@ static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, 
 static int release_addresses(struct daemon *d, struct request *q, const struct attachment_key *key,
 			     const char *reason, struct err *err)
 {
+	const struct release how = { .left = true, .restored = true, .reason = reason };
 	struct attachment a = { 0 };
 	bool gone;
 	int r;
@@ -136,8 +137,7 @@ static int release_addresses(struct daemon *d, struct request *q, const struct a
 	r = ledger_find(d->ledger, key, &a, err);
 	if (r == 0 && !a.device.key[0] && strcmp(a.program, "spur-ipam") == 0) {
 		about_attachment(&q->about, &a);
-		r = ledger_release(d->ledger, key, a.generation, true, true, reason, NULL, &gone,
-				   err);
+		r = ledger_release(d->ledger, key, a.generation, &how, NULL, &gone, err);
 	}
 	attachment_free(&a);
 	return r;
@@ -171,14 +171,13 @@ static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, s
 
 /* The record goes, or stays dirty; a VF that is free again is looked at. */
 static int release(struct daemon *d, struct request *q, const struct attachment_key *key,
-		   uint64_t generation, bool left, bool restored, const char *reason,
-		   struct err *err)
+		   uint64_t generation, const struct release *how, struct err *err)
 {
 	struct attachment was = { 0 };
 	bool gone;
 	int r;
 
-	r = ledger_release(d->ledger, key, generation, left, restored, reason, &was, &gone, err);
+	r = ledger_release(d->ledger, key, generation, how, &was, &gone, err);
 	if (r < 0 || !was.id)
 		return r;
 	about_attachment(&q->about, &was);
@@ -188,32 +187,42 @@ static int release(struct daemon *d, struct request *q, const struct attachment_
 	return 0;
 }
 
+/* What a plugin that says nothing of it may have set up counts as set up. */
+static int read_release(json_t *params, uint64_t *ret_generation, struct release *ret_how,
+			struct err *err)
+{
+	struct release how = { .reason = "DEL" };
+	struct json_reader read;
+
+	json_read(&read, params, "", err);
+	(void)read_generation(&read, ret_generation);
+	if (!json_bool(&read, "left", &how.left))
+		json_missing(&read, "left");
+	if (!json_bool(&read, "restored", &how.restored))
+		json_missing(&read, "restored");
+	(void)json_bool(&read, "neverUp", &how.never_up);
+	(void)json_str(&read, "reason", &how.reason);
+	*ret_how = how;
+	return json_finish(&read, READ_LENIENT);
+}
+
 static int serve_release(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
-	const char *reason = "DEL";
 	struct attachment_key key;
-	bool left, restored;
 	uint64_t generation;
-	struct json_reader read;
+	struct release how;
 	struct seat *seat;
 	int r;
 
 	r = key_decode(q->rpc.params, &key, err);
-	if (r < 0)
-		return r;
-	json_read(&read, q->rpc.params, "", err);
-	(void)read_generation(&read, &generation);
-	if (!json_bool(&read, "left", &left))
-		json_missing(&read, "left");
-	if (!json_bool(&read, "restored", &restored))
-		json_missing(&read, "restored");
-	(void)json_str(&read, "reason", &reason);
-	r = json_finish(&read, READ_LENIENT);
+	if (r == 0)
+		r = read_release(q->rpc.params, &generation, &how, err);
 	if (r == 0)
 		r = method_take_seat(d, q, &key, &seat, err);
 	if (r != 0)
 		return r;
-	r = release(d, q, &key, generation, left, restored, reason_of(seat, q, reason), err);
+	how.reason = reason_of(seat, q, how.reason);
+	r = release(d, q, &key, generation, &how, err);
 	if (r < 0)
 		return r;
 	seat->held_ifindex = 0;
@@ -224,13 +233,16 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 
 void method_take_back(struct daemon *d, struct request *q)
 {
+	const struct release how = {
+		.left = true, .restored = true, .never_up = true, .reason = q->take_back
+	};
 	char text[SEAT_KEY_MAX];
 	struct attachment_key key;
 	struct seat *seat;
 	struct err err;
 
 	if (key_decode(q->rpc.params, &key, &err) < 0 ||
-	    release(d, q, &key, q->reserved, true, true, q->take_back, &err) < 0) {
+	    release(d, q, &key, q->reserved, &how, &err) < 0) {
 		log_error("take back a reservation: %s",
 			  err.msg); /* its connection's end undoes it */
 		return;

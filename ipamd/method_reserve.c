@@ -16,11 +16,15 @@
 #include "ipamd/turn.h"
 #include "ipamd/undo.h"
 
-enum { METHOD_RECORD_MAX = 46 * 1024 /* of a reserve: leaves room for what the record adds */ };
+enum {
+	METHOD_RECORD_MAX = 46 * 1024, /* of a reserve: leaves room for what the record adds */
+	PATIENCE_MS = 5 * 1000,        /* for the DEL of a pod of the same name */
+	PATIENCE_LEAVES_MS = 1000,     /* of the deadline, for what comes then */
+};
 
 /* The records in the way of a request; they belong to it. */
 struct obstacles {
-	struct attachment by_key, by_device, by_pod;
+	struct attachment by_key, by_device, by_pod, by_identity;
 	struct turn_view view;
 };
 
@@ -29,6 +33,7 @@ static void obstacles_free(struct obstacles *o)
 	attachment_free(&o->by_key);
 	attachment_free(&o->by_device);
 	attachment_free(&o->by_pod);
+	attachment_free(&o->by_identity);
 }
 
 /* What is going on around a record that was found. @r is what the search returned. */
@@ -60,6 +65,15 @@ static int obstacle(struct daemon *d, const struct request *q, int r, const stru
 	return 0;
 }
 
+/* Until when a request waits for the pod that had its identity before it. */
+static int64_t patience_end_ms(const struct request *q)
+{
+	int64_t end_ms = q->since_ms + PATIENCE_MS;
+	int64_t latest_ms = q->deadline_ms - PATIENCE_LEAVES_MS;
+
+	return end_ms < latest_ms ? end_ms : latest_ms;
+}
+
 static int obstacles_find(struct daemon *d, const struct request *q,
 			  const struct reserve_request *request, struct obstacles *o,
 			  struct err *err)
@@ -85,6 +99,10 @@ static int obstacles_find(struct daemon *d, const struct request *q,
 			r = ledger_find_pod_other(d->ledger, request->pod.uid,
 						  request->key.container_id, &o->by_pod, err);
 		r = obstacle(d, q, r, &o->by_pod, &view->by_pod);
+	}
+	if (r == 0 && request->sticky && patience_end_ms(q) > clock_boot_ms()) {
+		r = ledger_find_namesake(d->ledger, request, &o->by_identity, err);
+		r = obstacle(d, q, r, &o->by_identity, &view->by_identity);
 	}
 	return r;
 }
@@ -358,7 +376,8 @@ static const char *reason_to_undo(const struct attachment *a, const struct obsta
 		return "unfinished";
 	if (a->state == ATTACHMENT_DIRTY)
 		return "dirty";
-	return a == o->view.by_pod.a ? "superseded" : "dead";
+	/* It may stand in the way by its device, too. */
+	return o->by_pod.id && a->id == o->by_pod.id ? "superseded" : "dead";
 }
 
 static int take_turn(struct daemon *d, struct request *q, const struct reserve_request *request,
@@ -377,6 +396,8 @@ static int take_turn(struct daemon *d, struct request *q, const struct reserve_r
 		case TURN_REFUSE:
 			return -EBUSY;
 		case TURN_WAIT:
+			if (o->view.by_identity.a)
+				q->again_ms = patience_end_ms(q);
 			return other ? method_wait_for(q, other)
 				     : method_wait(q, seat_key(&request->key, text));
 		case TURN_UNDO:

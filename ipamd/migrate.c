@@ -4,7 +4,8 @@
  * the index, by_netns has an entry of every record, a rail counts more, and the clock knows the
  * boot's first record. All of it follows from the records: they and their tables are written anew.
  *
- * From 3: the clock counts the unconfirmed, too.
+ * From 3: the clock counts the unconfirmed, too, and an identity leads to who has it. What rests is
+ * not known to be of any pod.
  */
 #include "ipamd/migrate.h"
 
@@ -125,9 +126,10 @@ static int migrate_from_3(struct store *store, struct err *err)
 	char boot_id[ERA_BOOT_ID_MAX + 1] = "";
 	struct era era;
 
-	if (clock_read(store, CLOCK_3, boot_id, &era))
-		era_put(store, boot_id, &era);
-	return store_check(store, err);
+	if (!clock_read(store, CLOCK_3, boot_id, &era))
+		return store_check(store, err);
+	era_put(store, boot_id, &era); /* with the counts that it had */
+	return records_rewrite(store, boot_id, &era, err);
 }
 
 int migrate(struct store *store, struct err *err)

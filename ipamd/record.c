@@ -61,6 +61,15 @@ static struct store_key record_by_netns(int32_t nsid, uint64_t id)
 	return key;
 }
 
+static struct store_key record_by_identity(const struct attachment *a)
+{
+	struct store_key key = { 0 };
+
+	store_key_text(&key, a->sticky);
+	store_key_u64(&key, a->id);
+	return key;
+}
+
 /* The value of by_key: id, and of the index that it holds number, pool and rail. */
 enum { BY_KEY_INDEX = sizeof(uint64_t), BY_KEY_POOL = BY_KEY_INDEX + sizeof(uint32_t) };
 
@@ -270,22 +279,35 @@ int record_next(struct store *store, uint64_t after, enum record_part part,
 	return r < 0 ? r : -ENOENT;
 }
 
-int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
-		       struct attachment *ret_a, struct err *err)
+/* The next record that a table leads to under @name. */
+static int next_of(struct store *store, enum store_table table, const char *name,
+		   struct store_key *key, struct attachment *ret_a, struct err *err)
 {
 	struct store_key prefix = { 0 };
 	struct store_view found, value;
 	int r;
 
-	store_key_text(&prefix, uid);
-	if (store_seek(store, STORE_BY_POD, key->len ? key : &prefix, prefix.len, &found, &value)) {
+	store_key_text(&prefix, name);
+	if (store_seek(store, table, key->len ? key : &prefix, prefix.len, &found, &value)) {
 		store_key_set(key, &found);
-		r = record_find(store, STORE_BY_POD, key, RECORD_HEAD, ret_a, err);
+		r = record_find(store, table, key, RECORD_HEAD, ret_a, err);
 		store_key_next(key);
 		return r;
 	}
 	r = store_check(store, err);
 	return r < 0 ? r : -ENOENT;
+}
+
+int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
+		       struct attachment *ret_a, struct err *err)
+{
+	return next_of(store, STORE_BY_POD, uid, key, ret_a, err);
+}
+
+int record_next_of_identity(struct store *store, const char *identity, struct store_key *key,
+			    struct attachment *ret_a, struct err *err)
+{
+	return next_of(store, STORE_BY_IDENTITY, identity, key, ret_a, err);
 }
 
 uint64_t record_id(struct store *store, enum store_table table, const struct store_key *key)
@@ -383,6 +405,7 @@ static void record_index(struct store *store, const struct attachment *a)
 	struct attachment_key attachment = attachment_key(a);
 	struct store_key by_device = record_by_device(a->device.key);
 	struct store_key by_pod = record_by_pod(a->pod.uid, &attachment);
+	struct store_key by_identity = record_by_identity(a);
 
 	by_key_put(store, a);
 	brief_put(store, a);
@@ -390,6 +413,8 @@ static void record_index(struct store *store, const struct attachment *a)
 		id_put(store, STORE_BY_DEVICE, &by_device, a->id);
 	if (a->pod.uid[0])
 		id_put(store, STORE_BY_POD, &by_pod, a->id);
+	if (a->sticky[0] && a->pool[0])
+		id_put(store, STORE_BY_IDENTITY, &by_identity, a->id);
 }
 
 static int record_write(struct store *store, const struct attachment *a,
@@ -424,7 +449,7 @@ int record_put(struct store *store, const struct attachment *a, struct err *err)
 	CLEANUP_JSON json_t *json = attachment_encode_head(a);
 	CLEANUP_FREE char *line = json ? json_line(json) : NULL, *text = NULL;
 	size_t head = line ? strlen(line) - strlen(head_end) : 0, before = 0, rest;
-	struct store_key key = record_key(a->id);
+	struct store_key key = record_key(a->id), by_identity = record_by_identity(a);
 	struct store_view was;
 
 	if (store_get(store, STORE_RECORD, &key, &was))
@@ -439,8 +464,10 @@ int record_put(struct store *store, const struct attachment *a, struct err *err)
 		return err_nomem(err);
 	store_put(store, STORE_RECORD, &key, text, head + rest);
 	brief_put(store, a);
-	if (a->state == ATTACHMENT_DIRTY)
+	if (a->state == ATTACHMENT_DIRTY) /* it may have given up its index */
 		by_key_put(store, a);
+	if (a->sticky[0] && !a->pool[0])
+		store_delete(store, STORE_BY_IDENTITY, &by_identity);
 	return 0;
 }
 
@@ -452,12 +479,15 @@ void record_delete(struct store *store, const struct attachment *a)
 	struct store_key by_device = record_by_device(a->device.key);
 	struct store_key by_pod = record_by_pod(a->pod.uid, &attachment);
 	struct store_key by_netns = record_by_netns(a->netns.nsid, a->id);
+	struct store_key by_identity = record_by_identity(a);
 
 	store_delete(store, STORE_RECORD, &record);
 	store_delete(store, STORE_BY_KEY, &by_key);
 	store_delete(store, STORE_BY_NETNS, &by_netns);
 	if (a->device.key[0])
 		store_delete(store, STORE_BY_DEVICE, &by_device);
+	if (a->sticky[0])
+		store_delete(store, STORE_BY_IDENTITY, &by_identity);
 	/* The pod's next sandbox may have its entry by now. */
 	if (a->pod.uid[0] && record_id(store, STORE_BY_POD, &by_pod) == a->id)
 		store_delete(store, STORE_BY_POD, &by_pod);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Attachments in the store, under a growing id, and the entries that lead to them: by key, device,
- * pod and namespace. Called inside a transaction. Not found is -ENOENT, and sets no @err.
+ * pod, identity and namespace. Called inside a transaction. Not found is -ENOENT, and sets no @err.
  */
 #pragma once
 
@@ -50,6 +50,9 @@ int record_next(struct store *store, uint64_t after, enum record_part part,
 /* The head of the next record of a pod that its UID leads to: a cursor as above. -ENOENT: none. */
 int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
 		       struct attachment *ret_a, struct err *err);
+/* The head of the next record that holds an index under an identity: likewise. */
+int record_next_of_identity(struct store *store, const char *identity, struct store_key *key,
+			    struct attachment *ret_a, struct err *err);
 /* The whole of a record, from its text. */
 int record_decode(const struct store_view *value, struct attachment *ret_a, struct err *err);
 /* Does the text of a record end with what was asked for, as all do since schema 3? */

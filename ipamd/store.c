@@ -51,6 +51,7 @@ static const struct {
 	[STORE_META] = { "meta", 1 },           [STORE_BY_GUID] = { "by_guid", 2 },
 	[STORE_CLAIM] = { "claim", 3 },         [STORE_STICKY] = { "sticky", 3 },
 	[STORE_STICKY_Q] = { "sticky_q", 3 },   [STORE_GUID_OF] = { "guid_of", 3 },
+	[STORE_BY_LAST] = { "by_last", 4 },     [STORE_BY_IDENTITY] = { "by_identity", 4 },
 };
 
 const char *store_table_name(enum store_table table)

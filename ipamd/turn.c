@@ -115,7 +115,7 @@ static enum turn_verdict decide_device(const struct turn_view *view, struct err 
 	if (!record->a || same_record(record, &view->by_key))
 		return TURN_RESERVE;
 	what = record->a->device.key;
-	if (!is_settled(record))
+	if (!is_settled(record) || same_record(record, &view->by_identity))
 		return TURN_WAIT;
 	if (record->a->state != ATTACHMENT_ATTACHED || same_record(record, &view->by_pod))
 		return undo_first(record, what, err);
@@ -133,6 +133,13 @@ static enum turn_verdict decide_pod(const struct turn_view *view, struct err *er
 	return is_settled(record) ? undo_first(record, view->request->key.ifname, err) : TURN_WAIT;
 }
 
+/* A pod of this name was forced away, and its index is this one's: its DEL passes us. */
+static enum turn_verdict decide_identity(const struct turn_view *view, struct err *err)
+{
+	(void)err;
+	return view->by_identity.a ? TURN_WAIT : TURN_RESERVE;
+}
+
 enum turn_verdict turn_decide(const struct turn_view *view, const struct attachment **ret_other,
 			      struct err *err)
 {
@@ -143,6 +150,7 @@ enum turn_verdict turn_decide(const struct turn_view *view, const struct attachm
 		{ decide_key, view->by_key.a },
 		{ decide_device, view->by_device.a },
 		{ decide_pod, view->by_pod.a },
+		{ decide_identity, view->by_identity.a },
 	};
 	enum turn_verdict verdict = TURN_RESERVE;
 

@@ -30,11 +30,13 @@ struct turn_record {
 
 /*
  * by_device: of the device that the request names. One that is yet to be chosen (choose_device) has
- * no record by definition.
+ * no record by definition. by_identity: ledger_find_namesake(), as long as the request waits for
+ * it.
  */
 struct turn_view {
 	const struct reserve_request *request;
-	struct turn_record by_key, by_device, by_pod; /* two may be the same record */
+	/* Two may be the same record. */
+	struct turn_record by_key, by_device, by_pod, by_identity;
 	const char *key_holder; /* another connection holds the lock of the key itself, or NULL */
 };
 

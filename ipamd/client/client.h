@@ -51,11 +51,6 @@ int client_get_to_undo(struct client *client, const struct attachment_key *key, 
 		       int64_t deadline_ms, struct attachment *ret_attachment, bool *ret_found,
 		       struct err *err);
 
-struct release {
-	bool left;     /* the device has left the pod (or there was none): free the addresses */
-	bool restored; /* the device is as its baseline says, or gone for good */
-	const char *reason; /* for the history: "DEL", "ADD failed", "GC", … */
-};
 int client_release(struct client *client, const struct attachment *a, const struct release *how,
 		   int64_t deadline_ms, struct err *err);
 

@@ -226,6 +226,14 @@ struct reserve_request {
 	int64_t deadline_ms;
 };
 
+/* How an attachment ends: the params of attachment.release. */
+struct release {
+	bool left;     /* the device has left the pod (or there was none): free the addresses */
+	bool restored; /* the device is as its baseline says, or gone for good */
+	bool never_up; /* the device was never set up in the pod: no packet has left by it */
+	const char *reason; /* for the history: "DEL", "ADD failed", "GC", … */
+};
+
 /* An identity: 1..PROTO_STICKY_MAX of letters, digits, '/', '.', '_', '-', ':'. */
 bool sticky_is_valid(const char *identity);
 

@@ -136,8 +136,10 @@ static void release(struct ledger *ledger, const struct attachment *a, bool rest
 	bool gone;
 
 	(void)worked(ledger_done(ledger, &key, a->generation, &facts, &done), &done);
-	(void)worked(ledger_release(ledger, &key, a->generation, true, restored, "DEL", NULL, &gone,
-				    &released),
+	(void)worked(ledger_release(ledger, &key, a->generation,
+				    &(struct release) {
+					    .left = true, .restored = restored, .reason = "DEL" },
+				    NULL, &gone, &released),
 		     &released);
 }
 

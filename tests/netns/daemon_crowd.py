@@ -93,6 +93,10 @@ def held(node):
     return node.rpc("pool.list")["pools"][0]["rails"][0]["held"]
 
 
+def resting(node):
+    return node.rpc("pool.list")["pools"][0]["rails"][0]["resting"]
+
+
 def memory_kb(node):
     with open(f"/proc/{node.ipamd.pid}/status", encoding="ascii") as f:
         return int(next(line for line in f if line.startswith("RssAnon")).split()[1])
@@ -131,7 +135,7 @@ def test_two_thousand_die_while_the_disk_stalls():
     many_files(2200)
     with Node() as node:
         disk = StallingDisk(node)
-        node.daemon(pools=[wide_pool()], env=disk.env)
+        node.daemon(pools=[wide_pool(cooldown_s=600)], env=disk.env)
         node.attach(container="lives")
         assert node.states() == {"lives": "attached"}
         before_kb = memory_kb(node)
@@ -153,6 +157,7 @@ def test_two_thousand_die_while_the_disk_stalls():
         assert time.monotonic() - begun < 5, "it answers at once"
         lab.wait_for(lambda: node.states() == {"lives": "attached"}, what="nothing else stands")
         assert held(node) == 1, "no index is held"
+        assert resting(node) == 0, "and none has been used"
         assert node.calls() == [], "the plugin never learnt of them"
         gone = reasons(node)
         assert set(gone) == {"undelivered"} and gone["undelivered"] <= 200, gone
@@ -164,7 +169,7 @@ def test_a_commit_that_comes_too_late():
     """A client that lives, but whose deadline has passed, is refused, and holds nothing."""
     with Node() as node:
         disk = StallingDisk(node)
-        node.daemon(pools=[wide_pool()], env=disk.env)
+        node.daemon(pools=[wide_pool(cooldown_s=600)], env=disk.env)
         standing = node.attach(container="stands")
         assert node.states() == {"stands": "attached"}
         with node.client() as new, node.client() as old:
@@ -178,7 +183,7 @@ def test_a_commit_that_comes_too_late():
             assert answer["error"]["data"]["cni"] == 11 and "deadline" in answer["error"]["message"], answer
             assert old.read()["result"]["id"] == standing["id"], "what stood before stands"
             lab.wait_for(lambda: "late" not in node.states(), what="it is taken back, though its client lives")
-            assert held(node) == 1 and reasons(node) == {"late": 1}
+            assert held(node) == 1 and resting(node) == 0 and reasons(node) == {"late": 1}
             a = new.call("attachment.reserve", **node.request(container="late"))
             assert a["state"] == "unfinished" and a["generation"] > standing["generation"] + 1
             new.send("attachment.done", notify=True, facts={}, **generation_of(a))

@@ -581,6 +581,45 @@ def test_supersede():
         assert node.states() == {"c2": "attached"}
 
 
+def worker(container, uid):
+    """A pod of a StatefulSet: its name stays, its UID does not."""
+    return {"container": container, "sticky": "w3", "pod": {"namespace": "ns", "name": "w-3", "uid": uid}}
+
+
+def test_a_namesake_is_waited_for():
+    """Its DEL passes the successor; so does an undo, and whatever else comes meanwhile."""
+    def release(client):
+        a = client.call("attachment.get", **key_of("c1"))["attachment"]
+        client.call("attachment.release", left=True, restored=True, **generation_of(a))
+
+    with Node() as node:
+        node.daemon()
+        index = node.attach(**worker("c1", "u1"))["rail"]["index"]
+        for new, go in (("c2", release), ("c3", lambda client: client.call("attachment.undo", **key_of("c2")))):
+            with node.client() as client, node.client() as other:
+                client.send("attachment.reserve", **node.request(**worker(new, f"u{new}")))
+                assert client.is_quiet(), "it waits"
+                assert other.call("attachment.reserve", **node.request(container=f"x{new}"))["rail"]["index"] != index
+                go(other)
+                other.close()
+                a = client.read()["result"]
+                assert a["rail"]["index"] == index, a
+                client.send("attachment.done", notify=True, facts={}, **generation_of(a))
+
+
+def test_a_namesake_is_not_waited_for_beyond_the_deadline():
+    with Node() as node:
+        node.daemon()
+        node.attach(**worker("c1", "u1"))
+        begun = time.monotonic()
+        assert node.attach(**worker("c2", "u2"), wait_ms=2500)["rail"]["index"] == 3
+        assert time.monotonic() - begun >= 1.4
+        for wait_ms in (900, 10000):  # too little time; and c3 has had its turn
+            begun = time.monotonic()
+            a = node.attach(**worker("c3", "u3"), wait_ms=wait_ms, ifname=f"net{wait_ms}")
+            assert a["rail"]["index"] > 3 and time.monotonic() - begun < 4
+
+
 def test_same_key_in_another_namespace():
     with Node() as node:
         node.daemon()

@@ -4,8 +4,8 @@
 Each client reserves, finishes, looks up, lists and releases attachments of its own, and hangs up at any
 moment; an operator edits the pools; stand_in.c is the plugin by which the daemon undoes. The Model knows
 what was acknowledged, and whatever contradicts it ends the run: an acknowledged attachment that is not
-there, one that nobody asked for, an address, GUID or VF with two owners, an index given before its rest was
-over or outside the pools, a request that is never answered. In the end everything is released, and nothing
+there, one that nobody asked for, an address, GUID or VF with two owners, an index given to another pod before its rest
+was over, or outside the pools, a request that is never answered. In the end everything is released, and nothing
 may be left.
 
     crowd.py [MINUTES]          SPUR_SEED=N repeats a run, as far as a crowd can be repeated
@@ -116,6 +116,11 @@ def owned(record):
         yield ("device", record["device"]["key"])
 
 
+def pod_of(key):
+    """Every container of a client's slot is of the same pod."""
+    return key[0].rpartition("-")[0]
+
+
 def same_record(a, b):
     keys = ("id", "generation", "pool", "rail", "ips", "guid")
     return all(a.get(k) == b.get(k) for k in keys) and a.get("device", {}).get("key") == b.get("device", {}).get("key")
@@ -170,18 +175,26 @@ class Model:
                 raise Contradiction(f"{key} asked for {asked['ips']}, and got {record['ips']}", key)
             return
         since, identity, holder = self.rested.get(index, (None, None, None))
-        its_own = identity and identity in (record.get("sticky"), claimed_by)
+        its_own = identity and identity in (record.get("sticky"), claimed_by) or holder and pod_of(holder) == pod_of(key)
         if pool == "train" and since is not None and self.now() - since < COOLDOWN_S and not its_own:
             raise Contradiction(f"{key} got {index} {self.now() - since:.3f} s after its release by {holder}", key, index, holder)
 
     def check_identity(self, key, record, asked):
-        """An identity got what it had: so shortly after its release nobody else can have got it, unless by name."""
+        """An identity got what it had: so shortly after its release nobody else can have got it, unless by name,
+        or as the same pod."""
         index, since = self.identities.get((asked["sticky"], record["pool"], record["rail"]["name"]), (None, 0))
         address = index and f"10.{index[2][-1]}.0.{index[3]}"
         if (index and self.now() - since < COOLDOWN_S and not asked.get("ips") and index not in self.asked
                 and index[1] == "train" and all(gives(pools, *index[1:3], address) for pools, until in self.forms)
                 and next(owned(record)) != index):
             raise Contradiction(f"{key} got {next(owned(record))}, and its identity had {index}", key, index)
+
+    def forget_identities(self, record):
+        """Its pod has it again, and not under the identity that it had it under."""
+        held = set(owned(record))
+        for name, (what, _) in list(self.identities.items()):
+            if what in held and name[0] != record.get("sticky"):
+                del self.identities[name]
 
     # forms of the pools
 
@@ -271,7 +284,7 @@ class Client:
         env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": key[0], "CNI_IFNAME": key[1], "CNI_NETNS": "/nowhere"}
         params = {
             **self.name(key), "deadline": self.deadline(),
-            "pod": {"namespace": "ns", "name": key[0], "uid": f"u{self.number}-{slot}"},
+            "pod": {"namespace": "ns", "name": key[0], "uid": f"u{pod_of(key)}"},
             "netns": {"path": "/nowhere", "cookie": 7, "nsid": -1},
             "request": {"program": "spur", "env": env, "netconf": conf},
         }
@@ -377,6 +390,7 @@ class Client:
         if params.get("sticky") and len([k for k in self.entries if k[0] == key[0]]) == 1 and "claim" not in params:
             self.model.check_identity(key, record, params)
         self.model.take(key, record)
+        self.model.forget_identities(record)
         self.note_claim(key, params)
         entry.record, entry.restarted = record, False
 

@@ -376,6 +376,12 @@ static void run_reserve(struct run *run, const char *container)
 
 static void run_operation(struct run *run)
 {
+	const struct release how = {
+		.left = run_random(run, 8),
+		.restored = run_random(run, 8),
+		.never_up = run_random(run, 4) == 0,
+		.reason = "test",
+	};
 	char container[16], device[16];
 	struct attachment_key key = { "net", container, "net1" };
 	CLEANUP(attachment_free) struct attachment a = { 0 };
@@ -398,8 +404,8 @@ static void run_operation(struct run *run)
 	else if (a.state == ATTACHMENT_UNFINISHED && run_random(run, 2))
 		assert_ok(ledger_done(run->ledger, &key, a.generation, &facts, &kit_err));
 	else
-		assert_ok(ledger_release(run->ledger, &key, a.generation, run_random(run, 8),
-					 run_random(run, 8), "test", NULL, &gone, &kit_err));
+		assert_ok(ledger_release(run->ledger, &key, a.generation, &how, NULL, &gone,
+					 &kit_err));
 }
 
 static void run_batch(struct run *run)

@@ -66,8 +66,10 @@ static int release(struct ledger *ledger, const char *container, bool left, bool
 
 	if (ledger_find(ledger, &key, &a, &kit_err) < 0)
 		return -1;
-	return ledger_release(ledger, &key, a.generation, left, restored, "test", NULL, &gone,
-			      &kit_err);
+	return ledger_release(
+		ledger, &key, a.generation,
+		&(struct release) { .left = left, .restored = restored, .reason = "test" }, NULL,
+		&gone, &kit_err);
 }
 
 static int done(struct ledger *ledger, const char *container)

@@ -25,7 +25,7 @@ static const struct row {
 	enum attachment_state state; /* of the records */
 	uint64_t cookie;
 	const char *device;
-	struct side key, on_device, pod;
+	struct side key, on_device, pod, identity;
 	bool choose; /* no device is named: any free VF will do */
 	const char *key_holder;
 	enum turn_verdict verdict;
@@ -120,6 +120,17 @@ static const struct row {
 	  .pod = { OLD, { .failed = "busy" } }, .verdict = TURN_REFUSE,
 	  .message = "reserve net1: rail0/old/net9 of pod ns/p: cannot be undone: busy" },
 
+	/* Another pod of this name, under the same identity. */
+	{ "forced away, its DEL is on its way", ATTACHMENT_ATTACHED, OTHER_COOKIE, "net:eth9",
+	  .identity = { OLD, { .life = TURN_ALIVE } }, .verdict = TURN_WAIT },
+	{ "and it has the device, too", ATTACHMENT_ATTACHED, OTHER_COOKIE, "net:eth1",
+	  .on_device = { OLD, { .life = TURN_ALIVE } }, .identity = { OLD, { .life = TURN_ALIVE } },
+	  .verdict = TURN_WAIT },
+	{ "but the device is another's", ATTACHMENT_ATTACHED, OTHER_COOKIE, "net:eth1",
+	  .on_device = { OLDER, { .life = TURN_ALIVE } },
+	  .identity = { OLD, { .life = TURN_ALIVE } }, .verdict = TURN_REFUSE,
+	  .message = "reserve net:eth1: the device belongs to rail0/older/net9 of pod ns/p" },
+
 	/* Two in the way: a refusal beats a wait, a wait an undo. */
 	{ "pod superseded, but the device is another's", ATTACHMENT_ATTACHED, OTHER_COOKIE,
 	  "net:eth1", .on_device = { OLDER, { .life = TURN_ALIVE } }, .pod = { OLD },
@@ -171,6 +182,7 @@ static void decide(const struct row *row)
 		.by_key = side_of(&row->key, records),
 		.by_device = side_of(&row->on_device, records),
 		.by_pod = side_of(&row->pod, records),
+		.by_identity = side_of(&row->identity, records),
 		.key_holder = row->key_holder,
 	};
 	struct err err = { .msg = "" };

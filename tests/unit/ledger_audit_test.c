@@ -29,6 +29,7 @@ static void scene(void)
 	request.rail = "r1";
 	request.pod.uid = (char *)"u2";
 	request.netns.nsid = 3;
+	request.sticky = "job/worker-2";
 	assert_ok(kit_reserve(ledger, &request, NULL, &a));
 	attachment_free(&a);
 	request = kit_request("c3", "q");
@@ -365,6 +366,57 @@ static void identity_queued_alone(void)
 	put(STORE_STICKY_Q, key, (struct store_key) { 0 });
 }
 
+static struct store_key last_key(const char *pool, const char *pod, const char *rail,
+				 uint32_t index)
+{
+	struct store_key key = key_of(pool, pod, rail);
+
+	store_key_u32(&key, index);
+	return key;
+}
+
+static void last_gone(void)
+{
+	drop(STORE_BY_LAST, last_key("q", "ns/c4", "r0", 2));
+}
+
+static void last_of_nobody(void)
+{
+	put(STORE_BY_LAST, last_key("q", "ns/c9", "r0", 2), (struct store_key) { 0 });
+}
+
+/* The rest before is behind the holder. */
+static void rest_before_cut(void)
+{
+	struct store_key value = lease(LEASE_HELD, 1);
+
+	store_key_u32(&value, 7);
+	put(STORE_BY_INDEX, index_key("p", "r0", 1), value);
+}
+
+static struct store_key holder_key(const char *identity, uint64_t id)
+{
+	struct store_key key = key_of(identity);
+
+	store_key_u64(&key, id);
+	return key;
+}
+
+static void holder_gone(void)
+{
+	drop(STORE_BY_IDENTITY, holder_key("job/worker-2", 2));
+}
+
+static void holder_of_nothing(void)
+{
+	put(STORE_BY_IDENTITY, holder_key("job/worker-2", 9), id_key(9));
+}
+
+static void holder_of_no_identity(void)
+{
+	put(STORE_BY_IDENTITY, holder_key("job/worker-2", 1), id_key(1));
+}
+
 static void history_gap(void)
 {
 	drop(STORE_HISTORY, id_key(2));
@@ -446,6 +498,18 @@ static const struct {
 	{ index_without_claim, "table by_index: 1 indexes are claimed, by claims 0", 1 },
 	{ identity_not_queued, "identity \"job/worker-3\": is not in the queue", 1 },
 	{ identity_queued_alone, "table sticky_q: 1 identities are queued, of 0", 1 },
+	{ last_gone, "pool \"q\" rail \"r0\": index 2 rests of pod ns/c4, and is not found by it",
+	  1 },
+	{ last_of_nobody, "table by_last: 2 indexes are of pods, 1 rest so", 1 },
+	{ rest_before_cut,
+	  "attachment 1 (net/c1/net1): its entry in table by_index is another's or says something "
+	  "else",
+	  5 },
+	{ holder_gone, "attachment 2 (net/c2/net1): has no entry in table by_identity", 1 },
+	{ holder_of_nothing,
+	  "table by_identity: an entry leads to attachment 9, which has no record", 1 },
+	{ holder_of_no_identity,
+	  "table by_identity: an entry leads to attachment 1, which is another", 1 },
 	{ history_gap, "table history: event 3 follows event 1", 1 },
 	{ history_misplaced, "table history: event 3 is not under its number", 1 },
 	{ record_misplaced, "table record: attachment 4 is not under its id", 6 },

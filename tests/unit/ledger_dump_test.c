@@ -31,6 +31,7 @@ static void release(struct ledger *ledger, const char *container)
 static struct ledger *scene(void)
 {
 	struct reserve_request request = kit_request("c1", "p");
+	static const char *const gone[] = { "g0", "g1", "g2" };
 	struct baseline device = kit_device("net:eth5");
 	struct ledger *ledger = kit_open("boot");
 	uint64_t guid;
@@ -59,6 +60,7 @@ static struct ledger *scene(void)
 	for (int i = 0; i < 3; i++) {
 		kit_now_ms += 1000;
 		request = kit_request("c4", "q");
+		request.pod.name = (char *)gone[i];
 		reserve(ledger, &request, NULL);
 		release(ledger, "c4");
 	}
@@ -219,6 +221,11 @@ static void test_rest_goes_on(void **state)
 	kit_now_ms += 119 * 1000;
 	assert_ok(kit_reserve(ledger, &request, NULL, &a));
 	assert_int_equal(a.rail.index, 2); /* it had rested for 2 s */
+	attachment_free(&a);
+	request = kit_request("c10", "q");
+	request.pod.name = (char *)"g2";
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_int_equal(a.rail.index, 4); /* it rests of this pod */
 	attachment_free(&a);
 	ledger_close(ledger);
 	kit_check();

@@ -61,6 +61,7 @@ static void write_attachment(struct ledger *ledger, const char *container, const
 	request.rail = rail;
 	request.pod.uid = (char *)"5cd0a13d-1d5b-4e07-9f0c-2a4a3f0a6b10";
 	request.netns.nsid = 3;
+	request.sticky = container;
 	(void)mac_parse("02:00:00:00:00:01", &device.mac);
 	assert_ok(
 		ledger_reserve(ledger, &request, device_key[0] ? &device : NULL, ret_a, &kit_err));
@@ -82,10 +83,15 @@ static void write_store(struct ledger *ledger)
 	key = attachment_key(&a[0]);
 	assert_ok(ledger_done(ledger, &key, a[0].id, &facts, &kit_err));
 	key = attachment_key(&a[2]);
-	assert_ok(
-		ledger_release(ledger, &key, a[2].id, false, false, "DEL", NULL, &gone, &kit_err));
+	assert_ok(ledger_release(
+		ledger, &key, a[2].id,
+		&(struct release) { .left = false, .restored = false, .reason = "DEL" }, NULL,
+		&gone, &kit_err));
 	key = attachment_key(&a[3]);
-	assert_ok(ledger_release(ledger, &key, a[3].id, true, true, "DEL", NULL, &gone, &kit_err));
+	assert_ok(ledger_release(
+		ledger, &key, a[3].id,
+		&(struct release) { .left = true, .restored = true, .reason = "DEL" }, NULL, &gone,
+		&kit_err));
 	assert_ok(ledger_commit(ledger, &kit_err));
 	for (size_t i = 0; i < ARRAY_SIZE(a); i++)
 		attachment_free(&a[i]);
@@ -229,11 +235,13 @@ static void test_store_of_the_second_schema(void **state)
 	ledger_close(ledger);
 }
 
-/* Its records count as what they were, and one of them can become unconfirmed. */
+/* Its records count as what they were, one of them can become unconfirmed, and what one holds under
+ * an identity is found by it. */
 static void test_store_of_the_third_schema(void **state)
 {
 	(void)state;
-	CLEANUP(attachment_free) struct attachment a = { 0 };
+	CLEANUP(attachment_free) struct attachment a = { 0 }, holder = { 0 };
+	struct reserve_request successor = kit_request("successor", "train");
 	struct attachment_key key = { "net", "unfinished", "net1" };
 	struct ledger_counts counts;
 	struct ledger *ledger;
@@ -243,6 +251,10 @@ static void test_store_of_the_third_schema(void **state)
 	find(ledger, "unfinished", &a);
 	assert_ok(ledger_begin(ledger, &kit_err));
 	assert_ok(ledger_unconfirm(ledger, &key, a.generation, &kit_err));
+	successor.sticky = "attached";
+	successor.pod.name = (char *)"pod"; /* as all had that were written then */
+	assert_ok(ledger_find_namesake(ledger, &successor, &holder, &kit_err));
+	assert_string_equal(holder.container_id, "attached");
 	assert_ok(ledger_commit(ledger, &kit_err));
 	ledger_close(ledger);
 	kit_check();

@@ -95,8 +95,10 @@ static void release_one(struct ledger *ledger, const struct attachment *a)
 	struct attachment_key key = attachment_key(a);
 	bool gone;
 
-	assert_ok(ledger_release(ledger, &key, a->generation, true, true, "deleted", NULL, &gone,
-				 &kit_err));
+	assert_ok(ledger_release(
+		ledger, &key, a->generation,
+		&(struct release) { .left = true, .restored = true, .reason = "deleted" }, NULL,
+		&gone, &kit_err));
 	assert_true(gone);
 }
 

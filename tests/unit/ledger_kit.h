@@ -108,11 +108,12 @@ static inline void kit_set_pools(struct ledger *ledger, const char *text)
 	assert_ok(kit_try_pools(ledger, text));
 }
 
+/* Of a pod of the container's name. */
 static inline struct reserve_request kit_request(const char *container, const char *pool)
 {
 	return (struct reserve_request) {
 		.key = { "net", container, "net1" },
-		.pod = { (char *)"ns", (char *)"pod", (char *)"" },
+		.pod = { (char *)"ns", (char *)container, (char *)"" },
 		.netns = { .path = (char *)"/run/netns/x", .cookie = 1, .nsid = -1 },
 		.program = "spur",
 		.env = kit_env,
@@ -163,17 +164,23 @@ static inline int kit_reserve(struct ledger *ledger, const struct reserve_reques
 	return r;
 }
 
-static inline bool kit_release(struct ledger *ledger, const struct attachment *a, bool left,
-			       bool restored)
+static inline bool kit_end(struct ledger *ledger, const struct attachment *a,
+			   const struct release *how)
 {
 	struct attachment_key key = attachment_key(a);
 	bool gone;
 
 	assert_ok(ledger_begin(ledger, &kit_err));
-	assert_ok(ledger_release(ledger, &key, a->generation, left, restored, "DEL", NULL, &gone,
-				 &kit_err));
+	assert_ok(ledger_release(ledger, &key, a->generation, how, NULL, &gone, &kit_err));
 	assert_ok(ledger_commit(ledger, &kit_err));
 	return gone;
+}
+
+static inline bool kit_release(struct ledger *ledger, const struct attachment *a, bool left,
+			       bool restored)
+{
+	return kit_end(ledger, a,
+		       &(struct release) { .left = left, .restored = restored, .reason = "DEL" });
 }
 
 /* Events with a sequence above @after, at most @limit. */

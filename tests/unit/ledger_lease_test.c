@@ -52,26 +52,67 @@ static void test_rest(void **state)
 	assert_int_equal(lease_rest_left_ms(5000, 1000, 6000), 0);
 	assert_int_equal(lease_rest_left_ms(5000, 1000, 999999), 0);
 	assert_int_equal(lease_rest_left_ms(5000, 0, 5000), 0);
+	assert_int_equal(lease_rest_left_ms(LEASE_NEVER, 1000, 1), 0);
 }
 
 static void test_lease_is_read_back(void **state)
 {
+	static const struct lease rows[] = {
+		{ LEASE_HELD, UINT64_C(0x0102030405060708), LEASE_NEVER, "" },
+		{ LEASE_HELD, 7, LEASE_UNKNOWN, "" },
+		{ LEASE_CLAIMED, 7, 123456789, "namespace/name" },
+		{ LEASE_RESTING, 0, 123456789, "" },
+		{ LEASE_RESTING, 0, 123456789, "5cd0a13d-1d5b-4e07-9f0c-2a4a3f0a6b10" },
+	};
+	uint8_t bytes[LEASE_BYTES_MAX];
+	struct lease found;
 	(void)state;
-	struct lease held = { .state = LEASE_HELD, .holder = UINT64_C(0x0102030405060708) };
-	struct lease resting = { .state = LEASE_RESTING, .since_ms = 123456789 }, found;
-	uint8_t bytes[LEASE_BYTES];
 
-	lease_encode(&held, bytes);
-	assert_int_equal(lease_decode(bytes, sizeof(bytes), &found), 0);
-	assert_int_equal(found.state, LEASE_HELD);
-	assert_int_equal(found.holder, held.holder);
-	lease_encode(&resting, bytes);
-	assert_int_equal(lease_decode(bytes, sizeof(bytes), &found), 0);
-	assert_int_equal(found.state, LEASE_RESTING);
-	assert_int_equal(found.since_ms, resting.since_ms);
-	assert_int_equal(lease_decode(bytes, sizeof(bytes) - 1, &found), -EINVAL);
-	bytes[0] = LEASE_UNUSED;
-	assert_int_equal(lease_decode(bytes, sizeof(bytes), &found), -EINVAL);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		size_t len = lease_encode(&rows[i], bytes);
+
+		assert_int_equal(lease_decode(bytes, len, &found), 0);
+		assert_int_equal(found.state, rows[i].state);
+		assert_int_equal(found.holder, rows[i].holder);
+		assert_int_equal(found.since_ms, rows[i].since_ms);
+		assert_string_equal(found.pod, rows[i].pod);
+		/* Of any shorter form only the one before schema 4 can be read. */
+		for (size_t k = 0; k < len; k++)
+			assert_int_equal(lease_decode(bytes, k, &found),
+					 k == LEASE_BYTES_MIN ? 0 : -EINVAL);
+		assert_int_equal(lease_decode(bytes, LEASE_BYTES_MIN, &found), 0);
+		assert_string_equal(found.pod, "");
+		bytes[0] = LEASE_UNUSED;
+		assert_int_equal(lease_decode(bytes, len, &found), -EINVAL);
+		bytes[0] = LEASE_CLAIMED + 1;
+		assert_int_equal(lease_decode(bytes, len, &found), -EINVAL);
+	}
+}
+
+static void test_which_pod(void **state)
+{
+	static char longest[254], uid[400];
+	static const struct {
+		const char *namespace, *name, *uid, *pod;
+	} rows[] = {
+		{ "ns", "name", "uid", "uid" }, { "ns", "name", "", "ns/name" },
+		{ "", "name", "", "" },         { "ns", "", "", "" },
+		{ "", "", "uid", "uid" },       { "ns", "name", uid, "" },
+	};
+	char buf[LEASE_POD_MAX + 1];
+	(void)state;
+
+	memset(uid, 'u', sizeof(uid) - 1);
+	memset(longest, 'n', sizeof(longest) - 1);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct pod_ref pod = { (char *)rows[i].namespace, (char *)rows[i].name,
+				       (char *)rows[i].uid };
+
+		assert_string_equal(lease_pod(&pod, buf), rows[i].pod);
+	}
+	assert_int_equal(
+		strlen(lease_pod(&(struct pod_ref) { longest + 190, longest, (char *)"" }, buf)),
+		LEASE_POD_MAX);
 }
 
 static void test_addresses_asked_for(void **state)
@@ -133,6 +174,7 @@ int main(void)
 		cmocka_unit_test(test_oldest_rested_before_unused),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_lease_is_read_back),
+		cmocka_unit_test(test_which_pod),
 		cmocka_unit_test(test_addresses_asked_for),
 	};
 

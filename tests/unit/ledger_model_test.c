@@ -51,7 +51,10 @@ enum { OF_VF = 1 << 30 }; /* + the device's number: an owner that is no record *
 struct slot {
 	enum lease_state state;
 	uint64_t id;
-	int64_t since_ms; /* ledger time */
+	int64_t since_ms; /* ledger time; of one that is held or claimed: of the rest before; 0:
+			   * never
+			   */
+	int pod;          /* that it rests of, or did before; 0: none */
 };
 
 struct tenant {
@@ -116,6 +119,17 @@ static int tenant_container(int key)
 	return key / RAILS;
 }
 
+/* Those with a UID are all of one pod, else each container is one. */
+static bool tenant_has_uid(int key)
+{
+	return key % 4 == 0;
+}
+
+static int tenant_pod(int key)
+{
+	return tenant_has_uid(key) ? CONTAINERS + 1 : tenant_container(key) + 1;
+}
+
 static int tenant_identity(int key)
 {
 	return tenant_container(key) % 3 == 1 ? tenant_container(key) % IDENTITIES : -1;
@@ -132,7 +146,8 @@ static bool slot_is_given(int rail, int index)
 
 static bool slot_is_rested(const struct model *m, const struct slot *slot)
 {
-	return slot->state == LEASE_RESTING && slot->since_ms + COOLDOWN <= model_now(m);
+	return slot->state == LEASE_RESTING &&
+	       (!slot->since_ms || slot->since_ms + COOLDOWN <= model_now(m));
 }
 
 static bool slot_is_free_for(const struct model *m, int key, int rail, int index)
@@ -143,6 +158,8 @@ static bool slot_is_free_for(const struct model *m, int key, int rail, int index
 	if (!slot_is_given(rail, index))
 		return false;
 	if (slot->state == LEASE_UNUSED || slot_is_rested(m, slot))
+		return true;
+	if (slot->state == LEASE_RESTING && slot->pod == tenant_pod(key))
 		return true;
 	if (slot->state != LEASE_RESTING || tenant_identity(key) < 0)
 		return false;
@@ -192,18 +209,33 @@ static int of_identity(const struct model *m, int key, int rail)
 	return had->is_there && model_now(m) - had->last_ms < STICKY ? had->index : -1;
 }
 
+/* The first one from @index on that rests of the pod itself, and that it may have again; -1. */
+static int next_own(const struct model *m, int key, int rail, int index)
+{
+	for (; index < INDEXES; index++) {
+		const struct slot *slot = &m->slots[rail][index];
+
+		if (slot_is_given(rail, index) && slot->state == LEASE_RESTING &&
+		    slot->pod == tenant_pod(key))
+			return index;
+	}
+	return -1;
+}
+
 struct wishes {
 	int by_name, sibling, identity; /* -1: none */
 };
 
 static int choose_one(const struct model *m, int key, int rail, const struct wishes *wishes)
 {
-	int oldest = oldest_rested(m, rail);
+	int oldest = oldest_rested(m, rail), own = next_own(m, key, rail, 0);
 
 	if (wishes->sibling >= 0 && slot_is_free_for(m, key, rail, wishes->sibling))
 		return wishes->sibling;
 	if (wishes->identity >= 0 && slot_is_free_for(m, key, rail, wishes->identity))
 		return wishes->identity;
+	if (own >= 0)
+		return own;
 	if (oldest >= 0)
 		return oldest;
 	for (int i = 0; i < INDEXES; i++) {
@@ -231,12 +263,16 @@ static bool is_free_on_all(const struct model *m, int key, const bool *rails, in
 	return index >= 0;
 }
 
-/* The rested ones of the first rail by age, then the unused ones. */
+/* The pod's own ones of the first rail, then the rested ones by age, then the unused ones. */
 static int find_common(const struct model *m, int key, const bool *rails, int first)
 {
 	struct model rest = *m;
-	int index;
+	int index = -1;
 
+	while ((index = next_own(m, key, first, index + 1)) >= 0) {
+		if (is_free_on_all(m, key, rails, index))
+			return index;
+	}
 	while ((index = oldest_rested(&rest, first)) >= 0) {
 		if (is_free_on_all(m, key, rails, index))
 			return index;
@@ -284,20 +320,15 @@ static int choose_all(const struct model *m, int key, const bool *rails, int fir
 
 /* --- claims and identities --- */
 
-/* What was claimed and not bound rests on from where it did before; if it did not, it has rested.
- */
-static void slot_claim(struct model *m, struct slot *slot, uint64_t id)
+static void slot_take(struct slot *slot, enum lease_state state, uint64_t id)
 {
-	int64_t since_ms = model_now(m) - COOLDOWN;
-
-	if (slot->state == LEASE_RESTING)
-		since_ms = slot->since_ms;
-	*slot = (struct slot) { LEASE_CLAIMED, id, since_ms > 0 ? since_ms : 0 };
+	*slot = (struct slot) { state, id, slot->since_ms, slot->pod };
 }
 
-static void slot_unclaim(struct slot *slot)
+/* Nobody has used it: its earlier rest goes on. */
+static void slot_give_back(struct slot *slot)
 {
-	*slot = (struct slot) { LEASE_RESTING, 0, slot->since_ms };
+	*slot = (struct slot) { LEASE_RESTING, 0, slot->since_ms, slot->pod };
 }
 
 static void pledge_end(struct model *m, int container)
@@ -305,7 +336,7 @@ static void pledge_end(struct model *m, int container)
 	struct pledge *pledge = &m->pledges[container];
 
 	for (int i = 0; i < pledge->count; i++)
-		slot_unclaim(&m->slots[pledge->at[i].rail][pledge->at[i].index]);
+		slot_give_back(&m->slots[pledge->at[i].rail][pledge->at[i].index]);
 	pledge->count = 0;
 }
 
@@ -348,14 +379,18 @@ static bool is_kept(const struct model *m, int identity, const struct memory *ha
 	return false;
 }
 
-/* The index of a tenant rests, and its identity remembers it. */
-static void tenant_rests(struct model *m, int key, int index)
+/* The index of a tenant rests, and its identity remembers it; if it was used. */
+static void tenant_rests(struct model *m, int key, int index, bool never_up)
 {
 	int rail = tenant_rail(key), identity = tenant_identity(key);
 	struct memory *had;
 
-	m->slots[rail][index] = (struct slot) { LEASE_RESTING, 0, model_now(m) };
-	if (identity >= 0) {
+	if (never_up)
+		slot_give_back(&m->slots[rail][index]);
+	else
+		m->slots[rail][index] =
+			(struct slot) { LEASE_RESTING, 0, model_now(m), tenant_pod(key) };
+	if (identity >= 0 && !never_up) {
 		had = &m->memories[identity][rail];
 		if (!had->is_there || had->index == index || !is_kept(m, identity, had, rail))
 			*had = (struct memory) { true, index, model_now(m) };
@@ -391,7 +426,7 @@ static bool device_is_held(const struct model *m, int device)
 }
 
 /* Its index rests, its own GUID is free. */
-static void model_forget(struct model *m, int key)
+static void model_forget(struct model *m, int key, bool never_up)
 {
 	struct tenant *tenant = &m->tenants[key];
 	int index = tenant->index;
@@ -401,7 +436,7 @@ static void model_forget(struct model *m, int key)
 		*model_guid(m, tenant->id, &guid) = 0;
 	*tenant = (struct tenant) { .index = -1 };
 	if (index >= 0)
-		tenant_rests(m, key, index);
+		tenant_rests(m, key, index, never_up);
 	m->events++;
 }
 
@@ -414,7 +449,7 @@ static bool tenant_is_rebooted(const struct model *m, int key)
 static void model_meet(struct model *m, int key)
 {
 	if (tenant_is_rebooted(m, key))
-		model_forget(m, key);
+		model_forget(m, key, false);
 }
 
 static void model_meet_device(struct model *m, int device)
@@ -465,7 +500,7 @@ static struct reserve_request tenant_request(int key, int wanted, bool claims)
 	request.claim_all = claims;
 	request.sticky = tenant_identity(key) < 0 ? NULL : identities[tenant_identity(key)];
 	request.netns.nsid = key % 3 - 1;
-	if (key % 4 == 0)
+	if (tenant_has_uid(key))
 		request.pod.uid = (char *)"uid";
 	if (rail >= 0 && wanted >= 0) {
 		(void)snprintf(text, sizeof(text), "10.0.%d.%d", rail, wanted);
@@ -519,8 +554,8 @@ static void model_take(struct model *m, int key, const struct foretold *f)
 	uint64_t id = m->next_id++;
 
 	if (f->mine >= 0 && f->mine != f->index)
-		slot_unclaim(&m->slots[rail][f->mine]);
-	m->slots[rail][f->index] = (struct slot) { LEASE_HELD, id, 0 };
+		slot_give_back(&m->slots[rail][f->mine]);
+	slot_take(&m->slots[rail][f->index], LEASE_HELD, id);
 	*pledge = f->others;
 	pledge->boot = m->boot;
 	if (is_new)
@@ -531,7 +566,7 @@ static void model_take(struct model *m, int key, const struct foretold *f)
 		adds = true;
 		pledge->at[pledge->count].rail = i;
 		pledge->at[pledge->count++].index = f->indexes[i];
-		slot_claim(m, &m->slots[i][f->indexes[i]], pledge->id);
+		slot_take(&m->slots[i][f->indexes[i]], LEASE_CLAIMED, pledge->id);
 	}
 	if (adds)
 		pledge->expiry_ms = model_now(m) + CLAIM;
@@ -681,7 +716,7 @@ static void step_release(struct model *m, struct ledger *ledger)
 {
 	int key = model_random(m, KEYS);
 	bool stale = model_random(m, 8) == 0, left = model_random(m, 5) > 0;
-	bool restored = model_random(m, 5) > 0;
+	bool restored = model_random(m, 5) > 0, never_up = model_random(m, 3) == 0;
 	struct tenant *tenant = &m->tenants[key];
 	bool works, goes;
 
@@ -689,17 +724,18 @@ static void step_release(struct model *m, struct ledger *ledger)
 	works = tenant->live && !stale;
 	goes = works && left && (restored || tenant_device(key) < 0);
 	if (ledger) {
+		const struct release how = { left, restored, never_up, "test" };
 		struct attachment_key name = tenant_key(key);
 		bool gone;
 
-		assert_ok(ledger_release(ledger, &name, tenant->id + stale, left, restored, "test",
-					 NULL, &gone, &kit_err));
+		assert_ok(ledger_release(ledger, &name, tenant->id + stale, &how, NULL, &gone,
+					 &kit_err));
 		assert_int_equal(gone, !works || goes);
 	}
 	if (!works)
 		return;
 	if (goes) {
-		model_forget(m, key);
+		model_forget(m, key, never_up);
 		return;
 	}
 	if (tenant->state != ATTACHMENT_DIRTY || (left && tenant->index >= 0))
@@ -708,7 +744,7 @@ static void step_release(struct model *m, struct ledger *ledger)
 		int index = tenant->index;
 
 		tenant->index = -1;
-		tenant_rests(m, key, index);
+		tenant_rests(m, key, index, never_up);
 	}
 	tenant->state = ATTACHMENT_DIRTY;
 }
@@ -725,7 +761,7 @@ static void step_reap(struct model *m, struct ledger *ledger)
 			oldest = key;
 	}
 	if (oldest >= 0) {
-		model_forget(m, oldest);
+		model_forget(m, oldest, false);
 		expected = 1;
 	}
 	if (ledger) {

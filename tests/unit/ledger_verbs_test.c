@@ -547,7 +547,7 @@ static void test_edits_of_pools(void **state)
 		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr6': 'fd00::/64'}]}]", -EBUSY,
 		  "10.0.0.5" },
 		{ "[{'name': 'p', 'rails': [{'name': 'r', 'cidr': '10.0.1.0/28'}]}]", -EBUSY,
-		  "container c1 (ns/pod)" },
+		  "container c1 (ns/c1)" },
 	};
 	(void)state;
 
@@ -1031,8 +1031,11 @@ static void test_record_of_another_form(void **state)
 		assert_true(ledger_done(ledger, &request.key, a.id, &facts, &kit_err) < 0);
 		assert_int_equal(kit_err.code, ERR_STORE);
 		kit_err = (struct err) { 0 };
-		assert_true(ledger_release(ledger, &request.key, a.id, true, true, "DEL", NULL,
-					   &gone, &kit_err) < 0);
+		assert_true(ledger_release(ledger, &request.key, a.id,
+					   &(struct release) { .left = true,
+							       .restored = true,
+							       .reason = "DEL" },
+					   NULL, &gone, &kit_err) < 0);
 		assert_int_equal(kit_err.code, ERR_STORE);
 		ledger_abort(ledger);
 		ledger_close(ledger);
