@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <net/if.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cni/await.h"
 #include "cni/device.h"
 #include "cni/devinfo.h"
 #include "cni/guid.h"
@@ -25,8 +25,6 @@
 #include "rt/rule.h"
 
 enum {
-	CARRIER_POLL_MS = 10,
-	DAD_POLL_MS = 20,
 	DAD_MAX_MS = 10 * 1000, /* RFC 4862: one probe a second, after up to a second */
 	METRIC_V6 = 1024,       /* IP6_RT_PRIO_USER */
 	METRICS_MAX = 256,      /* of routes of one pod to one destination */
@@ -304,32 +302,51 @@ static int announce_addresses(struct site *site, struct err *err)
 
 	for (int i = 0; r == 0 && i < list.count; i++) {
 		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
-			(void)neigh_announce(site->link.ifindex, &site->link.mac,
+			(void)neigh_announce(site->pod, site->link.ifindex, &site->link.mac,
 					     &list.addrs[i].cidr.ip, &ignored);
 	}
 	return r;
 }
 
+/* A wait for the site's device. */
+struct waiting {
+	struct site *site;
+	int looks;
+};
+
+static int64_t wait_until(const struct site *site, int64_t wait_ms)
+{
+	int64_t deadline_ms = clock_boot_ms() + wait_ms;
+
+	return deadline_ms < site->deadline_ms ? deadline_ms : site->deadline_ms;
+}
+
+static int look_for_carrier(void *arg, struct err *err)
+{
+	struct waiting *waiting = arg;
+	struct site *site = waiting->site;
+	int r = link_get_index(site->pod, site->link.ifindex, &site->link, err);
+
+	waiting->looks++;
+	return r < 0 ? r : site->link.carrier;
+}
+
 static int carrier_apply(const struct step *step, struct site *site, struct err *err)
 {
-	int64_t deadline_ms = clock_boot_ms() + step->carrier.wait_ms;
-	bool late = false;
+	struct waiting waiting = { .site = site };
+	const struct await await = {
+		.event = AWAIT_LINK,
+		.ifindex = site->link.ifindex,
+		.deadline_ms = wait_until(site, step->carrier.wait_ms),
+		.look = look_for_carrier,
+		.arg = &waiting,
+	};
+	int r = await_look(&await, err);
 
-	if (deadline_ms > site->deadline_ms)
-		deadline_ms = site->deadline_ms;
-	for (;; late = true) {
-		int r = link_get_index(site->pod, site->link.ifindex, &site->link, err);
-
-		if (r < 0)
-			return r;
-		if (site->link.carrier)
-			return late ? announce_addresses(site, err) : 0;
-		if (clock_left_ms(deadline_ms) == 0)
-			break;
-		(void)poll(NULL, 0, CARRIER_POLL_MS);
-	}
-	if (!step->carrier.required)
-		return 0;
+	if (r > 0)
+		return waiting.looks > 1 ? announce_addresses(site, err) : 0;
+	if (r < 0 || !step->carrier.required)
+		return r;
 	return err_set(err, ETIMEDOUT, ERR_AGAIN, "no carrier within %lld ms",
 		       (long long)step->carrier.wait_ms);
 }
@@ -476,33 +493,43 @@ static void rule_describe(const struct step *step, const struct site *site, char
 		       step->rule.table);
 }
 
+static int look_for_tentative(void *arg, struct err *err)
+{
+	const struct waiting *waiting = arg;
+	const struct site *site = waiting->site;
+	char text[CIDR_TEXT];
+	struct addr_list list;
+	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
+
+	for (int i = 0; r == 0 && i < list.count; i++) {
+		if (list.addrs[i].dadfailed)
+			return err_set(err, EADDRINUSE, ERR_KERNEL,
+				       "address %s: another node answers for it",
+				       cidr_format(&list.addrs[i].cidr, text));
+	}
+	for (int i = 0; r == 0 && i < list.count; i++) {
+		if (list.addrs[i].tentative)
+			return 0;
+	}
+	return r < 0 ? r : 1;
+}
+
 static int dad_apply(const struct step *step, struct site *site, struct err *err)
 {
-	int64_t deadline_ms = clock_boot_ms() + DAD_MAX_MS;
-	char text[CIDR_TEXT];
+	struct waiting waiting = { .site = site };
+	const struct await await = {
+		.event = AWAIT_ADDRESS,
+		.ifindex = site->link.ifindex,
+		.deadline_ms = wait_until(site, DAD_MAX_MS),
+		.look = look_for_tentative,
+		.arg = &waiting,
+	};
+	int r = await_look(&await, err);
 
 	(void)step;
-	if (deadline_ms > site->deadline_ms)
-		deadline_ms = site->deadline_ms;
-	for (;;) {
-		struct addr_list list;
-		bool tentative = false;
-		int r = addr_dump(site->pod, site->link.ifindex, &list, err);
-
-		for (int i = 0; r == 0 && i < list.count; i++) {
-			if (list.addrs[i].dadfailed)
-				return err_set(err, EADDRINUSE, ERR_KERNEL,
-					       "address %s: another node answers for it",
-					       cidr_format(&list.addrs[i].cidr, text));
-			tentative |= list.addrs[i].tentative;
-		}
-		if (r < 0 || !tentative)
-			return r;
-		if (clock_left_ms(deadline_ms) == 0)
-			return err_set(err, ETIMEDOUT, ERR_AGAIN,
-				       "duplicate address detection: not over in time");
-		(void)poll(NULL, 0, DAD_POLL_MS);
-	}
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return err_set(err, ETIMEDOUT, ERR_AGAIN, "duplicate address detection: not over in time");
 }
 
 static void dad_describe(const struct step *step, const struct site *site, char *buf, size_t size)

@@ -145,3 +145,32 @@ int addr_del(struct wire *rt, int ifindex, const struct cidr *cidr, struct err *
 	/* -ENXIO: the device has no IPv6 at all. */
 	return r == -EADDRNOTAVAIL || r == -ENODEV || r == -ENXIO ? 0 : r;
 }
+
+int addr_watch(int *ret_fd, struct err *err)
+{
+	return wire_watch(RTNLGRP_IPV6_IFADDR, ret_fd, err, "addresses");
+}
+
+struct addr_events {
+	void (*each)(int ifindex, bool deleted, void *arg);
+	void *arg;
+};
+
+static void take_event(struct nlmsghdr *header, void *arg)
+{
+	struct addr_events *events = arg;
+	struct ifaddrmsg *body = nlmsg_data(header);
+
+	if ((header->nlmsg_type != RTM_NEWADDR && header->nlmsg_type != RTM_DELADDR) ||
+	    !nlmsg_valid_hdr(header, sizeof(*body)))
+		return;
+	events->each((int)body->ifa_index, header->nlmsg_type == RTM_DELADDR, events->arg);
+}
+
+int addr_watch_read(int fd, void (*each)(int ifindex, bool deleted, void *arg), void *arg,
+		    struct err *err)
+{
+	struct addr_events events = { each, arg };
+
+	return wire_watch_read(fd, take_event, &events, err, "addresses");
+}

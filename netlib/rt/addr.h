@@ -31,3 +31,11 @@ int addr_add(struct wire *rt, int ifindex, const struct cidr *cidr, bool nodad, 
 int addr_del(struct wire *rt, int ifindex, const struct cidr *cidr, struct err *err);
 /* The first ADDR_LIST_MAX of them. */
 int addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err);
+
+/*
+ * As link_watch(), for IPv6 addresses (RTNLGRP_IPV6_IFADDR): one that came, went, or whose
+ * duplicate address detection has ended, well or badly. @each is told which device has it.
+ */
+int addr_watch(int *ret_fd, struct err *err);
+int addr_watch_read(int fd, void (*each)(int ifindex, bool deleted, void *arg), void *arg,
+		    struct err *err);

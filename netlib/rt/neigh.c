@@ -4,13 +4,10 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/ethernet.h>
-#include <net/if_arp.h>
 #include <netinet/icmp6.h>
-#include <netinet/if_ether.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <linux/if_packet.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <netlink/attr.h>
@@ -18,27 +15,34 @@
 
 #include "base/cleanup.h"
 
-static int announce_v4(int ifindex, const struct mac *mac, const struct ip *ip)
+static int change_own_entry(struct wire *rt, int type, int flags, int ifindex, const struct ip *ip,
+			    struct err *err)
 {
-	CLEANUP_CLOSE int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_ll to = {
-		.sll_family = AF_PACKET,
-		.sll_protocol = htons(ETH_P_ARP),
-		.sll_ifindex = ifindex,
-		.sll_halen = ETH_ALEN,
-		.sll_addr = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff },
+	struct ndmsg body = {
+		.ndm_family = AF_INET,
+		.ndm_ifindex = ifindex,
+		.ndm_flags = type == RTM_NEWNEIGH ? NTF_USE : 0,
 	};
-	struct ether_arp arp = {
-		.ea_hdr = { htons(ARPHRD_ETHER), htons(ETH_P_IP), ETH_ALEN, 4,
-			    htons(ARPOP_REQUEST) },
-	};
+	struct nl_msg *msg = wire_message(type, NLM_F_ACK | flags, &body, sizeof(body));
+	char text[IP_TEXT];
 
-	memcpy(arp.arp_sha, mac->bytes, ETH_ALEN);
-	memcpy(arp.arp_spa, ip->bytes, 4);
-	memcpy(arp.arp_tpa, ip->bytes, 4);
-	if (fd < 0 || sendto(fd, &arp, sizeof(arp), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
-		return -errno;
-	return 0;
+	if (!msg || nla_put(msg, NDA_DST, 4, ip->bytes) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	return wire_request(rt, msg, err, "announce %s", ip_format(ip, text));
+}
+
+/*
+ * A gratuitous ARP of the kernel's making: it is told to look for our own address as if it were a
+ * neighbour's, and at once to forget about it. A packet socket would do too, but its end waits for
+ * an RCU grace period, which is longer than all else that follows a carrier.
+ */
+static int announce_v4(struct wire *rt, int ifindex, const struct ip *ip, struct err *err)
+{
+	int r = change_own_entry(rt, RTM_NEWNEIGH, NLM_F_CREATE, ifindex, ip, err);
+
+	return r < 0 ? r : change_own_entry(rt, RTM_DELNEIGH, 0, ifindex, ip, err);
 }
 
 static int announce_v6(int ifindex, const struct mac *mac, const struct ip *ip)
@@ -69,14 +73,17 @@ static int announce_v6(int ifindex, const struct mac *mac, const struct ip *ip)
 	return 0;
 }
 
-int neigh_announce(int ifindex, const struct mac *mac, const struct ip *ip, struct err *err)
+int neigh_announce(struct wire *rt, int ifindex, const struct mac *mac, const struct ip *ip,
+		   struct err *err)
 {
 	char text[IP_TEXT];
 	int r;
 
 	if (mac->len != ETH_ALEN)
 		return 0; /* IPoIB announces by itself, when the port comes up */
-	r = ip->family == AF_INET ? announce_v4(ifindex, mac, ip) : announce_v6(ifindex, mac, ip);
+	if (ip->family == AF_INET)
+		return announce_v4(rt, ifindex, ip, err);
+	r = announce_v6(ifindex, mac, ip);
 	return r < 0 ? err_sys(err, -r, ERR_KERNEL, "announce %s", ip_format(ip, text)) : 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Neighbours. Telling them: a gratuitous ARP (RFC 5227 section 3) or an unsolicited NA (RFC 4861
- * section 7.2.6), sent from the calling thread's network namespace.
- * Closing the packet socket waits for an RCU grace period: only for a carrier that came late.
+ * Neighbours. Telling them, when a carrier came late: a gratuitous ARP (RFC 5227 section 3) from
+ * the namespace of @rt, or an unsolicited NA (RFC 4861 section 7.2.6) from that of the calling
+ * thread. Of several IPv4 addresses in one prefix the first is told: the kernel asks in its name.
  */
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "wire/wire.h"
 
-int neigh_announce(int ifindex, const struct mac *mac, const struct ip *ip, struct err *err);
+int neigh_announce(struct wire *rt, int ifindex, const struct mac *mac, const struct ip *ip,
+		   struct err *err);
 /* A permanent entry of this device, of either family; *@ret_ip has family 0 if there is none. */
 int neigh_find_permanent(struct wire *rt, int ifindex, struct ip *ret_ip, struct err *err);

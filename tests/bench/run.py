@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of docs/performance.md.
 
-    run.py [GROUP…] [--write]      GROUP: peers floor start exact (default: all)
+    run.py [GROUP…] [--write]      GROUP: peers floor start carrier exact (default: all)
 
 Times are ratios: the two sides run in turns (A B A B …) on the same device and the same pod, a round
 gives the ratio of their medians, and the figure is the median of 7 rounds. CPU is that of the
@@ -16,6 +16,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "netns")]
@@ -23,7 +24,7 @@ import lab
 import strace
 
 ROUNDS = 7
-GROUPS = ("peers", "floor", "start", "exact")
+GROUPS = ("peers", "floor", "start", "carrier", "exact")
 DOCUMENT = os.path.join(lab.ROOT, "docs", "performance.md")
 MARKS = ("<!-- figures: written by ./dev bench --write -->\n", "<!-- end of figures -->\n")
 PEERS = os.path.join(lab.ROOT, "tests", "runtime", "peers")
@@ -196,6 +197,38 @@ def start(node):
                  match.spread(0, "cpu"))
 
 
+CARRIER_MS = 37
+
+
+@contextlib.contextmanager
+def late_carrier(node):
+    """The far end of the device is down until CARRIER_MS after ADD has brought it up; yields a
+    process that says when it was."""
+    node.net.ip("link", "set", f"{DEVICE}p", "down")
+    helper = subprocess.Popen(["nsenter", f"--net={node.net.path}", sys.executable, os.path.join(HERE, "carrier.py"),
+                               node.target.path, "net1", f"{DEVICE}p", str(CARRIER_MS)], stdout=subprocess.PIPE, text=True)
+    node.processes.append(helper)
+    assert helper.stdout.readline() == "ready\n"
+    yield helper
+
+
+def waiting_conf(node):
+    return {**node.spur_conf(), "ready": {"timeout_ms": 10000}}
+
+
+def carrier(node):
+    node.daemon(pools=[POOL])
+    conf, late = waiting_conf(node), []
+    for _ in range(20):
+        with late_carrier(node) as helper:
+            call = node.popen("ADD", node.target, conf)
+            assert call.wait() == 0, node.finish(call)
+            late.append((time.monotonic_ns() - int(helper.stdout.readline())) / 1e6)
+            node.delete(node.target, conf)
+    yield Figure(f"from a carrier that comes after {CARRIER_MS} ms to the end of ADD", 2.0, statistics.median(late), " ms",
+                 f"median of {len(late)}: {min(late):.2f}–{max(late):.2f}")
+
+
 def exact(node):
     """What is counted: the same on every machine."""
     stripped = os.path.join(node.dir, "stripped")
@@ -207,6 +240,14 @@ def exact(node):
     add = strace.Trace(node, lab.program("spur"), node.env("ADD", node.target), conf)
     delete = strace.Trace(node, lab.program("spur"), node.env("DEL", node.target), conf)
     yield Figure("system calls of ADD", 100, add.system_calls(), note=add.busiest())
+    with late_carrier(node):
+        late = strace.Trace(node, lab.program("spur"), node.env("ADD", node.target), lab.json.dumps(waiting_conf(node)))
+    node.delete(node.target, waiting_conf(node))
+    yield Figure("system calls of ADD whose carrier comes late", 100, late.system_calls(), note=late.busiest())
+    node.net.ip("link", "set", f"{DEVICE}p", "down")
+    never = strace.Trace(node, lab.program("spur"), node.env("ADD", node.target), conf)
+    node.delete(node.target, node.spur_conf())
+    yield Figure("system calls of ADD whose carrier does not come (200 ms)", 100, never.system_calls(), note=never.busiest())
     yield Figure("requests with RTEXT_FILTER_VF in ADD and DEL", 0,
                  add.vf_requests() + delete.vf_requests(),
                  note=f"of {add.netlink_requests()} + {delete.netlink_requests()} rtnetlink requests")

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -627,10 +628,10 @@ static void test_announce(void **state)
 	    "a0 nodad");
 	assert_ok(link_get(here, "a0", &link, &err));
 	fd = listen_on_a1();
-	assert_ok(neigh_announce(link.ifindex, &link.mac, &v4.ip, &err));
-	assert_ok(neigh_announce(link.ifindex, &link.mac, &v6.ip, &err));
+	assert_ok(neigh_announce(here, link.ifindex, &link.mac, &v4.ip, &err));
+	assert_ok(neigh_announce(here, link.ifindex, &link.mac, &v6.ip, &err));
 	assert_true(hear_both(fd, &v4.ip, &v6.ip));
-	assert_int_equal(neigh_announce(4242, &link.mac, &v4.ip, &err), -ENXIO);
+	assert_int_equal(neigh_announce(here, 4242, &link.mac, &v4.ip, &err), -ENODEV);
 }
 
 /* What ADD relies on instead of neigh_announce(): addresses first, then up. */
@@ -687,6 +688,37 @@ static void test_link_watch(void **state)
 	event.there = false;
 	run("ip link del a0");
 	assert_ok(link_watch_read(fd, note_link, &event, &err));
+	assert_true(event.gone);
+}
+
+/* Detection that ends is told like an address that comes or goes. */
+static void test_addr_watch(void **state)
+{
+	struct link_event event = { 0 };
+	struct pollfd watched = { .events = POLLIN };
+	CLEANUP_CLOSE int fd = -1;
+	struct addr_list list;
+	struct link_info link;
+	bool tentative = true;
+
+	(void)state;
+	run("ip link set a0 up && ip link set a1 up");
+	assert_ok(link_get(here, "a0", &link, &err));
+	event.ifindex = link.ifindex;
+	assert_ok(addr_watch(&fd, &err));
+	watched.fd = fd;
+	run("ip addr add fd00:8::8/64 dev a0");
+	while (tentative) {
+		assert_int_equal(poll(&watched, 1, 10 * 1000), 1);
+		assert_ok(addr_watch_read(fd, note_link, &event, &err));
+		assert_ok(addr_dump(here, link.ifindex, &list, &err));
+		tentative = false;
+		for (int i = 0; i < list.count; i++)
+			tentative |= list.addrs[i].tentative;
+	}
+	assert_true(event.there && !event.gone);
+	run("ip addr del fd00:8::8/64 dev a0");
+	assert_ok(addr_watch_read(fd, note_link, &event, &err));
 	assert_true(event.gone);
 }
 
@@ -801,6 +833,7 @@ int main(void)
 		NETNS_TEST(test_announce),
 		NETNS_TEST(test_kernel_announces_on_up),
 		NETNS_TEST(test_link_watch),
+		NETNS_TEST(test_addr_watch),
 		NETNS_TEST(test_link_watch_overrun),
 		NETNS_TEST(test_uevents),
 		NETNS_TEST(test_sysfs_of_a_namespace),
