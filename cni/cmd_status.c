@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cni/cmd.h"
 
-#include <errno.h>
-#include <string.h>
-
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cni/undo.h"
@@ -11,22 +8,10 @@
 
 static int find_pool(struct client *client, const char *name, struct err *err)
 {
-	CLEANUP_JSON json_t *result = NULL;
-	json_t *pool;
-	size_t i;
-	int r;
+	CLEANUP_JSON json_t *status = NULL;
 
-	r = client_call(client, "pool.list", json_object(), clock_boot_ms() + PROTO_WAIT_MS,
-			&result, err);
-	if (r < 0)
-		return r;
-	json_array_foreach (json_object_get(result, "pools"), i, pool) {
-		const char *this = json_string_value(json_object_get(pool, "name"));
-
-		if (this && strcmp(this, name) == 0)
-			return 0;
-	}
-	return err_set(err, ENOENT, ERR_UNAVAILABLE, "pool %s: spur-ipamd does not have it", name);
+	return client_call(client, "node.status", json_pack("{s:s}", "pool", name),
+			   clock_boot_ms() + PROTO_WAIT_MS, &status, err);
 }
 
 static int ask_daemon(const struct request *request, struct err *err)

@@ -9,7 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { METRICS_CODES = 16, METRICS_BUCKETS = 10, METRICS_METHODS = 16, METRICS_REASONS = 12 };
+#include "ipamd/method.h"
+
+enum { METRICS_CODES = 16, METRICS_BUCKETS = 10, METRICS_REASONS = 12 };
 
 struct daemon;
 struct figures;
@@ -29,8 +31,8 @@ struct metrics {
 	struct {
 		int code;
 		uint64_t count;
-	} requests[METRICS_METHODS][METRICS_CODES]; /* count 0: a free place */
-	struct histogram durations[METRICS_METHODS], phases[METRICS_PHASES];
+	} requests[METHOD_COUNT][METRICS_CODES]; /* count 0: a free place */
+	struct histogram durations[METHOD_COUNT], phases[METRICS_PHASES];
 	struct histogram commits, sizes;
 	uint64_t undone, undo_failed;
 	uint64_t passes, alarms, pass_errors; /* of reconcile */

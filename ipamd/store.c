@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,11 +72,12 @@ struct store {
 	enum store_mode mode;
 	bool changed;
 	uint32_t schema;
-	uint64_t used;     /* up to the last page */
-	uint64_t room_end; /* the file has its blocks up to there */
-	bool tight;        /* and could not get more */
-	struct err lost;   /* of a commit whose fate nobody knows; errnum 0: there is none */
-	int r;             /* of this transaction: 0 or the first -errno */
+	uint64_t used;       /* up to the last page */
+	uint64_t room_end;   /* the file has its blocks up to there */
+	bool tight;          /* and could not get more */
+	struct err lost;     /* of a commit whose fate nobody knows: written once… */
+	atomic_bool is_lost; /* …and then told to readers in other threads */
+	int r;               /* of this transaction: 0 or the first -errno */
 	struct err err;
 };
 
@@ -595,7 +597,7 @@ int store_begin(struct store *store, enum store_mode mode, struct err *err)
 {
 	int rc;
 
-	if (store->owner->lost.errnum) {
+	if (atomic_load(&store->owner->is_lost)) {
 		*err = store->owner->lost;
 		return -err->errnum;
 	}
@@ -669,8 +671,10 @@ int store_commit(struct store *store, struct err *err)
 		rc = ENOSPC;
 	if (rc == 0)
 		return 0;
-	if (mdb_errno(rc) == EIO)
+	if (mdb_errno(rc) == EIO) {
 		(void)store_error(store, rc, "commit to", &store->lost);
+		atomic_store(&store->is_lost, true);
+	}
 	return store_error(store, rc, "commit to", err);
 }
 

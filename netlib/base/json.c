@@ -46,6 +46,10 @@ static json_t *reader_member(struct json_reader *r, const char *key)
 {
 	if (r->seen_count < JSON_SEEN_MAX)
 		r->seen[r->seen_count++] = key;
+	else if (r->r == 0 || r->missing) /* or it would be told as one that is not known */
+		r->r = err_set(r->err, ENOBUFS, ERR_INTERNAL,
+			       "key \"%s%s%s\": more than %d keys are asked for", r->path,
+			       r->path[0] ? "." : "", key, JSON_SEEN_MAX);
 	return r->r < 0 ? NULL : json_object_get(r->obj, key);
 }
 

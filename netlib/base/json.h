@@ -24,7 +24,7 @@
 
 #include "base/err.h"
 
-enum { JSON_PATH_MAX = 128, JSON_SEEN_MAX = 56 /* more keys than any object of ours has */ };
+enum { JSON_PATH_MAX = 128, JSON_SEEN_MAX = 128 };
 
 struct json_reader {
 	json_t *obj; /* borrowed */
@@ -42,7 +42,11 @@ struct json_reader {
  */
 int json_parse(const char *text, size_t len, json_t **ret_obj, struct err *err);
 
-/* Begins to read @obj, which errors call @path ("" at top level). Not an object: an error. */
+/*
+ * Begins to read @obj, of which at most JSON_SEEN_MAX keys can be asked for (one more is an
+ * ERR_INTERNAL at once, whatever @obj has). Errors call it @path ("" at top level). Not an object:
+ * an error.
+ */
 void json_read(struct json_reader *r, json_t *obj, const char *path, struct err *err);
 
 /* Optional members: false (and *ret untouched) if absent or after an error. */

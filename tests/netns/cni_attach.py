@@ -734,6 +734,24 @@ def test_status():
         node.refuse("STATUS", 50, "spur-ipamd", pod, conf)
 
 
+def test_status_of_many_pools():
+    """More than one page of pool.list has; and one that an edit has taken away, but that still holds something."""
+    with node_with_rail() as node:
+        rails = [[{"name": f"rail{r}", "cidr": f"10.{p}.{r}.0/24"} for r in range(8)] for p in range(60)]
+        pools = [{"name": f"pool{p}", "rails": rails[p]} for p in range(60)]
+        node.daemon(pools=pools)
+        pod = node.pod("a")
+        for p in (0, 40, 59):
+            conf = lab.netconf(device="eth1", pool=f"pool{p}", rail="rail0", version="1.1.0")
+            assert node.cni("STATUS", pod, conf).returncode == 0, p
+        node.add(pod, conf)
+        with open(node.config, encoding="utf-8") as f:
+            config = json.load(f)
+        node.stop()
+        node.daemon(**{**config, "pools": pools[:59]})
+        node.refuse("STATUS", 50, 'pool "pool59": is not configured', pod, conf)
+
+
 def test_log():
     with node_with_rail() as node:
         node.daemon(pools=[lab.pool()])

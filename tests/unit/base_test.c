@@ -326,6 +326,35 @@ static void test_json_reader_errors(void **state)
 	assert_int_equal(json_finish(&r, READ_LENIENT), -EINVAL);
 }
 
+/* As many keys as can be asked for are known; one more is a fault of ours, and is told as one. */
+static void test_json_reader_of_many_keys(void **state)
+{
+	static char keys[JSON_SEEN_MAX + 1][8];
+	(void)state;
+
+	for (int count = 55; count <= JSON_SEEN_MAX + 1; count++) {
+		CLEANUP_JSON json_t *json = json_object();
+		struct json_reader r;
+		int64_t value = 0;
+
+		for (int i = 0; i < count; i++) {
+			(void)snprintf(keys[i], sizeof(keys[i]), "key%d", i);
+			assert_int_equal(json_object_set_new(json, keys[i], json_integer(i)), 0);
+		}
+		json_read(&r, json, "", &err);
+		for (int i = 0; i < count; i++)
+			(void)json_int(&r, keys[i], i, i, &value);
+		if (count <= JSON_SEEN_MAX) {
+			assert_int_equal(json_finish(&r, READ_STRICT), 0);
+			assert_int_equal(value, count - 1);
+			continue;
+		}
+		assert_int_equal(json_finish(&r, READ_STRICT), -ENOBUFS);
+		assert_int_equal(err.code, ERR_INTERNAL);
+		assert_string_equal(err.msg, "key \"key128\": more than 128 keys are asked for");
+	}
+}
+
 static void test_nearest_key(void **state)
 {
 	static const char *const known[] = { "deviceID", "pciBusID",   "device", "mac",  "cidr",
@@ -572,6 +601,7 @@ int main(void)
 		cmocka_unit_test(test_json_parse),
 		cmocka_unit_test(test_json_reader),
 		cmocka_unit_test(test_json_reader_errors),
+		cmocka_unit_test(test_json_reader_of_many_keys),
 		cmocka_unit_test(test_nearest_key),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_err_is_utf8),

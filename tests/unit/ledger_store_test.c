@@ -804,11 +804,36 @@ static void test_nothing_goes_on_after_a_commit_of_unknown_fate(void **state)
 	store_close(store);
 }
 
+/* In other threads, too, at their next transaction. */
+static void test_readers_learn_of_a_commit_of_unknown_fate(void **state)
+{
+	struct store *store = open_store();
+	struct reading reading = { 0 };
+	void *failed = NULL;
+	(void)state;
+
+	commit_text(store, 1, "old");
+	assert_int_equal(store_fork(store, &reading.reader, &err), 0);
+	assert_int_equal(pthread_create(&reading.thread, NULL, read_often, &reading), 0);
+	assert_int_equal(store_begin(store, STORE_WRITE, &err), 0);
+	put_text(store, 1, "new");
+	commit_fails = true;
+	assert_int_equal(store_commit(store, &err), -EIO);
+	commit_fails = false;
+	assert_int_equal(pthread_join(reading.thread, &failed), 0);
+	assert_ptr_equal(failed, &reading);
+	assert_int_equal(reading.err.code, ERR_STORE);
+	assert_non_null(strstr(reading.err.msg, "commit to"));
+	store_close(reading.reader);
+	store_close(store);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crc32c),
 		cmocka_unit_test_setup(test_nothing_goes_on_after_a_commit_of_unknown_fate, setup),
+		cmocka_unit_test_setup(test_readers_learn_of_a_commit_of_unknown_fate, setup),
 		cmocka_unit_test_setup(test_commit_survives_reopening, setup),
 		cmocka_unit_test_setup(test_seek_walks_in_order_of_keys, setup),
 		cmocka_unit_test_setup(test_only_changes_count_as_changes, setup),
