@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import peer  # noqa: E402 (the line above finds it)
 import podman  # noqa: E402
 from peer import lab  # noqa: E402
-from show import pretty, show, step, tell  # noqa: E402
+from show import kept, perform, pretty, show, step, tell  # noqa: E402
 
 POOL = {
     "name": "train",
@@ -85,7 +85,7 @@ def attach_through_podman(node):
 
 def main():
     peer.need(podman.PODMAN)
-    with Demo() as node:
+    with kept(Demo()) as node:
         step(
             "A node with two rails",
             "Each rail is a network device that a pod will get for itself: here one end of a veth pair, on a real "
@@ -125,4 +125,4 @@ def main():
         tell("Compared with the start: links, addresses, routes, rules and ledger are the same.")
 
 
-main()
+sys.exit(perform(main, lab.BUILD))

@@ -16,7 +16,7 @@ import test_runtime  # noqa: E402 (it also finds the next three)
 import lab  # noqa: E402
 import podman  # noqa: E402
 import vm  # noqa: E402
-from show import pretty, show, step, tell  # noqa: E402
+from show import REPORT, kept, perform, pretty, show, step, tell, tell_failure  # noqa: E402
 
 
 class Demo:
@@ -100,7 +100,7 @@ def leave(demo, before):
 
 def inside():
     demo = Demo()
-    with demo.node:
+    with kept(demo.node):
         introduce(demo)
         start_daemon(demo)
         before = test_runtime.node_as_before(demo.node)
@@ -109,18 +109,23 @@ def inside():
         leave(demo, before)
 
 
-def main():
-    if sys.argv[1:] == ["inside"]:
-        inside()
-        return 0
+def outside():
     why = vm.why_not("6.12")
     if why:
         print(f"SKIP: {why}")
         return vm.SKIP
     print("Booting a VM…", flush=True)
-    plain = {} if sys.stdout.isatty() else {"NO_COLOR": "1"}
-    return vm.report(vm.run(f"/usr/bin/python3 {__file__} inside", mode="exclusive", echo=True, env=plain))
+    env = {k: v for k, v in os.environ.items() if k.startswith("SPUR_") and k.endswith("_BIN")}
+    if not sys.stdout.isatty():
+        env["NO_COLOR"] = "1"
+    result = vm.run(f"/usr/bin/python3 {__file__} inside", mode="exclusive", echo=True, env=env)
+    if os.path.exists(os.path.join(result.directory, REPORT)):
+        tell_failure(result.directory)
+        return 1
+    return vm.report(result)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:] == ["inside"]:
+        sys.exit(perform(inside, "/run/lab", quiet=True))
+    sys.exit(perform(outside, lab.BUILD))
