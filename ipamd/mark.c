@@ -82,7 +82,9 @@ int mark_judge(const struct mark_words *words, const char *boot_id, const char *
 
 static int path_of(const char *socket, char **ret_path, struct err *err)
 {
-	return asprintf(ret_path, "%s.mark", socket) < 0 ? err_nomem(err) : 0;
+	int parent_len = (int)(strrchr(socket, '/') - socket);
+
+	return asprintf(ret_path, "%.*s/ledger.mark", parent_len, socket) < 0 ? err_nomem(err) : 0;
 }
 
 static int words_read(int fd, struct mark_words *ret_words, struct err *err)
@@ -115,7 +117,7 @@ static int mark_lock(const struct mark *mark, struct err *err)
 	if (errno != EWOULDBLOCK)
 		return err_sys(err, errno, ERR_IO, "lock %s", mark->path);
 	return err_set(err, EBUSY, ERR_IO,
-		       "lock %s: another spur-ipamd has this socket, and starts or ends",
+		       "lock %s: another spur-ipamd has this directory, with its socket and spool",
 		       mark->path);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The mark beside the socket: which daemon has its path, and which ledger has served there in this
- * boot. Its lock is held as long as a daemon runs, so that two that start at once do not each take
- * the other's socket for a leftover. Its words tell a start that the ledger which it finds, or does
+ * The mark beside the socket, DIRECTORY/ledger.mark: which daemon has that directory, and which
+ * ledger has served there in this boot. Its lock is held as long as a daemon runs, so that two that
+ * start at once do not each take the other's socket for a leftover, and none drains the spool of
+ * another. Its words tell a start that the ledger which it finds, or does
  * not find, is another one than that of the pods that live: a file system that is not mounted, a
  * "state" that was edited.
  *
@@ -45,8 +46,9 @@ int mark_judge(const struct mark_words *words, const char *boot_id, const char *
 struct mark;
 
 /*
- * Opens, or makes, the mark of the socket at @socket, locks it, and reads what it says. A mark that
- * cannot be understood says nothing; that is logged. -EBUSY (ERR_IO): another daemon has the lock.
+ * Opens, or makes, the mark beside the socket at @socket, locks it, and reads what it says. A mark
+ * that cannot be understood says nothing; that is logged. -EBUSY (ERR_IO): another daemon has the
+ * lock.
  */
 int mark_open(const char *socket, struct mark **ret_mark, struct err *err);
 void mark_close(struct mark *mark); /* NULL is fine */

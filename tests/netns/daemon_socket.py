@@ -84,6 +84,16 @@ def test_other_socket_of_the_same_store():
         still_serves(node, "c1")
 
 
+def test_other_socket_beside_the_spool():
+    """It would take the other's spooled DELs for old ones."""
+    with Node() as node:
+        node.daemon()
+        other = f"{os.path.dirname(node.socket)}/other.sock"
+        refused_start(node, ["ledger.mark: another spur-ipamd has this directory"], socket=other, state=f"{node.dir}/other")
+        assert not os.path.exists(other) and not os.path.exists(f"{node.dir}/other")
+        still_serves(node, "c1")
+
+
 def test_stale_socket_is_taken():
     with Node() as node:
         node.daemon()
@@ -347,6 +357,7 @@ def test_edited_state():
         node.attach(container="c1")
         node.stop()
         refused_start(node, MISSING, state=f"{node.dir}/elsewhere")
+        refused_start(node, MISSING, state=f"{node.dir}/elsewhere", socket=node.socket + "2")
         assert not os.path.exists(f"{node.dir}/elsewhere")
         shutil.copytree(node.state, f"{node.dir}/moved")  # the same ledger at another place is no other one
         node.daemon(state=f"{node.dir}/moved")
@@ -358,7 +369,7 @@ def test_mark_that_nobody_understands():
         node.daemon()
         node.stop()
         for words in (b"\n", b"{}\n", b'{"bootID":1}\n', b"\xff\xfe\n", bytes(20000), b'{"bootID":"x"'):
-            with open(node.socket + ".mark", "wb") as f:
+            with open(os.path.dirname(node.socket) + "/ledger.mark", "wb") as f:
                 f.write(words)
             node.start()
             assert node.logged("what it said is not known")
