@@ -206,6 +206,7 @@ int check_steps(const struct recorded *recorded, struct site *site,
 	const struct attachment *record = recorded->record;
 	int r = 0;
 
+	ret_plan->count = 0;
 	if (!site->pod)
 		return drift(err, "%s: no path leads to the pod's namespace", record->ifname);
 	if (record->device.name[0])

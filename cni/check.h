@@ -2,8 +2,8 @@
 /*
  * Is an attachment as it should be? Who says how that is:
  *
- * - the record, of what Spur alone owns: the device, that it is up, the addresses of the ledger,
- * the RDMA device, the tables and rules of `routing`;
+ * - the record, of what Spur alone owns: the device, that it is up, the attributes of its VF, the
+ *   addresses of the ledger, the RDMA device, the tables and rules of `routing`;
  * - prevResult, of what a later plugin of the chain may have changed: the hardware address, the
  * MTU, other addresses, all other routes. What it does not state is not judged;
  * - without a prevResult the record, of everything.

@@ -56,6 +56,8 @@ struct site {
 
 	/* Opened when they are asked for: few devices need them. */
 	int host_sysfs, pod_sysfs; /* -1: not yet */
+	bool vf_known;
+	struct vf_state vf; /* of the record's VF, as its PF shows it */
 	bool rdma_mode_known;
 	enum rdma_mode rdma_mode;
 };

@@ -58,6 +58,11 @@ static int vf_step_apply(const struct step *step, struct site *site, struct err 
 	return vf_apply(site, step->vf.attr, &step->vf.state, err);
 }
 
+static int vf_step_check(const struct step *step, struct site *site, struct err *err)
+{
+	return vf_check(site, step->vf.attr, &step->vf.state, err);
+}
+
 static void vf_describe(const struct step *step, const struct site *site, char *buf, size_t size)
 {
 	const struct vf_baseline *vf = &site->record->device.vf;
@@ -578,7 +583,7 @@ static void devinfo_describe(const struct step *step, const struct site *site, c
 
 static const struct step_ops table[STEP_KINDS] = {
 	[STEP_GUID] = { guid_apply, device_revert, NULL, guid_describe },
-	[STEP_VF] = { vf_step_apply, device_revert, NULL, vf_describe },
+	[STEP_VF] = { vf_step_apply, device_revert, vf_step_check, vf_describe },
 	[STEP_DOWN] = { down_apply, device_revert, NULL, down_describe },
 	[STEP_ALTNAME] = { altname_apply, device_revert, NULL, altname_describe },
 	[STEP_MAC] = { mac_apply, device_revert, NULL, mac_describe },

@@ -157,6 +157,52 @@ static int find_pf(struct site *site, struct pci_function *ret_function, struct 
 	return r < 0 ? r : link_get(site->host, ret_function->pf_netdev, ret_pf, err);
 }
 
+struct vf_search {
+	int index;
+	struct vf_state *found;
+};
+
+static int compare_index(int vf, const struct vf_state *state, void *arg)
+{
+	const struct vf_search *search = arg;
+
+	if (vf != search->index)
+		return 0;
+	*search->found = *state;
+	return 1;
+}
+
+static int read_state(struct site *site, struct err *err)
+{
+	struct vf_search search = { .found = &site->vf };
+	struct pci_function function = { 0 };
+	struct link_info pf = { 0 };
+	int r;
+
+	if (site->vf_known)
+		return 0;
+	r = find_pf(site, &function, &pf, err);
+	if (r < 0)
+		return r;
+	search.index = function.vf_index;
+	r = vf_list(site->host, pf.ifindex, compare_index, &search, err);
+	site->vf_known = r >= 0 || r == -EMSGSIZE; /* more VFs than the kernel can show */
+	return site->vf_known ? 0 : r;
+}
+
+int vf_check(struct site *site, enum vf_attr attr, const struct vf_state *should, struct err *err)
+{
+	char is_text[VF_VALUE_TEXT], should_text[VF_VALUE_TEXT];
+	int r = read_state(site, err);
+
+	if (r < 0 || vf_attr_equal(&site->vf, should, attr))
+		return r;
+	return err_set(err, ESTALE, ERR_DRIFT, "%s: %s is %s, should be %s",
+		       site->record->device.key, vf_attr_name(attr),
+		       vf_attr_format(&site->vf, attr, is_text),
+		       vf_attr_format(should, attr, should_text));
+}
+
 static bool anything_asked(const struct site *site)
 {
 	for (int attr = 0; attr < VF_ATTRS; attr++) {

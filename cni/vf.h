@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The attributes of a VF that the configuration names, set through its PF's netdev and given back
- * from the baseline. No list of VFs is ever asked for: the kernel's ack is trusted, and the address
- * is looked at on the VF's own netdev.
+ * from the baseline. ADD and DEL ask for no list of VFs: the kernel's ack is trusted, and the
+ * address is looked at on the VF's own netdev.
  *
  * Some drivers answer EBUSY or EAGAIN while the VF is not ready (i40e, ice): tried again for
  * VF_PATIENCE_MS.
@@ -36,6 +36,12 @@ int vf_release(struct site *site, struct err *err);
  * VF has.
  */
 int vf_give_back(struct site *site, struct err *err);
+
+/*
+ * CHECK: does the PF show @attr as @should says? The list of its VFs is asked for once a call; what
+ * it does not show is not judged. ERR_DRIFT says what differs.
+ */
+int vf_check(struct site *site, enum vf_attr attr, const struct vf_state *should, struct err *err);
 
 /* Does the configuration name this attribute of the record's VF? */
 bool vf_is_asked(const struct site *site, enum vf_attr attr);

@@ -62,50 +62,6 @@ struct vf_entry *picture_vf(const struct picture *picture, const struct pci_addr
 
 /* --- drift --- */
 
-static const char *on_off(bool on)
-{
-	return on ? "on" : "off";
-}
-
-static void format_vlan(const struct vf_state *s, char *buf, size_t size)
-{
-	(void)snprintf(buf, size, "%u qos %u %s", s->vlan, s->qos,
-		       s->vlan_ad ? "802.1ad" : "802.1q");
-}
-
-/* The value of an attribute, in words. */
-static void format_attr(const struct vf_state *s, enum vf_attr attr, char buf[PICTURE_NAME_MAX])
-{
-	static const char *const links[] = { "auto", "enable", "disable" };
-
-	switch (attr) {
-	case VF_VLAN:
-		format_vlan(s, buf, PICTURE_NAME_MAX);
-		return;
-	case VF_MAC:
-		(void)mac_format(&s->mac, buf);
-		return;
-	case VF_RATE:
-		(void)snprintf(buf, PICTURE_NAME_MAX, "%u (min %u)", s->max_rate, s->min_rate);
-		return;
-	case VF_SPOOFCHK:
-	case VF_TRUST:
-		(void)snprintf(buf, PICTURE_NAME_MAX, "%s",
-			       on_off(attr == VF_TRUST ? s->trust : s->spoofchk));
-		return;
-	case VF_LINK_STATE:
-		(void)snprintf(buf, PICTURE_NAME_MAX, "%s", links[s->link_state]);
-		return;
-	case VF_NODE_GUID:
-	case VF_PORT_GUID:
-		(void)guid_format(attr == VF_NODE_GUID ? s->node_guid : s->port_guid, buf);
-		return;
-	case VF_ATTRS:
-		break;
-	}
-	buf[0] = '\0';
-}
-
 /* "trust is on, was off; …": "" if all is as it was. */
 static void differences(const struct vf_state *was, const struct vf_state *is,
 			char why[PICTURE_WHY_MAX])
@@ -114,15 +70,15 @@ static void differences(const struct vf_state *was, const struct vf_state *is,
 
 	why[0] = '\0';
 	for (int i = 0; i < VF_ATTRS && len < PICTURE_WHY_MAX; i++) {
-		char now[PICTURE_NAME_MAX], before[PICTURE_NAME_MAX];
+		char now[VF_VALUE_TEXT], before[VF_VALUE_TEXT];
 		enum vf_attr attr = (enum vf_attr)i;
 
 		if (vf_attr_equal(was, is, attr))
 			continue;
-		format_attr(is, attr, now);
-		format_attr(was, attr, before);
 		len += (size_t)snprintf(why + len, PICTURE_WHY_MAX - len, "%s%s is %s, was %s",
-					len ? "; " : "", vf_attr_name(attr), now, before);
+					len ? "; " : "", vf_attr_name(attr),
+					vf_attr_format(is, attr, now),
+					vf_attr_format(was, attr, before));
 	}
 }
 

@@ -40,5 +40,11 @@ struct vf_state {
 /* The key of the network configuration that an attribute goes by: "vlan", "mac", "trust"… */
 const char *vf_attr_name(enum vf_attr attr);
 
+enum { VF_VALUE_TEXT = 64 };
+
+/* The value of @attr in words, in @buf or a constant. */
+const char *vf_attr_format(const struct vf_state *state, enum vf_attr attr,
+			   char buf[VF_VALUE_TEXT]);
+
 /* Do they say the same of @attr? An attribute that one of them does not know: yes. */
 bool vf_attr_equal(const struct vf_state *a, const struct vf_state *b, enum vf_attr attr);

@@ -268,7 +268,7 @@ def test_eth_late():
 
 
 def test_no_vf_list_is_asked_for():
-    """Neither by ADD nor by CHECK or DEL; the daemon looks by itself, when it likes."""
+    """Neither by ADD nor by DEL; the daemon looks by itself, when it likes. CHECK asks once."""
     with scene.Scene(scene.eth(2)) as node:
         vf, pod = node.vfs[0], node.pod("a")
         conf = node.conf(vf, rdma="required", **ALL)
@@ -277,7 +277,7 @@ def test_no_vf_list_is_asked_for():
             got = node.cni(verb, pod, conf)
             calls = vf.pf.calls()
             assert got.returncode == 0, (verb, got)
-            assert calls["get_config"] == 0, (verb, calls)
+            assert calls["get_config"] == (2 if verb == "CHECK" else 0), (verb, calls)  # of each VF
             if verb == "ADD":
                 conf["prevResult"] = got.json
                 once = {op: n for op, n in calls.items() if op in KNOBS}
@@ -289,6 +289,40 @@ def test_no_vf_list_is_asked_for():
         node.delete(pod, conf)
         wait_for(lambda: vf.pf.calls()["get_config"] > 0, 10, "the daemon looks afterwards")
         node.settles()
+
+
+ETH_DRIFTS = (
+    ("vlan is 99 qos 0", "vlan", "99"), ("max_tx_rate is 9", "max_tx_rate", "9", "min_tx_rate", "0"), ("spoofchk is", "spoofchk", None),
+    ("trust is", "trust", None), ("link_state is", "state", "auto"),
+)
+
+
+def test_check_sees_what_the_host_has_set():
+    """Each attribute of a VF that the configuration names; of one that it does not name nothing is said."""
+    with scene.Scene(scene.eth(2)) as node:
+        vf = node.vfs[0]
+        pod, conf, result = node.attach("a", vf, **PLAIN, **ALL)
+        conf["prevResult"] = result
+        assert node.cni("CHECK", pod, conf).returncode == 0
+        was = {"vlan": ["vlan", str(ALL["vlan"]), "qos", str(ALL["vlanQoS"]), "proto", ALL["vlanProto"]],
+               "max_tx_rate": ["max_tx_rate", str(ALL["max_tx_rate"]), "min_tx_rate", str(ALL["min_tx_rate"])],
+               "spoofchk": ["spoofchk", ALL["spoofchk"]], "trust": ["trust", ALL["trust"]], "state": ["state", ALL["link_state"]]}
+        for words, key, *values in ETH_DRIFTS:
+            other = [{"on": "off", "off": "on"}[was[key][1]]] if values == [None] else values
+            vf_set = ["ip", "link", "set", vf.pf.netdev(), "vf", str(vf.index)]
+            run(*vf_set, key, *other)
+            node.refuse("CHECK", 104, words, pod, conf)
+            run(*vf_set, *was[key])
+            got = node.cni("CHECK", pod, conf)
+            assert got.returncode == 0, (key, got)
+        node.delete(pod, conf)
+        node.end(pod)
+        pod, conf, result = node.attach("b", vf, **PLAIN)
+        run("ip", "link", "set", vf.pf.netdev(), "vf", str(vf.index), "vlan", "99")
+        assert node.cni("CHECK", pod, {**conf, "prevResult": result}).returncode == 0
+        run("ip", "link", "set", vf.pf.netdev(), "vf", str(vf.index), "vlan", "0")
+        node.delete(pod, conf)
+        node.end(pod)
 
 
 def asks(node, container, device):
