@@ -6,21 +6,20 @@
 #include "cni/undo.h"
 #include "ipamd/client/client.h"
 
-static int find_pool(struct client *client, const char *name, struct err *err)
-{
-	CLEANUP_JSON json_t *status = NULL;
-
-	return client_call(client, "node.status", json_pack("{s:s}", "pool", name),
-			   clock_boot_ms() + PROTO_WAIT_MS, &status, err);
-}
-
+/* An answer is asked for also where no pool is to be found: one that hangs lets itself be connected
+ * to. */
 static int ask_daemon(const struct request *request, struct err *err)
 {
+	CLEANUP_JSON json_t *status = NULL;
+	json_t *params = json_pack("{s:s*}", "pool", request->conf.pool);
 	struct client client;
 	int r = client_open(&client, request->conf.socket, err);
 
-	if (r == 0 && request->conf.pool)
-		r = find_pool(&client, request->conf.pool, err);
+	if (r < 0)
+		json_decref(params);
+	else
+		r = client_call(&client, "node.status", params, clock_boot_ms() + PROTO_WAIT_MS,
+				&status, err);
 	client_close(&client);
 	return r;
 }

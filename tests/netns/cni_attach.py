@@ -734,6 +734,21 @@ def test_status():
         node.refuse("STATUS", 50, "spur-ipamd", pod, conf)
 
 
+def test_status_of_a_daemon_that_hangs():
+    """It can still be connected to: that alone proves nothing, with a pool or without."""
+    with node_with_rail() as node:
+        node.daemon()
+        pod = node.pod("a")
+        conf = lab.netconf(device="eth1", version="1.1.0")
+        assert node.cni("STATUS", pod, conf).returncode == 0
+        node.ipamd.send_signal(signal.SIGSTOP)
+        try:
+            node.refuse("STATUS", 50, "read the answer of spur-ipamd", pod, conf)
+        finally:
+            node.ipamd.send_signal(signal.SIGCONT)
+        assert node.cni("STATUS", pod, conf).returncode == 0
+
+
 def test_status_of_many_pools():
     """More than one page of pool.list has; and one that an edit has taken away, but that still holds something."""
     with node_with_rail() as node:

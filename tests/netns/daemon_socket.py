@@ -486,6 +486,38 @@ def test_readiness_when_nobody_comes_in():
         lab.wait_for(lambda: fetch(node, "/readyz")[0] == 200, what="there is room again")
 
 
+def attach_and_die(node, step):
+    """A daemon that kills itself before that step of its store. Returns whether it came to it."""
+    p = start_another(node, env={"SPUR_KILL_STEP": f"store:{step}"})
+    lab.wait_for(lambda: p.poll() is not None or socket.socket(socket.AF_UNIX).connect_ex(node.socket) == 0, 20, "it serves or dies")
+    with contextlib.suppress(OSError, TypeError, ValueError):  # it dies in the middle
+        node.attach(container="c1", pool=None)
+        return False
+    assert p.wait(20) == -signal.SIGKILL
+    return True
+
+
+def test_hooked_mark_is_never_too_late():
+    """Killed at any step of a start on a new ledger, and of its first ADD: if a record is there, the mark tells of it."""
+    seen = set()
+    for step in range(1, 200):
+        with Node() as node:
+            node.daemon()
+            node.stop()
+            shutil.rmtree(node.state)
+            died = attach_and_die(node, step)
+            with open(f"{os.path.dirname(node.socket)}/ledger.mark", encoding="utf-8") as f:
+                told = json.loads(f.readline())["attachments"]
+            if died:
+                node.start()
+                assert told or not node.states(), (step, node.states())
+                seen.add((told, bool(node.states())))
+            else:
+                assert told
+                break
+    assert {(False, False), (True, False), (True, True)} <= seen, seen
+
+
 def test_hooked_other_boot():
     with Node() as node:
         node.daemon(env={"SPUR_BOOT_ID": "11111111-2222-3333-4444-555555555555"})
