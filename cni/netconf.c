@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/pkey.h"
 #include "cni/reading.h"
 
 enum {
@@ -207,8 +208,8 @@ static void read_device(struct reading *reading)
 	if (json_str(r, "device", &name)) {
 		if (!ifname_is_valid(name))
 			json_bad(r, "device", "must be the name of a network device");
-		else if (device[0])
-			json_bad(r, "device", "cannot be given together with deviceID");
+		else if (device[0]) /* Multus adds the ID; the daemon sees if both are one */
+			reading->conf->netdev = name;
 		else
 			(void)snprintf(device, PROTO_DEVICE_MAX, "net:%s", name);
 	}
@@ -461,6 +462,7 @@ static void read_index(struct json_reader *r, struct netconf *conf)
 
 	conf->has_index = json_int(r, "allocateIPWithIndex", 0, UINT32_MAX, &index);
 	conf->index = (uint32_t)index;
+	conf->gateway = json_is_true(json_object_get(r->obj, "allocateDefaultGateway"));
 }
 
 static int read_cni_args(struct reading *reading, json_t *obj)
@@ -623,4 +625,62 @@ int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct n
 	if (r == 0)
 		*ret_conf = conf;
 	return r;
+}
+
+/* nv-ipam lets a pod choose its pool; here the network has it. */
+static void refuse_pools(struct json_reader *r, const struct netconf *conf)
+{
+	static const char *const types[] = { "ippool", "cidrpool" };
+	json_t *names = NULL;
+	const char *name;
+
+	if (json_arr(r, "poolNames", &names)) {
+		name = json_string_value(json_array_get(names, 0));
+		if (json_array_size(names) != 1 || !name || !conf->pool ||
+		    strcmp(name, conf->pool) != 0)
+			json_bad(r, "poolNames",
+				 "must name the one pool of the network, \"ipam.pool\" \"%s\"",
+				 conf->pool ? conf->pool : "");
+	}
+	/* A pool of ours is either, so there is nothing to choose. */
+	(void)read_choice(r, "poolType", types, ARRAY_SIZE(types), "\"ippool\" or \"cidrpool\"");
+}
+
+static void refuse_gateway(struct json_reader *r, const struct netconf *conf)
+{
+	const char *with = conf->ip_count                         ? "addresses asked for by name"
+			   : conf->has_index                      ? "\"allocateIPWithIndex\""
+			   : conf->claim_all || conf->claim_count ? "\"claim\""
+								  : NULL;
+
+	(void)json_bool(r, "allocateDefaultGateway", &(bool) { false });
+	if (conf->gateway && conf->ipam == IPAM_NONE)
+		json_bad(r, "allocateDefaultGateway", "needs \"ipam\" spur-ipam");
+	else if (conf->gateway && with)
+		json_bad(r, "allocateDefaultGateway", "excludes %s", with);
+}
+
+static int refuse_args(const struct netconf *conf, struct err *err)
+{
+	json_t *args = json_object_get(json_object_get(conf->json, "args"), "cni");
+	struct json_reader r;
+
+	if (!json_is_object(args) || conf->ipam == IPAM_FOREIGN)
+		return 0;
+	json_read(&r, args, "args.cni", err);
+	refuse_pools(&r, conf);
+	refuse_gateway(&r, conf);
+	return json_finish(&r, READ_LENIENT);
+}
+
+int netconf_refuse(const struct netconf *conf, struct err *err)
+{
+	struct json_reader r;
+
+	json_read(&r, conf->json, "", err);
+	if (pkey_is_default(conf->pkey))
+		json_bad(&r, "pkey",
+			 "is the default partition, which every port is in: name another, or leave "
+			 "it out");
+	return json_finish(&r, READ_LENIENT) < 0 ? r.r : refuse_args(conf, err);
 }

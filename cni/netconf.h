@@ -53,6 +53,7 @@ struct netconf {
 
 	/* Key for the daemon: "net:…", "pci:…", "aux:…"; "" = none. */
 	char device[PROTO_DEVICE_MAX];
+	const char *netdev; /* "device" beside a device ID: must be its netdev; NULL: any */
 	bool choose_device; /* no device, but a rail: a free VF of it, whichever */
 	bool from_plugin;   /* a device plugin gave it: kubelet has chosen its uverbs already */
 	bool rdma_only;     /* in a chain: the netdev is in the pod already (netconf_rdma_only) */
@@ -77,7 +78,7 @@ struct netconf {
 	bool rdma_isolation;   /* required, and the mode must be exclusive */
 	const char *rdma_name; /* its name in the pod; NULL: as it is */
 	uint64_t guid;         /* asked for by name; 0: the VF's own */
-	uint16_t pkey;         /* 0: the rail's */
+	uint16_t pkey;         /* its top bit: full member; 0: the rail's */
 	bool vfio;             /* vfioPciMode: user space must have the function */
 
 	enum ipam_kind ipam;
@@ -85,6 +86,7 @@ struct netconf {
 	const char *pool, *rail; /* IPAM_OURS; rail NULL: the only one of the pool */
 	struct cidr ips[PROTO_IPS_MAX];
 	size_t ip_count; /* addresses asked for by name */
+	bool gateway;    /* the pod is to be its rail's gateway, and gets that address */
 	bool has_index;
 	uint32_t index; /* of the rail: the same, asked for by number */
 	bool claim_all; /* the pod is to get every rail of the pool, or none… */
@@ -106,6 +108,11 @@ struct netconf {
  */
 int netconf_read(json_t *json, const struct args *args, bool ipam_only, struct netconf *ret_conf,
 		 struct err *err);
+/*
+ * What an ADD of today is refused, though earlier versions took it: their records are read as they
+ * are, or nothing of them could be given back.
+ */
+int netconf_refuse(const struct netconf *conf, struct err *err);
 /*
  * The chain's main plugin has put CNI_IFNAME into the pod: only the RDMA device is left to move.
  * Sets conf->rdma_only; a key that is about the netdev is an error (ERR_VALUE).

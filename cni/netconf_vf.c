@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/pkey.h"
 
 enum {
 	VLAN_MAX = 4094, /* IEEE 802.1Q: 4095 is reserved */
@@ -139,15 +140,6 @@ void read_guid(struct reading *reading, struct json_reader *r, const char *key, 
 	}
 }
 
-static void read_pkey(struct reading *reading)
-{
-	struct json_reader *r = &reading->top;
-	const char *text;
-
-	if (json_str(r, "pkey", &text) && pkey_parse(text, &reading->conf->pkey) < 0)
-		json_bad(r, "pkey", "must be 0x0001..0xffff with a partition in its low 15 bits");
-}
-
 /* rdmaIsolation is ib-sriov-cni's word for it, "rdma" ours. */
 static void read_wish(struct reading *reading)
 {
@@ -218,7 +210,7 @@ void read_rdma(struct reading *reading)
 	read_wish(reading);
 	read_rdma_name(reading);
 	read_guid(reading, r, "guid", "guid");
-	read_pkey(reading);
+	pkey_read(r, &conf->pkey);
 	read_ib_kubernetes(reading);
 	if (json_bool(r, "vfioPciMode", &conf->vfio) && conf->vfio &&
 	    (conf->rdma_wish == RDMA_WISH_REQUIRED || conf->rdma_name))
@@ -250,10 +242,17 @@ void check_device(struct reading *reading)
 /* In a chain behind the plugin that attached the netdev. */
 
 static const char *const netdev_keys[] = {
-	"device",     "rail",  "ipam",    "mac",         "mtu",         "dad",
-	"routing",    "vlan",  "vlanQoS", "vlanProto",   "min_tx_rate", "max_tx_rate",
-	"spoofchk",   "trust", "guid",    "vfioPciMode", "pkey",        "ibKubernetesEnabled",
-	"link_state", "arp",
+	"device",      "rail",
+	"ipam",        "mac",
+	"mtu",         "dad",
+	"routing",     "vlan",
+	"vlanQoS",     "vlanProto",
+	"min_tx_rate", "max_tx_rate",
+	"spoofchk",    "trust",
+	"guid",        "vfioPciMode",
+	"pkey",        "ibKubernetesEnabled",
+	"link_state",  "pkeyMembership",
+	"arp",
 };
 
 static bool says_something(json_t *value)

@@ -164,6 +164,8 @@ static int read_conf(struct request *request, struct err *err)
 			r = netconf_read(request->json, &request->args, request->ipam_only, &conf,
 					 err);
 		if (r == 0)
+			r = netconf_refuse(&conf, err);
+		if (r == 0)
 			r = read_chain(request, &conf, err);
 	} else {
 		r = netconf_skim(request->json, &conf, err);

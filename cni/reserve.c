@@ -35,6 +35,7 @@ int reserve(struct client *client, const struct request *request, const struct s
 		.env = env,
 		.netconf = netconf,
 		.device = conf->device[0] ? conf->device : NULL,
+		.netdev = conf->netdev,
 		.choose_device = conf->choose_device,
 		.rdma_only = conf->rdma_only,
 		.guid = conf->guid,
@@ -50,6 +51,7 @@ int reserve(struct client *client, const struct request *request, const struct s
 	if (conf->ipam == IPAM_OURS) { /* another IPAM reads them itself */
 		memcpy(ask.ips, conf->ips, sizeof(ask.ips));
 		ask.ip_count = conf->ip_count;
+		ask.gateway = conf->gateway;
 		ask.has_index = conf->has_index;
 		ask.index = conf->index;
 		ask.claim_all = conf->claim_all;

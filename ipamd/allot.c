@@ -523,6 +523,8 @@ void allot_take(struct store *store, const struct allotment *choice, enum lease_
 		state.frontier = (uint64_t)choice->index + 1;
 	state.held += lease_state == LEASE_HELD;
 	state.claimed += lease_state == LEASE_CLAIMED;
+	/* A gateway's, which the rail gives to nobody else. */
+	state.draining += lease_state == LEASE_HELD && !rail_has_index(choice->rail, choice->index);
 	lease_put(store, &entry, &lease);
 	state_put(store, &key, &state);
 }

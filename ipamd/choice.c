@@ -49,15 +49,30 @@ static void find_siblings(const struct choice_ask *ask, bool all, struct wishes 
 	}
 }
 
+static int find_gateway(const struct choice_ask *ask, struct wishes *wishes, struct err *err)
+{
+	uint64_t index;
+
+	if (!rail_gateway_index(ask->rail, &index))
+		return err_set(
+			err, EINVAL, ERR_VALUE,
+			"requested gateway: rail \"%s\" has none, or two of different indexes",
+			ask->rail->name);
+	wishes->by_name = (uint32_t)index;
+	return 0;
+}
+
 static int find_fixed(const struct choice_ask *ask, struct wishes *wishes, struct err *err)
 {
 	const struct reserve_request *request = ask->request;
 
-	wishes->fixed = request->ip_count > 0 || request->has_index;
+	wishes->fixed = request->ip_count > 0 || request->has_index || request->gateway;
 	wishes->by_name = request->index;
 	if (request->ip_count > 0)
 		return lease_requested(ask->rail, request->ips, request->ip_count, &wishes->by_name,
 				       err);
+	if (request->gateway)
+		return find_gateway(ask, wishes, err);
 	if (request->has_index && rail_refusal(ask->rail, request->index))
 		return err_set(err, EINVAL, ERR_VALUE, "requested index %u: %s rail \"%s\"",
 			       request->index, rail_refusal(ask->rail, request->index),
@@ -135,7 +150,7 @@ static int choose_fixed(const struct choice_ask *ask, const struct choice *choic
 {
 	const struct claim_rail *mine = choice->was_claimed ? &choice->mine : NULL;
 
-	if (rail_refusal(rail, index))
+	if (rail_refusal(rail, index) && !ask->request->gateway)
 		return err_set(err, EINVAL, ERR_VALUE, "requested index %u: %s rail \"%s\"", index,
 			       rail_refusal(rail, index), rail->name);
 	*ret_a = look(ask, rail, index);

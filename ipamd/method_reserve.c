@@ -188,6 +188,21 @@ static int refuse_by_other_key(struct daemon *d, const struct baseline *device, 
 	return r;
 }
 
+/* A network may name a device twice, by its ID and by its netdev. */
+static int check_netdev(const struct baseline *device, const char *netdev, struct err *err)
+{
+	if (!netdev || strcmp(device->name, netdev) == 0)
+		return 0;
+	for (size_t i = 0; i < device->altname_count; i++) {
+		if (strcmp(device->altnames[i], netdev) == 0)
+			return 0;
+	}
+	return err_set(err, EINVAL, ERR_VALUE,
+		       "key \"device\": \"%s\": is not the network device of %s%s%s", netdev,
+		       strchr(device->key, ':') + 1, device->name[0] ? ", which is " : "",
+		       device->name);
+}
+
 /* The device as it is now; METHOD_WAITS for whoever is at it. */
 static int observe(struct daemon *d, struct request *q, const struct reserve_request *request,
 		   const char *device_key, struct baseline *ret_device, struct err *err)
@@ -205,6 +220,11 @@ static int observe(struct daemon *d, struct request *q, const struct reserve_req
 		return method_wait(q, INVENTORY_SEAT);
 	if (r < 0)
 		return r;
+	r = check_netdev(ret_device, request->netdev, err);
+	if (r < 0) {
+		baseline_free(ret_device);
+		return r;
+	}
 	holder = holder_of_link(d, q, ret_device->ifindex);
 	r = holder ? method_wait(q, holder->key) : refuse_by_other_key(d, ret_device, err);
 	if (r != 0)

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/pkey.h"
 
 enum {
 	POOL_COOLDOWN_S = 120, /* longer than peers keep an ARP entry or a path record */
@@ -430,14 +431,6 @@ static void read_guid_base(struct json_reader *r, struct rail *rail)
 	rail->guid_count = count;
 }
 
-static void read_pkey(struct json_reader *r, struct rail *rail)
-{
-	const char *text;
-
-	if (json_str(r, "pkey", &text) && pkey_parse(text, &rail->pkey) < 0)
-		json_bad(r, "pkey", "must be 0x0001..0xffff with a partition in its low 15 bits");
-}
-
 static void read_name(struct json_reader *r, char name[PROTO_POOL_MAX + 1])
 {
 	const char *text;
@@ -465,7 +458,7 @@ static void rail_read(struct json_reader *outer, json_t *json, const char *path,
 	read_routes(&r, rail);
 	read_match(&r, rail);
 	read_guid_base(&r, rail);
-	read_pkey(&r, rail);
+	pkey_read(&r, &rail->pkey);
 	json_leave(outer, &r, READ_STRICT);
 }
 

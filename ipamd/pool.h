@@ -113,6 +113,11 @@ bool rail_has_index(const struct rail *rail, uint64_t index);
 const char *rail_refusal(const struct rail *rail, uint64_t index);
 /* The index of an address of this rail, or false if it is in neither prefix. */
 bool rail_index_of(const struct rail *rail, const struct ip *ip, uint64_t *ret_index);
+/*
+ * The index of its gateway, of the first slot that is not reserved. False: it has none, or those of
+ * both families have different ones.
+ */
+bool rail_gateway_index(const struct rail *rail, uint64_t *ret_index);
 /* How many indexes may be handed out. */
 uint64_t rail_capacity(const struct rail *rail);
 uint64_t rail_slot_count(const struct rail *rail);
@@ -120,5 +125,6 @@ uint64_t rail_slot_count(const struct rail *rail);
 int rail_subnet_plen(const struct rail *rail, const struct cidr *cidr);
 /* The first GUID >= @from of the rail's block that is in no reserved slot, or false. */
 bool rail_next_guid(const struct rail *rail, uint64_t from, uint64_t *ret_guid);
-/* Addresses (v4, then v6, with gateways) and routes of one index, but the one to its own prefix. */
+/* Addresses (v4, then v6, with gateways) and routes of one index, but the one to its own prefix. A
+ * gateway has no gateway, and no route by itself. */
 void rail_config(const struct rail *rail, uint64_t index, struct ip_config *ret_config);

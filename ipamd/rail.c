@@ -121,6 +121,22 @@ static bool index_is_gateway(const struct rail *rail, int family, uint64_t index
 	return gateway.family && ip_compare(&gateway, &ip) == 0;
 }
 
+bool rail_gateway_index(const struct rail *rail, uint64_t *ret_index)
+{
+	uint64_t slot = ranges_skip(&rail->slots.reserved, 0), index = 0, other = 0;
+	bool has4 = ip_index(&rail->cidr.ip, &rail->gateway, &index);
+	bool has6 = ip_index(&rail->cidr6.ip, &rail->gateway6, &other);
+
+	if (!rail->gateway.family && !rail->gateway6.family)
+		return false;
+	if ((rail->gateway.family && !has4) || (rail->gateway6.family && !has6) ||
+	    (rail->gateway.family && rail->gateway6.family && index != other))
+		return false;
+	*ret_index = (rail->gateway.family ? index : other) +
+		     (rail->slots.subnets ? slot << rail->slots.bits : 0);
+	return *ret_index <= rail->last;
+}
+
 const char *rail_refusal(const struct rail *rail, uint64_t index)
 {
 	const struct index_ranges *reserved = &rail->slots.reserved;
@@ -161,8 +177,9 @@ static void config_add(const struct rail *rail, int family, uint64_t index,
 	config->ips[config->ip_count++] = (struct address) {
 		.cidr = { .ip = ip_offset(&cidr->ip, index),
 			  .plen = (uint8_t)rail_subnet_plen(rail, cidr) },
-		.gateway = gateway_of(rail, family, index),
 	};
+	if (!index_is_gateway(rail, family, index))
+		config->ips[config->ip_count - 1].gateway = gateway_of(rail, family, index);
 }
 
 /* The way to its own prefix, and no more: the kernel makes that one with the address. */
@@ -176,19 +193,28 @@ static bool route_is_own(const struct rail *rail, uint64_t index, const struct r
 	       ip_compare(&route->dst.ip, &first) == 0;
 }
 
+static bool config_has(const struct ip_config *config, const struct ip *ip)
+{
+	for (size_t i = 0; i < config->ip_count; i++) {
+		if (ip->family && ip_compare(&config->ips[i].cidr.ip, ip) == 0)
+			return true;
+	}
+	return false;
+}
+
 void rail_config(const struct rail *rail, uint64_t index, struct ip_config *ret_config)
 {
 	*ret_config = (struct ip_config) { 0 };
 	config_add(rail, AF_INET, index, ret_config);
 	config_add(rail, AF_INET6, index, ret_config);
 	for (size_t i = 0; i < rail->route_count; i++) {
-		struct route *route = &ret_config->routes[ret_config->route_count];
+		struct route route = rail->routes[i];
 
-		if (route_is_own(rail, index, &rail->routes[i]))
+		if (route_is_own(rail, index, &route))
 			continue;
-		ret_config->route_count++;
-		*route = rail->routes[i];
-		if (!route->gw.family)
-			route->gw = gateway_of(rail, route->dst.ip.family, index);
+		if (!route.gw.family)
+			route.gw = gateway_of(rail, route.dst.ip.family, index);
+		if (!config_has(ret_config, &route.gw))
+			ret_config->routes[ret_config->route_count++] = route;
 	}
 }

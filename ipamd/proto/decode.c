@@ -642,6 +642,7 @@ static void read_ips(struct json_reader *r, struct reserve_request *request)
 static void read_device(struct json_reader *r, struct reserve_request *request)
 {
 	request->device = read_name(r, "device", PROTO_DEVICE_MAX - 1);
+	request->netdev = read_name(r, "netdev", IFNAME_MAX);
 	(void)json_bool(r, "chooseDevice", &request->choose_device);
 	(void)json_bool(r, "rdmaOnly", &request->rdma_only);
 	if (read_guid(r, "guid", &request->guid) && !guid_is_usable(request->guid))
@@ -651,6 +652,8 @@ static void read_device(struct json_reader *r, struct reserve_request *request)
 		json_bad(r, "chooseDevice", "cannot be given together with \"device\"");
 	if (request->choose_device && !(request->pool && request->rail))
 		json_bad(r, "chooseDevice", "needs \"pool\" and \"rail\"");
+	if (request->netdev && !request->device)
+		json_bad(r, "netdev", "needs \"device\"");
 	if (request->rdma_only && !request->device)
 		json_bad(r, "rdmaOnly", "needs \"device\"");
 }
@@ -659,6 +662,10 @@ static void read_index(struct json_reader *r, struct reserve_request *request)
 {
 	int64_t index;
 
+	if (json_bool(r, "gateway", &request->gateway) && request->gateway && !request->pool)
+		json_bad(r, "gateway", "needs \"pool\"");
+	else if (request->gateway && request->ip_count)
+		json_bad(r, "gateway", "cannot be given together with \"ips\"");
 	request->has_index = json_int(r, "index", 0, UINT32_MAX, &index);
 	if (!request->has_index)
 		return;
@@ -667,6 +674,8 @@ static void read_index(struct json_reader *r, struct reserve_request *request)
 		json_bad(r, "index", "needs \"pool\"");
 	else if (request->ip_count)
 		json_bad(r, "index", "cannot be given together with \"ips\"");
+	else if (request->gateway)
+		json_bad(r, "index", "cannot be given together with \"gateway\"");
 }
 
 static void read_claim(struct json_reader *r, struct reserve_request *request)
@@ -676,6 +685,8 @@ static void read_claim(struct json_reader *r, struct reserve_request *request)
 
 	if (!read_array(r, "claim", PROTO_RAILS_MAX, &array))
 		return;
+	if (request->gateway)
+		json_bad(r, "claim", "cannot be given together with \"gateway\"");
 	json_array_foreach (array, i, element) {
 		const char *name = json_string_value(element);
 

@@ -392,6 +392,7 @@ json_t *reserve_encode(const struct reserve_request *request)
 	put(&obj, "netns", netns_encode(&request->netns));
 	put(&obj, "request", request_encode(request->program, request->env, request->netconf));
 	put_text(&obj, "device", request->device);
+	put_text(&obj, "netdev", request->netdev);
 	put_flag(&obj, "chooseDevice", request->choose_device);
 	put_flag(&obj, "rdmaOnly", request->rdma_only);
 	if (request->guid)
@@ -402,6 +403,7 @@ json_t *reserve_encode(const struct reserve_request *request)
 	put(&obj, "ips", ips);
 	if (request->has_index)
 		put(&obj, "index", json_integer(request->index));
+	put_flag(&obj, "gateway", request->gateway);
 	put_claim(&obj, request);
 	if (request->auto_table)
 		put(&obj, "table", json_string("auto"));

@@ -208,6 +208,7 @@ struct reserve_request {
 	const char *program;
 	json_t *env, *netconf;
 	const char *device;             /* device key or NULL */
+	const char *netdev;             /* that @device must have, by name or altname; NULL: any */
 	bool choose_device;             /* a free VF of @rail, whichever */
 	bool rdma_only;                 /* in a chain: the netdev is in the pod already */
 	uint64_t guid;                  /* asked for by name; 0 = the VF's own */
@@ -216,6 +217,7 @@ struct reserve_request {
 	const char *rail;               /* NULL: the pool's only rail */
 	struct cidr ips[PROTO_IPS_MAX]; /* static requests; the prefix length is not looked at */
 	size_t ip_count;
+	bool gateway;   /* the address of the rail's gateway itself */
 	bool has_index; /* a static request by number: the host index on its rail */
 	uint32_t index;
 	bool claim_all;                     /* every rail of @pool is to be the pod's, or none… */

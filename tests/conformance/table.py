@@ -158,7 +158,8 @@ KEYS = (
     Key("ibKubernetesEnabled",  False,               (True, refused(11, "mellanox.infiniband.app")), "true", NONE, "ibkubernetes", NO_VF, VF, NO_VF),
     Key("vfioPciMode",          False,               True,                   "true",      NONE,                  "vfioPCIMode", NO_VF, VF, NO_VF),
     Key("guid",                 "00:00:00:00:00:00:00:01", "fe:ff:ff:ff:ff:ff:ff:ff", 1,  "ff:ff:ff:ff:ff:ff:ff:ff", "GUID", NO_VF, VF, NO_VF),
-    Key("pkey",                 "0x0001",            "0xffff",               1,           "0x8000",              "pKey", NO_VF, VF, NO_VF),
+    Key("pkey",                 "0x0001",            "0xfffe",               1,           "0x8000",              "pKey", NO_VF, VF, NO_VF),
+    Key("pkeyMembership",       "limited",           "full",                 1,           "half",                "pkeymembership", NO_VF, {"pkey": "0x10", **VF}, NO_VF),
     Key("routing",              {"table": 1},        {"table": 2**32 - 1},   "auto",      {"table": 0},          "route"),
     Key("routing.table",        1,                   2**32 - 1,              True,        2**32,                 "tables", absent=refused(7, "table")),
     Key("routing.rules",        (False, ok(rules=0)), (True, ok(rules=1)),   "true",      NONE,                  "rule", beside={"routing": {"table": 100}}),
@@ -253,13 +254,15 @@ row("key/rdmaName and rdma none", ADD, refused(7, "rdmaName"), conf={"rdmaName":
 row("key/rdmaName a slash", ADD, refused(7, "rdmaName"), conf={"rdmaName": "mlx5/0", **VF})
 row("key/vfioPciMode and rdma required", ADD, refused(7, "vfioPciMode"), conf={"vfioPciMode": True, "rdma": "required", **VF})
 row("key/guid multicast", ADD, refused(7, "guid"), conf={"guid": "03:00:00:00:00:00:00:01", **VF})
-for bad in ("0x0000", "0x10000", "8001", "0x"):
+for bad in ("0x0000", "0x10000", "8001", "0x", "0x7fff", "0xffff"):
     row(f"key/pkey {bad}", ADD, refused(7, "pkey"), conf={"pkey": bad, **VF})
+row("key/pkeyMembership alone", ADD, refused(7, "pkeyMembership", "needs"), conf={"pkeyMembership": "limited", **VF})
+row("key/pkeyMembership of a full key", ADD, refused(7, "pkeyMembership", "contradicts"), conf={"pkey": "0x8010", "pkeyMembership": "limited", **VF})
 GUID_GIVEN = {"mellanox.infiniband.app": "configured", "guid": "02:00:00:00:00:00:00:01"}
 row("key/ibKubernetesEnabled, prepared", ADD, NO_VF, conf={"ibKubernetesEnabled": True, "args": {"cni": GUID_GIVEN}, **VF})
 row("key/ibKubernetesEnabled, no GUID", ADD, refused(11, "GUID"),
     conf={"ibKubernetesEnabled": True, "args": {"cni": {"mellanox.infiniband.app": "configured"}}, **VF})
-row("key/device and deviceID", ADD, refused(7, "device"), conf={"deviceID": "0000:1a:00.1"})
+row("key/device and deviceID", ADD, NO_VF, conf={"deviceID": "ffff:ff:1f.7"})
 row("key/deviceID and pciBusID differ", ADD, refused(7, "0000:1a:00"), conf={"device": ABSENT, "deviceID": "0000:1a:00.1", "pciBusID": "0000:1a:00.2"})
 row("key/runtimeConfig.deviceID", ADD, refused(102), conf={"device": ABSENT, "runtimeConfig": {"deviceID": "0000:ff:00.1"}},
     reference=refused(999), why_different="the plugins have one code for everything")

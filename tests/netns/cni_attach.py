@@ -113,6 +113,39 @@ def test_route_to_its_own_prefix():
             node.delete(pod, conf)
 
 
+def test_pod_that_is_the_gateway():
+    """nv-ipam's allocateDefaultGateway: the pod gets the gateway's address, and goes by no gateway itself."""
+    with node_with_rail() as node:
+        node.rail("eth2")
+        node.daemon(pools=[lab.pool(v6=True, routes=[{"dst": "10.64.0.0/10"}, {"dst": "10.9.0.0/16", "gw": "10.0.0.7"}])])
+        pod, other = node.pod("a"), node.pod("b")
+        conf = lab.netconf(device="eth1", pool="train", args={"cni": {
+            "allocateDefaultGateway": True, "poolNames": ["train"], "poolType": "ippool"}})
+
+        def look(result):
+            assert [(i["address"], i.get("gateway")) for i in result["ips"]] == [("10.0.0.1/24", None), ("fd00::1/64", None)], result
+            assert [r["dst"] for r in result["routes"]] == ["10.9.0.0/16"], result
+            second = lab.netconf(device="eth2", pool="train", args={"cni": {"allocateDefaultGateway": True}})
+            node.refuse("ADD", 11, "requested index 1: is held by attachment", other, second)
+            assert json.loads(lab.run(lab.program("spurctl"), "--socket", node.socket, "check", "--json"))["ok"]
+
+        for routing in ({}, {"routing": {"table": "auto"}}):
+            attach_and_back(node, pod, {**conf, **routing}, look)
+        check = json.loads(lab.run(lab.program("spurctl"), "--socket", node.socket, "check", "--json"))
+        assert check["ok"], check
+        got = node.add(other, lab.netconf(device="eth2", pool="train"))
+        assert got["ips"][0]["address"] == "10.0.0.2/24", "the gateway's is given to nobody else"
+        node.refuse("ADD", 7, "args.cni.poolNames", pod, lab.netconf(device="eth1", pool="train", args={"cni": {"poolNames": ["x"]}}))
+        node.delete(other, lab.netconf(device="eth2", pool="train"))
+
+
+def test_gateway_of_a_rail_without():
+    with node_with_rail() as node:
+        node.daemon(pools=[{"name": "train", "rails": [{"name": "r", "cidr": "10.0.0.0/24"}]}])
+        node.refuse("ADD", 7, 'requested gateway: rail "r" has none', node.pod("a"),
+                    lab.netconf(device="eth1", pool="train", args={"cni": {"allocateDefaultGateway": True}}))
+
+
 def test_routing():
     with node_with_rail() as node:
         node.rail("eth2")

@@ -191,6 +191,23 @@ def test_hooked_what_is_shown_of_an_attachment():
             assert line in shown, (line, shown)
 
 
+def test_hooked_device_and_its_id():
+    """A network may name a device twice, for Multus adds the ID: one function, or both names are told."""
+    with Node() as node:
+        key, away = node.vf(0, 0), node.vf(0, 1, netdev=False, driver="vfio-pci")
+        node.vf(0, 2)
+        node.net.ip("link", "property", "add", "dev", "v0n0", "altname", "rail-zero")
+        node.serve()
+        for device, netdev, words in ((key, "v0n2", f'key "device": "v0n2": is not the network device of {key[4:]}, which is v0n0'),
+                                      (away, "v0n2", f'key "device": "v0n2": is not the network device of {away[4:]}')):
+            refused(words, lambda d=device, n=netdev: node.rpc("attachment.reserve", **node.request(device=d, netdev=n)), 7)
+        assert not node.attachments()
+        for i, netdev in enumerate(("v0n0", "rail-zero")):
+            with node.client() as client:
+                a = client.call("attachment.reserve", **node.request(container=f"c{i}", device=key, netdev=netdev))
+                assert a["device"]["name"] == "v0n0", a
+
+
 def test_hooked_refusals():
     with Node() as node:
         bare = node.vf(0, 0, driver=None, netdev=False)

@@ -79,7 +79,10 @@ static void test_every_key(void **state)
 		  "contradicts" },
 		{ CONF(",\"runtimeConfig\":{\"deviceID\":\"0000:1a:00.1\"}"), 0, NULL },
 		{ CONF(",\"runtimeConfig\":{\"deviceID\":\"x\"}"), 7, "runtimeConfig.deviceID" },
-		{ ADD(",\"deviceID\":\"0000:1a:00.1\""), 7, "together" },
+		{ ADD(",\"deviceID\":\"0000:1a:00.1\""), 0, NULL },
+		{ ADD(",\"deviceID\":\"0000:1a:00.1\",\"pciBusID\":\"0000:1a:00.1\",\"vlan\":5"), 0,
+		  NULL },
+		{ ADD(",\"runtimeConfig\":{\"deviceID\":\"0000:1a:00.1\"}"), 0, NULL },
 		/* what is misspelt, or another plugin's, before what is missing for it */
 		{ CONF(",\"deviceId\":\"0000:1a:00.1\""), 2,
 		  "key \"deviceId\": is not known; did you mean \"deviceID\"?" },
@@ -199,7 +202,19 @@ static void test_every_key(void **state)
 		  NULL },
 		{ VF(",\"args\":{\"cni\":{\"guid\":\"02:00:00:00:00:00:00:01\"}}"), 0, NULL },
 		{ VF(",\"pkey\":\"0x8001\""), 0, NULL },
-		{ VF(",\"pkey\":\"0x7fff\""), 0, NULL },
+		{ VF(",\"pkey\":\"0x7fff\""), 7,
+		  "key \"pkey\": \"0x7fff\": is the default partition" },
+		{ VF(",\"pkey\":\"0xffff\""), 7,
+		  "key \"pkey\": \"0xffff\": is the default partition" },
+		{ VF(",\"pkey\":\"0x7fff\",\"pkeyMembership\":\"limited\""), 7, "is the default" },
+		{ VF(",\"pkey\":\"0x7ffe\",\"pkeyMembership\":\"limited\""), 0, NULL },
+		{ VF(",\"pkey\":\"0x8010\",\"pkeyMembership\":\"full\""), 0, NULL },
+		{ VF(",\"pkey\":\"0x8010\",\"pkeyMembership\":\"limited\""), 7,
+		  "key \"pkeyMembership\": \"limited\": contradicts \"pkey\"" },
+		{ VF(",\"pkey\":\"0x10\",\"pkeyMembership\":\"half\""), 7,
+		  "key \"pkeyMembership\": \"half\": must be \"full\" or \"limited\"" },
+		{ VF(",\"pkey\":\"0x10\",\"pkeyMembership\":1"), 7, "must be a string" },
+		{ VF(",\"pkeyMembership\":\"limited\""), 7, "needs \"pkey\"" },
 		{ VF(",\"pkey\":\"0x1\""), 0, NULL },
 		{ VF(",\"ibKubernetesEnabled\":false"), 0, NULL },
 		{ VF(",\"ibKubernetesEnabled\":true,\"args\":{\"cni\":{\"guid\":\"02:00:00:00:00:"
@@ -277,6 +292,41 @@ static void test_every_key(void **state)
 		{ ADD(OURS
 		      ",\"args\":{\"cni\":{\"allocateIPWithIndex\":5,\"ips\":[\"10.0.0.9\"]}}"),
 		  7, "excludes addresses" },
+		/* nv-ipam's */
+		{ ADD(OURS
+		      ",\"args\":{\"cni\":{\"poolNames\":[\"train\"],\"poolType\":\"CIDRPool\"}}"),
+		  0, NULL },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"poolNames\":[\"other\"]}}"), 7,
+		  "key \"args.cni.poolNames\": [\"other\"]: must name the one pool of the network, "
+		  "\"ipam.pool\" \"train\"" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"poolNames\":[\"train\",\"other\"]}}"), 7,
+		  "poolNames" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"poolNames\":\"train\"}}"), 7, "poolNames" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"poolNames\":[1]}}"), 7, "poolNames" },
+		{ ADD(",\"args\":{\"cni\":{\"poolNames\":[\"train\"]}}"), 7, "poolNames" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"poolType\":\"other\"}}"), 7,
+		  "key \"args.cni.poolType\": \"other\": must be \"ippool\" or \"cidrpool\"" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"allocateDefaultGateway\":true}}"), 0, NULL },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"allocateDefaultGateway\":false,"
+			   "\"allocateIPWithIndex\":5}}"),
+		  0, NULL },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"allocateDefaultGateway\":1}}"), 7,
+		  "true or false" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"allocateDefaultGateway\":true,"
+			   "\"allocateIPWithIndex\":5}}"),
+		  7, "excludes \"allocateIPWithIndex\"" },
+		{ ADD(OURS ",\"args\":{\"cni\":{\"allocateDefaultGateway\":true,\"ips\":[\"10.0.0."
+			   "9\"]}}"),
+		  7, "excludes addresses" },
+		{ ADD(OURS
+		      ",\"args\":{\"cni\":{\"allocateDefaultGateway\":true,\"claim\":\"all\"}}"),
+		  7, "excludes \"claim\"" },
+		{ ADD(",\"args\":{\"cni\":{\"allocateDefaultGateway\":true}}"), 7,
+		  "needs \"ipam\"" },
+		{ ADD(",\"ipam\":{\"type\":\"nv-ipam\"},\"args\":{\"cni\":{"
+		      "\"allocateDefaultGateway\":"
+		      "true,\"poolNames\":[\"a\",\"b\"],\"poolType\":\"x\"}}"),
+		  0, NULL },
 		{ ADD(",\"args\":{\"cni\":{\"claim\":\"all\"}}"), 7, "needs \"ipam\" spur-ipam" },
 		{ ADD(",\"args\":{\"cni\":{\"sticky\":\"a\"}}"), 7, "needs \"ipam\" spur-ipam" },
 		{ ADD(",\"ipam\":{\"type\":\"nv-ipam\"},\"args\":{\"cni\":{\"allocateIPWithIndex\":"
@@ -333,6 +383,33 @@ static void test_every_key(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		expect(&add_env, rows[i].text, rows[i].code, rows[i].words);
+}
+
+/* As ib-kubernetes has it, a key without the top bit is a partition, and its members are full. */
+static void test_membership(void **state)
+{
+	static const struct {
+		const char *text;
+		uint16_t pkey;
+	} rows[] = {
+		{ VF(",\"pkey\":\"0x10\""), 0x8010 },
+		{ VF(",\"pkey\":\"0x8010\""), 0x8010 },
+		{ VF(",\"pkey\":\"0x10\",\"pkeyMembership\":\"Full\""), 0x8010 },
+		{ VF(",\"pkey\":\"0x10\",\"pkeyMembership\":\"limited\""), 0x0010 },
+		{ VF(""), 0 },
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct request request;
+		struct err err;
+
+		assert_int_equal(request_read(&add_env, false, rows[i].text, strlen(rows[i].text),
+					      &request, &err),
+				 0);
+		assert_int_equal(request.conf.pkey, rows[i].pkey);
+		request_free(&request);
+	}
 }
 
 static void test_stdin(void **state)
@@ -712,6 +789,34 @@ static void test_behind_a_main_plugin_recorded(void **state)
 	}
 }
 
+/* What is refused today is read in a record of yesterday, or its VF would not be given back. */
+static void test_recorded_is_not_refused(void **state)
+{
+	static char program[] = "spur";
+	static const char *const texts[] = {
+		VF(OURS ",\"vlan\":5,\"pkey\":\"0x7fff\""),
+		VF(OURS
+		   ",\"vlan\":5,\"args\":{\"cni\":{\"poolNames\":[\"other\"],\"poolType\":\"x\"}}"),
+		VF(OURS ",\"vlan\":5,\"args\":{\"cni\":{\"allocateDefaultGateway\":\"yes\"}}"),
+	};
+	(void)state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		CLEANUP_JSON json_t *netconf = json_loads(texts[i], 0, NULL);
+		struct attachment record = { .program = program,
+					     .netconf = netconf,
+					     .device = { .key = "pci:0000:1a:00.1",
+							 .name = "v0" } };
+		struct recorded recorded;
+		struct err err = { 0 };
+
+		expect(&add_env, texts[i], 7, NULL);
+		assert_int_equal(recorded_read(&record, &recorded, &err), 0);
+		assert_int_equal(recorded.conf.vf.known, VF_BIT(VF_VLAN));
+		recorded_free(&recorded);
+	}
+}
+
 /* Another interface, another pod: there is a device to attach. */
 #define MADE(interfaces) VF(",\"mtu\":1500,\"prevResult\":{\"interfaces\":[" interfaces "]}")
 
@@ -803,6 +908,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_key),
+		cmocka_unit_test(test_membership),
 		cmocka_unit_test(test_stdin),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_key_length),
@@ -814,6 +920,7 @@ int main(void)
 		cmocka_unit_test(test_precedence_of_guids),
 		cmocka_unit_test(test_behind_a_main_plugin),
 		cmocka_unit_test(test_behind_a_main_plugin_recorded),
+		cmocka_unit_test(test_recorded_is_not_refused),
 		cmocka_unit_test(test_beside_a_main_plugin),
 		cmocka_unit_test(test_what_is_read),
 		cmocka_unit_test(test_claim_of_args_wins),

@@ -501,6 +501,10 @@ static void test_wrong_rail_names_the_key(void **state)
 		{ "'cidr': '10.0.0.0/24', 'pkey': '0x8000'", "pkey\": \"0x8000\": must be 0x0001" },
 		{ "'cidr': '10.0.0.0/24', 'pkey': '0x10001'", "pkey\"" },
 		{ "'cidr': '10.0.0.0/24', 'pkey': '8001'", "pkey\"" },
+		{ "'cidr': '10.0.0.0/24', 'pkeyMembership': 'limited'",
+		  "rails[0].pkeyMembership\": \"limited\": needs \"pkey\"" },
+		{ "'cidr': '10.0.0.0/24', 'pkey': '0x8010', 'pkeyMembership': 'limited'",
+		  "contradicts \"pkey\"" },
 	};
 	(void)state;
 
@@ -726,7 +730,7 @@ static void test_rail_of_a_device(void **state)
 	}
 	assert_int_equal(rails[0].guid_count, 0);
 	assert_int_equal(rails[0].pkey, 0);
-	assert_int_equal(rails[1].pkey, 0x7fff);
+	assert_int_equal(rails[1].pkey, 0xffff); /* full: and a file may name the default one */
 	assert_true(rails[1].guid_base == 0x0200000000010000);
 	assert_int_equal(rails[1].guid_count, RAIL_GUIDS);
 	assert_true(set.pools[1].rails[0].guid_base == 0x02ffffffffff0000);

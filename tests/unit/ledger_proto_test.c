@@ -396,7 +396,7 @@ static void test_request_is_read_back(void **state)
 		      " 'pod': {'name': 'p'}, 'netns': {'path': '/x', 'cookie': 1, 'nsid': 0},"
 		      " 'request': {'program': 'spur', 'env': {'CNI_IFNAME': 'net1'},"
 		      "   'netconf': {'name': 'rail0'}},"
-		      " 'device': 'net:eth5', 'pool': 'train', 'rail': 'rail0',"
+		      " 'device': 'net:eth5', 'netdev': 'eth5', 'pool': 'train', 'rail': 'rail0',"
 		      " 'rdmaOnly': true, 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x0001',"
 		      " 'ips': ['10.0.0.5/32', 'fd00::5/64'], 'claim': ['rail0', 'rail1'],"
 		      " 'table': 'auto', 'sticky': 'job/worker-3', 'deadline': 5000}");
@@ -423,7 +423,10 @@ static void test_request_is_read_back(void **state)
 	CLEANUP_JSON json_t *again = reserve_encode(&request);
 
 	assert_json_equal(json, again);
+	assert_string_equal(request.netdev, "eth5");
+	assert_false(request.gateway);
 	json_object_del(json, "device");
+	json_object_del(json, "netdev");
 	json_object_del(json, "rdmaOnly");
 	json_object_set_new(json, "chooseDevice", json_true());
 	assert_int_equal(reserve_decode(json, &request, &err), 0);
@@ -438,6 +441,15 @@ static void test_request_is_read_back(void **state)
 	CLEANUP_JSON json_t *chosen = reserve_encode(&request);
 
 	assert_json_equal(json, chosen);
+	json_object_del(json, "index");
+	json_object_del(json, "claim");
+	json_object_set_new(json, "gateway", json_true());
+	assert_int_equal(reserve_decode(json, &request, &err), 0);
+	assert_true(request.gateway);
+
+	CLEANUP_JSON json_t *gateway = reserve_encode(&request);
+
+	assert_json_equal(json, gateway);
 }
 
 static void test_wrong_request_is_refused(void **state)
@@ -461,6 +473,9 @@ static void test_wrong_request_is_refused(void **state)
 		{ "guid", "'01:00:00:00:00:00:00:05'" },
 		{ "pkey", "1" },
 		{ "rdmaOnly", "true" },
+		{ "gateway", "1" },
+		{ "netdev", "''" },
+		{ "netdev", "'sixteen-bytes-xx'" },
 		{ "chooseDevice", "true" },
 		{ "chooseDevice", "1" },
 		{ "claim", "[]" },

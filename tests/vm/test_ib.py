@@ -268,7 +268,7 @@ def test_bad_guids_and_pkeys():
         pod = node.pod("a")
         for guid in (ZERO, "ff:ff:ff:ff:ff:ff:ff:ff", "01:00:00:00:00:00:00:01", "02:00:00", 7):
             node.refuse("ADD", 7, "guid", pod, node.conf(node.vfs[0], guid=guid))
-        for pkey in ("0x0000", "0x8000", "0x10000", "8001", 1):
+        for pkey in ("0x0000", "0x8000", "0x10000", "8001", 1, "0x7fff", "0xffff"):
             node.refuse("ADD", 7, "pkey", pod, node.conf(node.vfs[0], pkey=pkey))
         node.is_as_before()
 
@@ -276,11 +276,15 @@ def test_bad_guids_and_pkeys():
 def test_link_state_and_pkey():
     with Ib() as node:
         vf, pod = node.vfs[2], node.pod("a")
-        for state in ("enable", "disable"):
-            conf = node.conf(vf, link_state=state, pkey="0x8001", ready={"timeout_ms": 0})
+        asked = (("enable", {"pkey": "0x8001"}, "0x8001"), ("disable", {"pkey": "0x10"}, "0x8010"),
+                 ("enable", {"pkey": "0x10", "pkeyMembership": "limited"}, "0x0010"))
+        for state, pkey, recorded in asked:
+            conf = node.conf(vf, link_state=state, **pkey, ready={"timeout_ms": 0})
             node.add(pod, conf)
             assert node.pf.vf_infos()[vf.index]["link_state"] == state
-            assert node.attachments()[0]["pkey"] == "0x8001", node.attachments()
+            assert node.attachments()[0]["pkey"] == recorded, node.attachments()
+            shown = run(lab.program("spurctl"), "--socket", node.socket, "show", vf.pci)
+            assert f"P_Key        {recorded}" in shown, shown
             node.delete(pod, conf)
             node.is_as_before()
 

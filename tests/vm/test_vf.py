@@ -408,6 +408,22 @@ def test_userspace_driver():
         node.refuse("ADD", 7, "vfioPciMode", pod, node.conf(vf, vfioPciMode=True))
 
 
+def test_device_and_its_id():
+    """The network names the netdev, Multus adds the ID: taken as one VF, refused with both names as two."""
+    with scene.Scene(scene.igb(2, roce=False)) as node:
+        vf, pod = node.vfs[0], node.pod("a")
+        name, other = vf.netdev(), node.vfs[1].netdev()
+        ids = {"pciBusID": vf.pci, **PLAIN}
+        got = node.refuse("ADD", 7, f'key "device": "{other}": is not the network device of {vf.pci}', pod,
+                          node.conf(vf, device=other, vlan=7, **ids))
+        assert name in got.msg and not node.attachments(), got
+        conf = node.conf(vf, device=name, vlan=7, **ids)
+        node.add(pod, conf)
+        assert scene.vf_facts(node.info(vf))["vlan"] == 7
+        node.delete(pod, conf)
+        node.is_as_before()
+
+
 def test_upper_devices():
     """What stands on a VF in the host would go on in the pod: refused by name, also under its address."""
     uppers = {"vlan": ("id", "5"), "macvlan": ("mode", "bridge"), "ipvlan": ("mode", "l3")}
