@@ -137,8 +137,10 @@ static void release(struct ledger *ledger, const struct attachment *a, bool rest
 
 	(void)worked(ledger_done(ledger, &key, a->generation, &facts, &done), &done);
 	(void)worked(ledger_release(ledger, &key, a->generation,
-				    &(struct release) {
-					    .left = true, .restored = restored, .reason = "DEL" },
+				    &(struct release) { .left = true,
+							.restored = restored,
+							.never_up = !restored,
+							.reason = "DEL" },
 				    NULL, &gone, &released),
 		     &released);
 }
@@ -319,6 +321,18 @@ static void look(struct ledger *ledger)
 	carry_out(ledger);
 }
 
+/* Who has the identity, for a pod that has its name. */
+static void look_for_namesake(struct ledger *ledger)
+{
+	struct reserve_request request = request_of("successor", "rail0");
+	struct attachment a = { 0 };
+	struct err err = { 0 };
+
+	request.sticky = "job/worker-3";
+	if (worked(ledger_find_namesake(ledger, &request, &a, &err), &err))
+		attachment_free(&a);
+}
+
 static void batch(struct ledger *ledger)
 {
 	size_t dropped;
@@ -327,6 +341,7 @@ static void batch(struct ledger *ledger)
 
 	if (ledger_begin(ledger, &err) < 0)
 		return;
+	look_for_namesake(ledger);
 	(void)reserve(ledger, "o0", "rail0", "net:o0");
 	(void)reserve(ledger, "f0", "rail0", "pci:0000:01:00.1");
 	(void)reserve(ledger, "nc", "rail1", "net:f1"); /* what it has claimed */

@@ -11,7 +11,7 @@ import time
 
 import lab
 from daemon_ctl import read_again
-from daemon_serve import Node as Plain, generation_of, refused
+from daemon_serve import Node as Plain, generation_of, key_of, refused
 
 
 def vf_of(pf, vf):
@@ -456,6 +456,33 @@ def test_hooked_a_claim_goes_with_its_pod():
         with node.client() as client:
             client.call("attachment.release", **generation_of(a), left=True, restored=True)
         assert node.devices()[other]["state"] == "free", node.devices()
+
+
+def test_hooked_a_successor_waits_for_the_vfs():
+    """Every VF is the old pod's, which was forced away: the new one's claim is not refused before its DEL came."""
+    def worker(uid):
+        return {"sticky": "w3", "pod": {"namespace": "ns", "name": "w-3", "uid": uid}}
+
+    with Node() as node:
+        vfs = [node.vf(rail, 0) for rail in range(2)]
+        node.serve(claim_s=600)
+        for i in range(1, 6):
+            old, new = f"c{i - 1}", f"c{i}"
+            if i == 1:
+                first = claim(node, old, claim=["*"], **worker(old))
+            claim(node, old, rail="rail1", ifname="net2", **worker(old))
+            with node.client() as waits:
+                waits.send("attachment.reserve", **node.request(container=new, chooseDevice=True, rail="rail0",
+                                                                claim=["*"], **worker(new)))
+                assert waits.is_quiet(), "it waits"
+                for a in node.attachments():
+                    with node.client() as client:
+                        client.call("attachment.get", **key_of(old, a["ifname"]))
+                        client.call("attachment.release", **generation_of(a), left=True, restored=True)
+                a = waits.read()
+                assert "result" in a and a["result"]["device"]["key"] == vfs[0], a
+                assert a["result"]["rail"]["index"] == first["rail"]["index"], (a, first)
+                waits.send("attachment.done", notify=True, facts={}, **generation_of(a["result"]))
 
 
 def test_hooked_no_vfs_cost_nothing():

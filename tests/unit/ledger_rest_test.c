@@ -134,10 +134,32 @@ static void test_each_pod_its_own(void **state)
 	/* Held by another: then any. */
 	assert_int_equal(take(NULL, ask("q", .uid = "other", .ip = "10.1.0.5")), 5);
 	assert_int_equal(take(NULL, ask("q", .uid = "u5")), 9);
+	close_ledger();
+}
+
+/* Of an earlier boot, whether its record is met or dropped behind. */
+static void test_after_a_reboot(void **state)
+{
+	size_t dropped;
+
+	(void)state;
+	open_ledger();
+	assert_int_equal(take(&del, ask("q", .uid = "u1")), 2);
+	assert_int_equal(take(NULL, ask("q", .uid = "u2")), 3);
+	assert_int_equal(take(NULL, ask("p", .uid = "u2")), 1);
 	ledger_close(ledger);
 	kit_check();
-	ledger = kit_open("boot-2"); /* and after a reboot */
-	assert_int_equal(take(NULL, ask("q", .uid = "u3")), 3);
+	kit_now_ms = 5 * SECOND; /* the node has just booted */
+	ledger = kit_open("boot-2");
+	assert_ok(ledger_begin(ledger, &kit_err));
+	assert_ok(ledger_drop_rebooted(ledger, 100, &dropped, &kit_err));
+	assert_ok(ledger_commit(ledger, &kit_err));
+	assert_int_equal(dropped, 2);
+	assert_int_equal(take(NULL, ask("p", .uid = "u1")), -EAGAIN);
+	assert_int_equal(take(NULL, ask("p", .uid = "u2")), 1);
+	assert_int_equal(take(NULL, ask("q", .uid = "new")), 4);
+	assert_int_equal(take(NULL, ask("q", .uid = "u2")), 3);
+	assert_int_equal(take(NULL, ask("q", .uid = "u1")), 2);
 	close_ledger();
 }
 
@@ -279,8 +301,8 @@ static void test_claimed(void **state)
 /* The device left, but is not as it was: the record stays, and its index goes. */
 static void test_dirty(void **state)
 {
-	const struct release dirty = { .left = true, .never_up = true, .reason = "ADD failed" };
-	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct release dirty = { .left = true, .never_up = true, .reason = "ADD failed" };
+	CLEANUP(attachment_free) struct attachment a = { 0 }, b = { 0 };
 	struct reserve_request request = kit_request("c", "p");
 	struct baseline device = kit_device("net:eth5");
 
@@ -290,8 +312,16 @@ static void test_dirty(void **state)
 	request.sticky = "job/worker-3";
 	assert_ok(kit_reserve(ledger, &request, &device, &a));
 	assert_false(kit_end(ledger, &a, &dirty));
-	assert_int_equal(take(NULL, ask("p", .uid = "x")), 1);
+	assert_int_equal(take(&never_up, ask("p", .uid = "x")), 1);
 	assert_true(kit_end(ledger, &a, &del));
+
+	dirty.never_up = false;
+	request.key.container_id = "c2";
+	assert_ok(kit_reserve(ledger, &request, &device, &b));
+	assert_false(kit_end(ledger, &b, &dirty));
+	assert_int_equal(take(NULL, ask("p", .uid = "x")), -EAGAIN);
+	assert_true(kit_end(ledger, &b, &del)); /* which has no index any more */
+	assert_int_equal(take(NULL, ask("p", .namespace = "ns", .name = "c")), 1);
 	close_ledger();
 }
 
@@ -376,6 +406,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_same_pod_gets_its_index_at_once, kit_setup),
 		cmocka_unit_test_setup(test_each_pod_its_own, kit_setup),
+		cmocka_unit_test_setup(test_after_a_reboot, kit_setup),
 		cmocka_unit_test_setup(test_all_rails_of_the_same_pod, kit_setup),
 		cmocka_unit_test_setup(test_own_index_of_each_rail, kit_setup),
 		cmocka_unit_test_setup(test_retries_empty_no_rail, kit_setup),
