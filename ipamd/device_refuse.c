@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "host/sysfs.h"
 #include "rt/addr.h"
 #include "rt/neigh.h"
@@ -65,6 +66,20 @@ static int refuse_neighbours(struct wire *rt, const char *key, int ifindex, stru
 				   : r;
 }
 
+/* A record is JSON, and gives back the names that it holds. */
+static int refuse_names(const char *key, const struct link_info *link, struct err *err)
+{
+	const char *bad = utf8_is_valid(link->name) ? NULL : link->name;
+
+	for (int i = 0; i < link->altname_count && !bad; i++)
+		bad = utf8_is_valid(link->altnames[i]) ? NULL : link->altnames[i];
+	if (!bad)
+		return 0;
+	return err_set(err, EILSEQ, ERR_DEVICE,
+		       "reserve %s: its name \"%s\" is not UTF-8, and no record could hold it", key,
+		       bad);
+}
+
 int device_refuse_link(const struct device_view *view, const char *key,
 		       const struct link_info *link, struct err *err)
 {
@@ -73,7 +88,9 @@ int device_refuse_link(const struct device_view *view, const char *key,
 	if (link->flags & IFF_LOOPBACK)
 		return err_set(err, EINVAL, ERR_DEVICE, "reserve %s: it is the loopback device",
 			       key);
-	r = refuse_upper(view, key, link, err);
+	r = refuse_names(key, link, err);
+	if (r == 0)
+		r = refuse_upper(view, key, link, err);
 	if (r == 0)
 		r = refuse_addresses(view->rt, key, link->ifindex, err);
 	if (r < 0 || strncmp(key, "net:", 4) != 0)

@@ -309,9 +309,10 @@ def test_devices_that_must_stay():
         node.net.ip("link", "set", "eth1", "master", "br0")
         node.rail("eth2")
         node.net.ip("addr", "add", "192.0.2.1/24", "dev", "eth2")
+        node.rail("eth3", altnames=["x\udcff"])
         node.daemon()
         for device, words, code in (
-            ("net:eth1", "has the master br0", 102), ("net:eth2", "has the address 192.0.2.1/24", 102),
+            ("net:eth3", "name \"x?\" is not UTF-8", 102), ("net:eth1", "has the master br0", 102), ("net:eth2", "has the address 192.0.2.1/24", 102),
             ("net:lo", "loopback", 102), ("net:eth9", "No such device", 102),
             ("pci:0000:ff:1f.7", "", 102), ("eth1", "must be net:NAME", 7),
         ):

@@ -116,6 +116,18 @@ fcntl.ioctl(tap, 0x400454cb, 1)  # TUNSETPERSIST
         return all(d["state"] == state for d in self.devices().values())
 
 
+def test_hooked_a_name_that_is_not_utf8():
+    """A pod may have called its VF anything before it came home: it is listed all the same."""
+    with Node() as node:
+        key = node.vf(0, 0)
+        name = "v\udcff"
+        node.net.ip("link", "set", "v0n0", "name", name)
+        os.rename(f"{node.pci}/{vf_of(0, 0)}/net/v0n0", f"{node.pci}/{vf_of(0, 0)}/net/{name}")
+        node.serve()
+        assert node.devices()[key]["netdev"] == "v?", node.devices()
+        refused("is not UTF-8", lambda: node.rpc("attachment.reserve", **node.request(device=key)), 102)
+
+
 def test_hooked_what_is_told_of_vfs():
     with Node() as node:
         free = node.vf(0, 0)
