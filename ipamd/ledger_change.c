@@ -196,19 +196,28 @@ static struct choice_ask choice_ask(const struct ledger *ledger,
 	};
 }
 
+/* The other rails of a pool have tables of their own: most of a pod's records need not be read. */
+static bool may_share_tables(const struct record_ref *ref, const char *pool,
+			     const struct rail *rail)
+{
+	return strcmp(ref->pool, pool) != 0 || strcmp(ref->rail, rail->name) == 0;
+}
+
 /* Another network of this pod has it: given by us, or asked for by its number. */
-static int table_is_taken(struct ledger *ledger, const char *container_id, uint32_t table,
+static int table_is_taken(struct ledger *ledger, const struct choice_ask *ask, uint32_t table,
 			  bool *ret_taken, struct err *err)
 {
 	struct store_key key = { 0 };
 	struct record_ref ref;
 	bool taken = false;
 
-	while (!taken && record_next_of(ledger->store, container_id, &key, &ref)) {
+	while (!taken &&
+	       record_next_of(ledger->store, ask->request->key.container_id, &key, &ref)) {
 		CLEANUP(attachment_free) struct attachment other = { 0 };
 		int r;
 
-		if (ledger_is_rebooted(ledger, ref.id))
+		if (ledger_is_rebooted(ledger, ref.id) ||
+		    !may_share_tables(&ref, ask->pool->name, ask->rail))
 			continue;
 		r = record_get(ledger->store, ref.id, &other, err);
 		if (r < 0 && r != -ENOENT)
@@ -219,15 +228,16 @@ static int table_is_taken(struct ledger *ledger, const char *container_id, uint3
 	return store_check(ledger->store, err);
 }
 
-static int reserve_table(struct ledger *ledger, const char *container_id, int rail_number,
-			 uint32_t *ret_table, struct err *err)
+static int reserve_table(struct ledger *ledger, const struct choice_ask *ask, uint32_t *ret_table,
+			 struct err *err)
 {
+	const int rail_number = (int)(ask->rail - ask->pool->rails);
 	bool taken = true;
 	int r = 0;
 
 	for (int nth = 0; taken && r == 0; nth++) {
 		*ret_table = rail_table(rail_number, nth);
-		r = table_is_taken(ledger, container_id, *ret_table, &taken, err);
+		r = table_is_taken(ledger, ask, *ret_table, &taken, err);
 	}
 	return r;
 }
@@ -250,8 +260,7 @@ static int reserve_find(struct ledger *ledger, const struct reserve_request *req
 	ledger_drop_claim(ledger, request->key.container_id, request->pool);
 	ask = choice_ask(ledger, request, found->rail, device_key, pod);
 	if (request->auto_table)
-		r = reserve_table(ledger, request->key.container_id,
-				  (int)(found->rail - ask.pool->rails), &found->table, err);
+		r = reserve_table(ledger, &ask, &found->table, err);
 	return r < 0 ? r : choice_make(&ask, ledger->vfs, &found->choice, err);
 }
 
