@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "cni/site.h"
 
 enum await_event {
 	AWAIT_LINK,    /* a device came, went or changed; its carrier too */
@@ -15,8 +16,10 @@ enum await_event {
 };
 
 struct await {
-	enum await_event event; /* in the namespace that the process stands in */
-	int ifindex;            /* of this device; 0: of any */
+	enum await_event event;  /* in the namespace that the process stands in… */
+	const struct site *site; /* …and in the host; NULL: there alone */
+	int ifindex;             /* of this device; 0: of any */
+	int64_t pause_ms;        /* at least so long between two looks, where any counts */
 	int64_t deadline_ms;
 	/* 1: it has come about; 0: not yet; -errno */
 	int (*look)(void *arg, struct err *err);

@@ -11,12 +11,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "cni/await.h"
 #include "cni/rdma.h"
 #include "cni/vf.h"
 
 enum {
 	LOOK_AGAIN_MS = 50,
-	AWAIT_POLL_MS = 5,
+	PAUSE_MS = 5, /* between two looks while the node is busy with other devices */
 	SWAP_MS = 1000,
 	MENDS_MAX = 2,
 };
@@ -175,37 +176,60 @@ static bool may_still_come(const struct site *site)
 	return (site->pod_dead && comes_back(was)) || was->type == ARPHRD_INFINIBAND;
 }
 
+/* Its number is not known before it is there: whatever the kernel tells may be about it. */
+static struct await await_any(const struct site *site, int64_t wait_ms)
+{
+	return (struct await) {
+		.event = AWAIT_LINK,
+		.site = site,
+		.pause_ms = PAUSE_MS,
+		.deadline_ms = clock_boot_ms() + wait_ms,
+	};
+}
+
+struct homecoming {
+	const struct site *site;
+	struct link_info *link;
+};
+
+static int look_at_home(void *arg, struct err *err)
+{
+	const struct homecoming *homecoming = arg;
+
+	return find_in_host(homecoming->site, homecoming->link, err);
+}
+
 static int await_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
 {
-	int64_t deadline_ms = clock_boot_ms() + SITE_HOMECOMING_MS;
-	int r;
+	struct homecoming homecoming = { site, ret_link };
+	struct await await = await_any(site, may_still_come(site) ? SITE_HOMECOMING_MS : 0);
 
-	for (;;) {
-		r = find_in_host(site, ret_link, err);
-		if (r != 0 || !may_still_come(site) || clock_left_ms(deadline_ms) == 0)
-			return r;
-		(void)poll(NULL, 0, LOOK_AGAIN_MS);
-	}
+	await.look = look_at_home;
+	await.arg = &homecoming;
+	return await_look(&await, err);
+}
+
+static int look_anywhere(void *arg, struct err *err)
+{
+	struct site *site = arg;
+	int r = find_in_pod(site, &site->link, err);
+
+	site->in_pod = r > 0;
+	return r != 0 ? r : find_in_host(site, &site->link, err);
 }
 
 int device_await(struct site *site, struct err *err)
 {
-	int64_t deadline_ms = clock_boot_ms() + SITE_HOMECOMING_MS;
+	struct await await = await_any(site, SITE_HOMECOMING_MS);
 	int r;
 
-	for (;;) {
-		r = find_in_pod(site, &site->link, err);
-		site->in_pod = r > 0;
-		if (r == 0)
-			r = find_in_host(site, &site->link, err);
-		if (r != 0)
-			return r < 0 ? r : 0;
-		if (clock_left_ms(deadline_ms) == 0)
-			return err_set(err, ETIMEDOUT, ERR_AGAIN,
-				       "neither in the pod nor in the host within %d ms",
-				       SITE_HOMECOMING_MS);
-		(void)poll(NULL, 0, AWAIT_POLL_MS);
-	}
+	await.look = look_anywhere;
+	await.arg = site;
+	r = await_look(&await, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return err_set(err, ETIMEDOUT, ERR_AGAIN, "neither in the pod nor in the host within %d ms",
+		       SITE_HOMECOMING_MS);
 }
 
 static bool has_altname(const struct link_info *link, const char *altname)
@@ -386,6 +410,19 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 	return r;
 }
 
+struct renaming {
+	const struct site *site;
+	struct link_change change;
+};
+
+static int look_for_name(void *arg, struct err *err)
+{
+	const struct renaming *renaming = arg;
+	int r = link_set(renaming->site->host, &renaming->change, err);
+
+	return r == -EEXIST ? 0 : r < 0 ? r : 1;
+}
+
 /*
  * IPoIB devices that are made anew at the same time may get each other's names. Each lets go of its
  * own, so that the other can have it. What is still taken then stays so: the kernel gave it to one
@@ -394,28 +431,24 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 static int swap_name(const struct site *site, const struct link_info *link, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
-	const int64_t deadline_ms = clock_boot_ms() + SWAP_MS;
-	struct link_change change = { .ifindex = link->ifindex, .up = -1 };
+	struct renaming renaming = { site, { .ifindex = link->ifindex, .up = -1 } };
+	struct await await = await_any(site, SWAP_MS);
 	char name[IFNAME_MAX + 1];
 	int r;
 
 	(void)snprintf(name, sizeof(name), "dev%d", link->ifindex);
-	change.name = name;
-	r = link_set(site->host, &change, err);
-	change.name = was->name;
-	change.up = was->up ? 1 : -1;
-	while (r == 0) {
-		r = link_set(site->host, &change, err);
-		if (r != -EEXIST)
-			break;
-		if (clock_left_ms(deadline_ms) == 0) {
-			log_warn("%s: its name is taken by now, it stays %s", was->name, name);
-			return 0;
-		}
-		(void)poll(NULL, 0, AWAIT_POLL_MS);
-		r = 0;
-	}
-	return r;
+	renaming.change.name = name;
+	r = link_set(site->host, &renaming.change, err);
+	if (r < 0)
+		return r;
+	renaming.change.name = was->name;
+	renaming.change.up = was->up ? 1 : -1;
+	await.look = look_for_name;
+	await.arg = &renaming;
+	r = await_look(&await, err);
+	if (r == 0)
+		log_warn("%s: its name is taken by now, it stays %s", was->name, name);
+	return r < 0 ? r : 0;
 }
 
 /* Its PF allows its address again, and the driver has not noticed yet. */

@@ -9,7 +9,9 @@ foreach(function sysfs_pci_function sysfs_rebind sysfs_may_probe link_get addr_d
 endforeach()
 # The kernel's events of cni_await_test are of its own making.
 spur_unit_test(cni_await_test cni_core)
-target_link_options(cni_await_test PRIVATE -Wl,--wrap=link_watch -Wl,--wrap=link_watch_read)
+foreach(function link_watch link_watch_read netns_enter)
+  target_link_options(cni_await_test PRIVATE -Wl,--wrap=${function})
+endforeach()
 foreach(file cni_attach cni_rest cni_settings cni_several cni_sweep cni_trouble)
   spur_python_tests(netns ${file})
 endforeach()

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -15,8 +16,20 @@
 
 enum { OURS = 7, OTHERS = 8, LOST = 9 }; /* the number of a device; LOST: an overrun */
 
-static int writer; /* of the pipe */
+static int writer; /* of the pipe: the last one that was opened */
 static int watches;
+static char entered[8]; /* which namespaces, by the first letter of their names */
+
+int __wrap_netns_enter(int netns_fd, struct err *err);
+int __wrap_netns_enter(int netns_fd, struct err *err)
+{
+	size_t n = strlen(entered);
+
+	(void)err;
+	assert_true(n + 1 < sizeof(entered));
+	entered[n] = (char)netns_fd;
+	return 0;
+}
 
 static void tell(const char *events)
 {
@@ -75,12 +88,14 @@ static int look(void *arg, struct err *err)
 	return script->finds[i];
 }
 
-static int play(const int *finds, const char *const *events, int wait_ms, int *ret_looks)
+static int play_at(const struct site *site, int ifindex, const int *finds,
+		   const char *const *events, int wait_ms, int *ret_looks)
 {
 	struct script script = { finds, events, 0 };
 	const struct await await = {
 		.event = AWAIT_LINK,
-		.ifindex = OURS,
+		.site = site,
+		.ifindex = ifindex,
 		.deadline_ms = clock_boot_ms() + wait_ms,
 		.look = look,
 		.arg = &script,
@@ -89,11 +104,17 @@ static int play(const int *finds, const char *const *events, int wait_ms, int *r
 	int r;
 
 	watches = 0;
+	memset(entered, 0, sizeof(entered));
 	r = await_look(&await, &err);
 	if (watches)
 		(void)close(writer);
 	*ret_looks = script.looks;
 	return r;
+}
+
+static int play(const int *finds, const char *const *events, int wait_ms, int *ret_looks)
+{
+	return play_at(NULL, OURS, finds, events, wait_ms, ret_looks);
 }
 
 enum { LONG_MS = 60 * 1000, SHORT_MS = 50 };
@@ -141,12 +162,30 @@ static void test_one_look_for_all_that_was_told(void **state)
 			 -EIO);
 }
 
+/* Whatever it is by then, in the pod that we stand in or in the host. */
+static void test_any_device_in_both_places(void **state)
+{
+	const char *const events[] = { NULL, "8", NULL };
+	struct site site = { .host_fd = 'h', .pod_fd = 'p' };
+	int looks;
+
+	(void)state;
+	assert_int_equal(play_at(&site, 0, (int[]) { 0, 0, 1 }, events, LONG_MS, &looks), 1);
+	assert_int_equal(watches, 1);
+	assert_string_equal(entered, "");
+	site.pod = (struct wire *)&site; /* nobody asks it */
+	assert_int_equal(play_at(&site, 0, (int[]) { 0, 0, 1 }, events, LONG_MS, &looks), 1);
+	assert_true(looks == 3 && watches == 2);
+	assert_string_equal(entered, "hp");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who_need_not_wait_watches_nothing),
 		cmocka_unit_test(test_nothing_is_missed),
 		cmocka_unit_test(test_one_look_for_all_that_was_told),
+		cmocka_unit_test(test_any_device_in_both_places),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
