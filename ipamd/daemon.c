@@ -296,23 +296,13 @@ static int name_node(struct daemon *d, struct err *err)
 	return 0;
 }
 
-int daemon_own_directory(const char *path, mode_t mode, struct err *err)
-{
-	mode_t was;
-	int r = fs_own_directory(path, mode, &was, err);
-
-	if (r == 0 && was)
-		log_warn("%s: its mode was %04o, it is %04o now", path, was, was & mode);
-	return r;
-}
-
 static int own_socket_directory(const struct daemon *d, struct err *err)
 {
 	const char *socket = d->config.socket;
 	size_t parent_len = (size_t)(strrchr(socket, '/') - socket);
 	CLEANUP_FREE char *path = strndup(socket, parent_len ? parent_len : 1);
 
-	return path ? daemon_own_directory(path, 0755, err) : err_nomem(err);
+	return path ? fs_own_directory(path, err) : err_nomem(err);
 }
 
 /* Nobody else may serve at the socket. Nothing but its directory and the mark is touched before
@@ -352,7 +342,7 @@ static int open_ledger(struct daemon *d, struct err *err)
 	if (!ledger_is_there(d->config.state))
 		r = judge_ledger(d, NULL, err);
 	if (r == 0)
-		r = daemon_own_directory(d->config.state, 0700, err);
+		r = fs_own_directory(d->config.state, err);
 	if (r == 0)
 		r = ledger_open(d->config.state, d->boot_id, &d->ledger, err);
 	if (r == 0)

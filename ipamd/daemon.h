@@ -84,9 +84,6 @@ int daemon_run(const char *config_path, const struct daemon_options *options, st
  */
 int daemon_check_config(const char *config_path, struct err *err);
 
-/* A directory that only we may write, as fs_own_directory(); says so when it had to be mended. */
-int daemon_own_directory(const char *path, mode_t mode, struct err *err);
-
 /*
  * The store can no longer be trusted: leaves the loop without answering anybody; the process ends
  * and its successor reopens the store.

@@ -236,7 +236,7 @@ static int make_directory(struct spool *spool, struct err *err)
 		spool->path = NULL;
 		return err_nomem(err);
 	}
-	r = daemon_own_directory(spool->path, 0700, err); /* what lies there is run with */
+	r = fs_own_directory(spool->path, err); /* what lies there is run with */
 	if (r < 0)
 		return r;
 	spool->dir_fd = open(spool->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -32,7 +32,7 @@ static int spool_open(const char *socket_path, int *ret_fd)
 	parent = strndup(socket_path, (size_t)(slash - socket_path) + 1);
 	if (!parent)
 		return -ENOMEM;
-	if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+	if (mkdir(parent, 0700) < 0 && errno != EEXIST)
 		return -errno;
 	parent_fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (parent_fd < 0)

@@ -92,12 +92,12 @@ int fs_write_atomic(int dirfd, const char *name, const void *data, size_t len, m
 	return 0;
 }
 
-int fs_own_directory(const char *path, mode_t mode, mode_t *ret_was, struct err *err)
+int fs_own_directory(const char *path, struct err *err)
 {
 	CLEANUP_CLOSE int fd = -1;
 	struct stat st;
 
-	if (mkdir(path, mode) < 0 && errno != EEXIST)
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, errno, ERR_IO, "make %s", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -105,13 +105,13 @@ int fs_own_directory(const char *path, mode_t mode, mode_t *ret_was, struct err 
 	if (st.st_uid != geteuid())
 		return err_set(err, EPERM, ERR_IO, "open %s: it belongs to uid %u, not to %u", path,
 			       st.st_uid, geteuid());
-	*ret_was = 0;
-	if (!(st.st_mode & 07777 & ~mode))
+	if (!(st.st_mode & (S_IWGRP | S_IWOTH | S_ISVTX)))
 		return 0;
-	if (fchmod(fd, st.st_mode & mode) < 0)
-		return err_sys(err, errno, ERR_IO, "change the mode of %s", path);
-	*ret_was = st.st_mode & 07777;
-	return 0;
+	err_set(err, EPERM, ERR_IO,
+		"open %s: it is shared (mode %04o): only its owner may write there", path,
+		st.st_mode & 07777);
+	err_details(err, "name a directory of its own, or chmod this one; nothing is changed here");
+	return -EPERM;
 }
 
 int fs_read_all(int fd, size_t max, char **ret_data, size_t *ret_len)

@@ -26,11 +26,11 @@ int fs_write_atomic(int dirfd, const char *name, const void *data, size_t len, m
 		    struct err *err);
 
 /*
- * Makes sure that the directory @path is ours and that nobody has more of it than @mode gives: made
- * if it is not there (its parent must be), and what its mode has beyond @mode is taken from it,
- * *@ret_was then being the mode that it had (else 0). -EPERM (ERR_IO): it belongs to another user.
+ * A directory that nobody else can write: made with 0700 if it is not there (its parent must be),
+ * else taken as it is, for it may be somebody else's to set up. -EPERM (ERR_IO): it belongs to
+ * another user, or others may write there, or it is sticky, as a shared one is.
  */
-int fs_own_directory(const char *path, mode_t mode, mode_t *ret_was, struct err *err);
+int fs_own_directory(const char *path, struct err *err);
 
 /*
  * Reads @fd to its end into a new NUL-terminated buffer of at most @max bytes.

@@ -576,26 +576,46 @@ def test_five_hundred_hostile_ones():
 # -- who may come near
 
 
-def test_modes_are_enforced():
-    """Wider modes than ours are mended at start; a directory of somebody else is refused."""
+def starts_not(node, says, path):
+    """It is refused, with the directory's name, and nothing has been changed."""
+    before = os.stat(path).st_mode
+    try:
+        node.start()
+        raise RuntimeError(f"{path}: taken")
+    except AssertionError as ended:
+        assert says in str(ended) and path in str(ended), ended
+    node.ipamd = None
+    assert os.stat(path).st_mode == before, path
+
+
+def test_directories_are_taken_as_they_are():
+    """What is made is 0700; what is root's and nobody else's to write is not touched (a hostPath of kubelet is
+    0755); one that others may write, or that is sticky, or somebody else's, is refused."""
     with Node() as node:
         run = os.path.dirname(node.socket)
-        os.makedirs(f"{run}/spool")
-        for path, mode in ((run, 0o777), (node.state, 0o755), (f"{run}/spool", 0o777)):
-            os.chmod(path, mode)
+        os.rmdir(run)
+        os.rmdir(node.state)
+        dirs = (run, node.state, f"{run}/spool")
         node.daemon()
-        modes = {path: os.stat(path).st_mode & 0o7777 for path in (run, node.state, f"{run}/spool", node.socket)}
-        assert modes == {run: 0o755, node.state: 0o700, f"{run}/spool": 0o700, node.socket: 0o600}, modes
-        assert node.logged("its mode was"), "and it says so"
+        modes = [os.stat(path).st_mode & 0o7777 for path in (*dirs, node.socket)]
+        assert modes == [0o700, 0o700, 0o700, 0o600], [oct(m) for m in modes]
+        for mode in (0o755, 0o750, 0o711):
+            node.stop()
+            for path in dirs:
+                os.chmod(path, mode)
+            node.start()
+            assert {os.stat(path).st_mode & 0o7777 for path in dirs} == {mode}
+        for path in dirs:
+            for mode in (0o1777, 0o777, 0o775, 0o1755):
+                node.stop()
+                os.chmod(path, mode)
+                starts_not(node, f"it is shared (mode {mode:04o})", path)
+            os.chmod(path, 0o700)
+            node.start()
         for path in (run, node.state, f"{run}/spool"):
             node.stop()
             os.chown(path, 65534, 65534)
-            try:
-                node.start()
-                raise RuntimeError(f"{path}: taken")
-            except AssertionError as ended:
-                assert "belongs to uid 65534" in str(ended) and path in str(ended), ended
-            node.ipamd = None
+            starts_not(node, "belongs to uid 65534", path)
             os.chown(path, 0, 0)
         node.start()
         refused("pool", lambda: node.rpc("attachment.reserve", **node.request(pool="none")), 7)

@@ -223,12 +223,14 @@ def test_hooked_device_and_its_id():
 def test_hooked_refusals():
     with Node() as node:
         bare = node.vf(0, 0, driver=None, netdev=False)
-        away = node.vf(0, 1, netdev=False)
-        node.vf(0, 2)
+        away = node.vf(0, 1, netdev=False, rdma=False)
+        alone = node.vf(0, 2, netdev=False)
+        node.vf(0, 3)
         node.serve()
         for device, words in (
             (bare, "has no driver bound"), (away, "its network device is not here"),
-            (f"pci:{node.pf(0)}", "it is a PF with 3 VFs"),
+            (alone, "it has the RDMA device mlx5_02 and no network device here: in another namespace, ib_ipoib not"),
+            (f"pci:{node.pf(0)}", "it is a PF with 4 VFs"),
             ("pci:0000:ff:1f.7", "no such function"),
         ):
             refused(words, lambda d=device: node.rpc("attachment.reserve", **node.request(device=d)), 102)
