@@ -19,6 +19,7 @@
 #include "cni/repeat.h"
 #include "cni/reserve.h"
 #include "cni/result.h"
+#include "cni/settle.h"
 #include "cni/site.h"
 #include "cni/undo.h"
 #include "cni/view.h"
@@ -100,18 +101,34 @@ static int configure_device(struct add *add, struct err *err)
 	return 0;
 }
 
+/* The daemon may have been restarted, or be away: then it finds it in the spool. */
+static void tell_done(struct add *add)
+{
+	const char *socket = add->request->conf.socket;
+	struct err err;
+	int r = client_done(&add->client, &add->record, &add->facts, &err);
+
+	if (r < 0) {
+		r = client_reopen(&add->client, socket, &err);
+		if (r == 0)
+			r = client_done(&add->client, &add->record, &add->facts, &err);
+	}
+	if (r < 0)
+		r = client_spool_done(socket, &add->record, &add->facts, &err);
+	if (r < 0)
+		log_warn("%s; spur-ipamd will look at the attachment itself", err.msg);
+}
+
 static int tell_result(struct add *add, struct err *err)
 {
 	CLEANUP_JSON json_t *result = NULL;
-	struct err ignored;
 	int r;
 
 	r = result_build(add->request, &add->record, &add->facts, add->dns, &result, err);
 	if (r < 0)
 		return r;
 	(void)hook_step("done", 1);
-	/* Undeliverable: the daemon is restarting, and will CHECK this record itself. */
-	(void)client_done(&add->client, &add->record, &add->facts, &ignored);
+	tell_done(add);
 	(void)hook_step("print", 1);
 	return result_print(result, err);
 }
@@ -144,6 +161,8 @@ static void walk_back(struct add *add, struct err *cause)
 	if (!add->asked)
 		recorded.conf.ipam = IPAM_NONE;
 	r = undo_add(&how, &recorded, &add->site, &add->plan, add->done, &err);
+	if (client_is_lost(r) && undo_spool(add->request, &err) < 0)
+		log_warn("%s", err.msg);
 	if (r < 0 || !add->site.outcome.restored)
 		err_details(cause, "not all could be undone; spur-ipamd goes on with it%s%.200s",
 			    r < 0 ? ": " : "", r < 0 ? err.msg : "");
@@ -162,13 +181,27 @@ static int attach(struct add *add, struct err *err)
 	return r;
 }
 
+static int settle_unseen(struct add *add, struct err *err)
+{
+	struct recorded recorded;
+	int r = recorded_read(&add->record, &recorded, err);
+
+	if (r == 0)
+		r = settle(&add->client, &recorded, &add->site, &add->record, err);
+	recorded_free(&recorded);
+	return r;
+}
+
 /* The runtime repeats itself: this very attachment stands. What is there is told again. */
 static int repeat(struct add *add, struct err *err)
 {
 	CLEANUP_JSON json_t *result = NULL;
-	int r;
+	int r = 0;
 
-	r = repeat_look(add->request, &add->record, &add->site, &add->facts, err);
+	if (settle_is_due(&add->record))
+		r = settle_unseen(add, err);
+	if (r == 0)
+		r = repeat_look(add->request, &add->record, &add->site, &add->facts, err);
 	if (r < 0) {
 		err->code = ERR_DRIFT;
 		err_prefix(err, "ADD of an attachment that stands, but not as asked");
@@ -193,7 +226,7 @@ static int reserve_and_attach(struct add *add, struct err *err)
 		return r;
 	add->site.record = &add->record;
 	add->site.conf = &request->conf;
-	return add->record.state == ATTACHMENT_ATTACHED ? repeat(add, err) : attach(add, err);
+	return add->record.state == ATTACHMENT_UNFINISHED ? attach(add, err) : repeat(add, err);
 }
 
 int cmd_add(const struct request *request, struct err *err)

@@ -6,18 +6,23 @@
 #include "base/clock.h"
 #include "cni/check.h"
 #include "cni/recorded.h"
+#include "cni/settle.h"
 #include "cni/site.h"
 #include "cni/undo.h"
 #include "ipamd/client/client.h"
 
-static int check_device(const struct request *request, const struct recorded *recorded,
+/* @record is that of @recorded. */
+static int check_device(const struct request *request, struct client *client,
+			const struct recorded *recorded, struct attachment *record,
 			struct site *site, struct err *err)
 {
 	int r;
 
-	site->record = recorded->record;
+	site->record = record;
 	site->conf = &recorded->conf;
 	r = site_enter_recorded(site, request->env.netns, err);
+	if (r == 0 && settle_is_due(record))
+		r = settle(client, recorded, site, record, err);
 	if (r == 0)
 		r = check_attachment(recorded, site, request->conf.prev_result, err);
 	if (r == 0)
@@ -27,8 +32,8 @@ static int check_device(const struct request *request, const struct recorded *re
 	return r;
 }
 
-static int check_record(const struct request *request, const struct attachment *record,
-			int64_t deadline_ms, struct err *err)
+static int check_record(const struct request *request, struct client *client,
+			struct attachment *record, int64_t deadline_ms, struct err *err)
 {
 	struct recorded recorded;
 	struct site site;
@@ -38,12 +43,12 @@ static int check_record(const struct request *request, const struct attachment *
 		return err_set(err, ESTALE, ERR_DRIFT,
 			       "%s: was deleted, and its device is not restored", record->ifname);
 	if (request->ipam_only) /* what the main plugin did with the addresses is its own affair */
-		return 0;
+		return settle_is_due(record) ? settle(client, NULL, NULL, record, err) : 0;
 	r = recorded_read(record, &recorded, err);
 	if (r == 0) {
 		r = site_open(&site, deadline_ms, err);
 		if (r == 0)
-			r = check_device(request, &recorded, &site, err);
+			r = check_device(request, client, &recorded, record, &site, err);
 		site_close(&site);
 	}
 	recorded_free(&recorded);
@@ -64,7 +69,7 @@ int cmd_check(const struct request *request, struct err *err)
 		r = client_get(&client, &key, clock_boot_ms() + PROTO_WAIT_MS, &record, &found,
 			       err);
 	if (r == 0)
-		r = found ? check_record(request, &record, deadline_ms, err)
+		r = found ? check_record(request, &client, &record, deadline_ms, err)
 			  : err_set(err, ENOENT, ERR_DRIFT, "%s: the ledger has no such attachment",
 				    key.ifname);
 	client_close(&client);

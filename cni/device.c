@@ -112,6 +112,51 @@ static int find_among_all(struct search *search, struct err *err)
 	return link_list(search->rt, compare_one, search, err);
 }
 
+/* The other end of the record's veth: 1, 0 if it is no more (then neither is ours), or -errno. */
+static int get_peer(const struct site *site, struct link_info *ret_peer, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	int r = link_get_index(site->host, was->peer, ret_peer, err);
+
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+	return strcmp(ret_peer->kind, was->kind) == 0;
+}
+
+/* A veth is where its other end says, whatever somebody has made of its name, address, number. */
+static int find_by_peer(const struct search *search, struct err *err)
+{
+	const struct attachment *record = search->site->record;
+	struct link_info peer;
+	int r;
+
+	if (!record->device.peer)
+		return 0;
+	r = get_peer(search->site, &peer, err);
+	if (r <= 0 || (search->in_pod ? peer.peer_nsid != record->netns.nsid : !peer.local_peer))
+		return r < 0 ? r : 0;
+	r = link_get_index(search->rt, search->in_pod ? peer.peer : peer.local_peer, search->link,
+			   err);
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+	return strcmp(search->link->kind, record->device.kind) == 0;
+}
+
+static int find_by_altname(const struct search *search, struct err *err)
+{
+	const struct baseline *was = &search->site->record->device;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < was->altname_count; i++) {
+		r = link_get(search->rt, was->altnames[i], search->link, err);
+		if (r == 0 && strcmp(search->link->kind, was->kind) == 0 &&
+		    strcmp(search->link->parent, was->parent) == 0)
+			return 1;
+		r = r == -ENODEV ? 0 : r;
+	}
+	return r;
+}
+
 static int find_in(struct search *search, struct err *err)
 {
 	const struct attachment *record = search->site->record;
@@ -127,11 +172,15 @@ static int find_in(struct search *search, struct err *err)
 	if (r == 0)
 		r = find_by_index(search, record->device.ifindex, err);
 	if (r == 0)
+		r = find_by_peer(search, err);
+	if (r == 0)
+		r = find_by_altname(search, err);
+	if (r == 0)
 		r = find_among_all(search, err);
 	return r;
 }
 
-static int find_in_pod(const struct site *site, struct link_info *ret_link, struct err *err)
+int device_find_in_pod(const struct site *site, struct link_info *ret_link, struct err *err)
 {
 	struct search search = { site, site->pod, true, ret_link };
 
@@ -143,26 +192,6 @@ static int find_in_host(const struct site *site, struct link_info *ret_link, str
 	struct search search = { site, site->host, false, ret_link };
 
 	return find_in(&search, err);
-}
-
-/*
- * No path leads to the pod's namespace, but its id is in use. Its own, or another's by now: what
- * counts is whether the device is behind that id.
- */
-static int look_behind_nsid(struct site *site, struct err *err)
-{
-	struct link_info link;
-	struct search search = { site, site->host, true, &link };
-	int r = 0;
-
-	if (site->pod || site->pod_dead)
-		return 0;
-	if (site->record->netns.nsid >= 0)
-		r = link_list_nsid(site->host, site->record->netns.nsid, compare_one, &search, err);
-	if (r < 0 && r != -EINVAL) /* the id has gone since */
-		return r;
-	site->pod_dead = r <= 0;
-	return 0;
 }
 
 /*
@@ -212,7 +241,7 @@ static int await_in_host(const struct site *site, struct link_info *ret_link, st
 static int look_anywhere(void *arg, struct err *err)
 {
 	struct site *site = arg;
-	int r = find_in_pod(site, &site->link, err);
+	int r = device_find_in_pod(site, &site->link, err);
 
 	site->in_pod = r > 0;
 	return r != 0 ? r : find_in_host(site, &site->link, err);
@@ -367,22 +396,23 @@ static int evict(const struct site *site, const struct link_info *link, struct e
 	return link_set(site->pod, &change, err);
 }
 
+/* 1: it has; 0: it is not there. */
 static int leave_pod(struct site *site, struct err *err)
 {
 	struct link_info link;
 	struct err why;
 	int r;
 
-	r = find_in_pod(site, &link, err);
+	r = device_find_in_pod(site, &link, err);
 	if (r <= 0)
 		return r;
 	r = bring_home(site, &link, err);
 	if (r == 0)
-		return 0;
+		return 1;
 	/* Parts of a refused message may have been done: ask again. */
-	if (find_in_pod(site, &link, &why) > 0)
-		return evict(site, &link, &why) < 0 ? r : 0;
-	return 0;
+	if (device_find_in_pod(site, &link, &why) > 0)
+		return evict(site, &link, &why) < 0 ? r : 1;
+	return 1;
 }
 
 static int mend(const struct site *site, const struct link_info *link, struct err *err)
@@ -489,13 +519,52 @@ static int settle_in_host(struct site *site, struct err *err)
 	}
 }
 
+/* Its function is there no more, or drives nothing that could be in a pod. */
+static int function_is_gone(struct site *site, const struct pci_addr *addr, struct err *err)
+{
+	struct pci_function function;
+	int sysfs, r = site_sysfs(site, false, &sysfs, err);
+
+	if (r == 0)
+		r = sysfs_pci_function(sysfs, addr, &function, err);
+	if (r < 0)
+		return r == -ENODEV ? 1 : r;
+	return !function.driver[0];
+}
+
+/* Is there proof that it is in no namespace at all? 1 yes, 0 no, or -errno. */
+static int is_proven_gone(struct site *site, struct err *err)
+{
+	static const char pci[] = "pci/";
+	const struct baseline *was = &site->record->device;
+	struct pci_addr addr;
+	struct link_info peer;
+	int r;
+
+	if (strncmp(was->parent, pci, strlen(pci)) == 0 &&
+	    pci_parse(was->parent + strlen(pci), &addr) == 0)
+		return function_is_gone(site, &addr, err);
+	if (!was->peer)
+		return 0;
+	r = get_peer(site, &peer, err);
+	return r < 0 ? r : !r;
+}
+
+/* Neither in the pod nor in the host. While its namespace lives it may be anywhere: what it has
+ * stays its own. */
 static int judge_absence(struct site *site, struct err *err)
 {
 	const char *name = site->record->device.name;
+	int gone = site->pod_dead ? 1 : is_proven_gone(site, err);
 
-	if (!site->pod && !site->pod_dead)
+	if (gone < 0)
+		return gone;
+	if (!gone && !site->pod)
 		return err_set(err, ENODEV, ERR_DEVICE,
 			       "find %s: the pod's namespace lives, but no path leads to it", name);
+	if (!gone)
+		return err_set(err, ENODEV, ERR_DEVICE,
+			       "find %s: neither in the pod, which lives, nor in the host", name);
 	site->outcome.left = true;
 	if (comes_back(&site->record->device))
 		return err_set(err, ENODEV, ERR_DEVICE,
@@ -526,7 +595,7 @@ static int return_netdev(struct site *site, bool rdma_home, struct err *err)
 
 	if (r < 0)
 		return r;
-	site->outcome.left = site->pod || site->pod_dead;
+	site->outcome.left = r > 0 || site->pod_dead || find_in_host(site, &link, &later) > 0;
 	if (site->pod_dead) /* a driver is bound again only to what is here */
 		(void)await_in_host(site, &link, &later);
 	if (site->outcome.left && rdma_home)
@@ -552,13 +621,8 @@ static int return_all(struct site *site, struct err *err)
 {
 	const bool has_netdev = site->record->device.name[0];
 	struct err later;
-	int rdma, r = 0;
+	int rdma = rdma_return(site, err), r;
 
-	if (has_netdev)
-		r = look_behind_nsid(site, err);
-	if (r < 0)
-		return r;
-	rdma = rdma_return(site, err);
 	/* Whatever became of that, the netdev is to leave the pod. */
 	r = has_netdev ? return_netdev(site, rdma == 0, rdma < 0 ? &later : err)
 		       : return_function(site, rdma == 0, rdma < 0 ? &later : err);

@@ -104,7 +104,7 @@ static int ask_whether_dead(struct site *site, struct err *err)
 
 	if (site->record->netns.nsid >= 0)
 		r = nsid_exists(site->host, site->record->netns.nsid, &exists, err);
-	site->pod_dead = !exists;
+	site->pod_dead = !exists || site->record->netns.lost;
 	return r;
 }
 

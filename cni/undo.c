@@ -49,6 +49,20 @@ int ipam_forget(const struct netconf *conf, const struct request_env *env, const
 	return 0;
 }
 
+int undo_spool(const struct request *request, struct err *err)
+{
+	const struct attachment_key key = request_key(request);
+	CLEANUP_JSON json_t *env = request_env_encode(request);
+	CLEANUP_JSON json_t *netconf = request_netconf(request);
+	const char *path = json_string_value(json_object_get(env, "CNI_NETNS"));
+	const struct netns_ref netns = { .path = (char *)path, .nsid = -1 };
+
+	if (!env || !netconf)
+		return err_nomem(err);
+	return client_spool(request->conf.socket, &key, request_program(request), env, netconf,
+			    &netns, err);
+}
+
 /*
  * Addresses are given back only when nobody uses them any more. A foreign IPAM that fails does not
  * keep the device from others: it is asked again at the next DEL.
@@ -63,7 +77,7 @@ static int release(const struct undo *how, const struct recorded *recorded, cons
 		.never_up = how->never_up,
 		.reason = reason,
 	};
-	struct err later;
+	struct err later, unreachable;
 	int r = 0, r2;
 
 	utf8_print(reason, sizeof(reason), "%s%s%s", how->reason, trouble ? ": " : "",
@@ -74,6 +88,10 @@ static int release(const struct undo *how, const struct recorded *recorded, cons
 	(void)hook_step("release", 1);
 	r2 = client_release(how->client, recorded->record, &words, how->deadline_ms,
 			    r < 0 ? &later : err);
+	if (client_is_lost(r2) &&
+	    client_reopen(how->client, recorded->conf.socket, &unreachable) == 0)
+		r2 = client_release(how->client, recorded->record, &words, how->deadline_ms,
+				    r < 0 ? &later : err);
 	return r < 0 ? r : r2;
 }
 

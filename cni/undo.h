@@ -33,6 +33,12 @@ int undo_attachment(const struct undo *how, const struct attachment *record, str
 int undo_add(const struct undo *how, const struct recorded *recorded, struct site *site,
 	     const struct plan *plan, size_t count, struct err *err);
 
+/*
+ * Without the daemon nothing may be touched, for another may own the device by now: leaves a DEL of
+ * this attachment in the spool.
+ */
+int undo_spool(const struct request *request, struct err *err);
+
 /* Calls the foreign IPAM of a configuration, if it has one. @host_fd, -ENOENT as in delegate.h. */
 int ipam_delegate(const struct netconf *conf, const struct request_env *env, const char *command,
 		  json_t *prev_result, int host_fd, int64_t deadline_ms, json_t **ret_answer,

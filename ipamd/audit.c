@@ -20,22 +20,37 @@
 
 enum { CLOCK_NUMBERS = 4 + ATTACHMENT_STATES };
 
+/* Keeps the first of them. */
+static void keep(struct auditor *a, char *list[AUDIT_FINDINGS_MAX], uint64_t *count,
+		 const char *fmt, va_list args)
+{
+	if ((*count)++ >= AUDIT_FINDINGS_MAX)
+		return;
+	if (vasprintf(&list[*count - 1], fmt, args) < 0) {
+		list[*count - 1] = NULL;
+		a->r = -ENOMEM;
+	}
+}
+
 void audit_find(struct auditor *a, const char *fmt, ...)
 {
-	struct audit *audit = a->audit;
 	struct err why;
 	va_list args;
 
 	/* Past damage nothing is found in the store any more: that is no finding. */
 	if (!a->damaged && store_check(a->store, &why) < 0)
 		return;
-	if (audit->found++ >= AUDIT_FINDINGS_MAX)
-		return;
 	va_start(args, fmt);
-	if (vasprintf(&audit->findings[audit->found - 1], fmt, args) < 0) {
-		audit->findings[audit->found - 1] = NULL;
-		a->r = -ENOMEM;
-	}
+	keep(a, a->audit->findings, &a->audit->found, fmt, args);
+	va_end(args);
+}
+
+void audit_note(struct auditor *a, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	keep(a, a->audit->notes, &a->audit->noted, fmt, args);
 	va_end(args);
 }
 
@@ -236,25 +251,33 @@ int audit_store(struct store *store, const atomic_bool *cancel, struct audit *re
 
 void audit_free(struct audit *audit)
 {
-	for (size_t i = 0; i < AUDIT_FINDINGS_MAX; i++)
+	for (size_t i = 0; i < AUDIT_FINDINGS_MAX; i++) {
 		free(audit->findings[i]);
+		free(audit->notes[i]);
+	}
 	*audit = (struct audit) { 0 };
+}
+
+static json_t *sentences_encode(char *const list[AUDIT_FINDINGS_MAX], uint64_t count)
+{
+	CLEANUP_JSON json_t *sentences = json_array();
+
+	for (size_t i = 0; sentences && i < AUDIT_FINDINGS_MAX && i < count; i++) {
+		if (json_array_append_new(sentences, json_string(list[i])) < 0)
+			return NULL;
+	}
+	return TAKE_PTR(sentences);
 }
 
 json_t *audit_encode(const struct audit *audit)
 {
-	CLEANUP_JSON json_t *findings = json_array();
-
-	for (size_t i = 0; findings && i < AUDIT_FINDINGS_MAX && i < audit->found; i++) {
-		if (json_array_append_new(findings, json_string(audit->findings[i])) < 0)
-			return NULL;
-	}
-	return json_pack("{s:b, s:I, s:O, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}", "ok",
-			 audit->found == 0, "found", (json_int_t)audit->found, "findings", findings,
-			 "counts", "records", (json_int_t)audit->records, "held",
-			 (json_int_t)audit->held, "draining", (json_int_t)audit->draining,
-			 "resting", (json_int_t)audit->resting, "claimed",
-			 (json_int_t)audit->claimed, "claims", (json_int_t)audit->claims, "guids",
-			 (json_int_t)audit->guids, "identities", (json_int_t)audit->identities,
-			 "events", (json_int_t)audit->events);
+	return json_pack("{s:b, s:I, s:o, s:o, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}}",
+			 "ok", audit->found == 0, "found", (json_int_t)audit->found, "findings",
+			 sentences_encode(audit->findings, audit->found), "notes",
+			 sentences_encode(audit->notes, audit->noted), "counts", "records",
+			 (json_int_t)audit->records, "held", (json_int_t)audit->held, "draining",
+			 (json_int_t)audit->draining, "resting", (json_int_t)audit->resting,
+			 "claimed", (json_int_t)audit->claimed, "claims", (json_int_t)audit->claims,
+			 "guids", (json_int_t)audit->guids, "identities",
+			 (json_int_t)audit->identities, "events", (json_int_t)audit->events);
 }

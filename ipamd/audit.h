@@ -21,6 +21,8 @@ struct audit {
 	uint64_t records, held, draining, resting, claimed, claims, guids, identities, events;
 	uint64_t found;                     /* all findings… */
 	char *findings[AUDIT_FINDINGS_MAX]; /* …and the first of them, a sentence each */
+	uint64_t noted; /* no fault of the store, but to be known: who has something for nothing */
+	char *notes[AUDIT_FINDINGS_MAX];
 };
 
 /*
@@ -32,5 +34,5 @@ int audit_store(struct store *store, const atomic_bool *cancel, struct audit *re
 		struct err *err);
 void audit_free(struct audit *audit);
 
-/* {"ok", "found", "findings": […], "counts": {…}}; NULL: out of memory. */
+/* {"ok", "found", "findings": […], "notes": […], "counts": {…}}; NULL: out of memory. */
 json_t *audit_encode(const struct audit *audit);

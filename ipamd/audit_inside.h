@@ -35,6 +35,7 @@ struct auditor {
 
 /* Once the store is known to be damaged, nothing more is found. */
 __attribute__((format(printf, 2, 3))) void audit_find(struct auditor *a, const char *fmt, ...);
+__attribute__((format(printf, 2, 3))) void audit_note(struct auditor *a, const char *fmt, ...);
 /* store_seek(), until the audit is not wanted any more. */
 bool audit_walk(struct auditor *a, enum store_table table, const struct store_key *key,
 		size_t prefix, struct store_view *ret_key, struct store_view *ret_value);

@@ -157,6 +157,21 @@ static void check_guid(struct auditor *a, const struct attachment *rec)
 
 /* --- records --- */
 
+/* What stays held, although nobody knows of a pod that uses it. */
+static void note_unsettled(struct auditor *a, const struct attachment *rec)
+{
+	char name[WHO_MAX];
+
+	if (rec->state == ATTACHMENT_UNCONFIRMED)
+		audit_note(a,
+			   "%s is unconfirmed: it was not found in its pod, which lives; what it "
+			   "has stays its own",
+			   audit_who(rec, name));
+	if (rec->state == ATTACHMENT_DIRTY)
+		audit_note(a, "%s is dirty: its device is not restored%s", audit_who(rec, name),
+			   rec->pool[0] ? ", nor its addresses free" : "");
+}
+
 static void check_record(struct auditor *a, const struct attachment *rec)
 {
 	char name[WHO_MAX];
@@ -166,6 +181,8 @@ static void check_record(struct auditor *a, const struct attachment *rec)
 		audit_find(a, "%s: the next id is %" PRIu64, audit_who(rec, name), a->next_id);
 	if (rec->id >= a->first_id)
 		a->seen_states[rec->state]++;
+	if (rec->id >= a->first_id)
+		note_unsettled(a, rec);
 	check_entries(a, rec);
 	check_pod(a, rec);
 	check_guid(a, rec);

@@ -253,10 +253,8 @@ static const char *busy_with(const struct daemon *d, const struct request *q)
 		return "the daemon stops";
 	if (seat && seat->holder)
 		return seat->holder_name;
-	if (seat && seat->rest_until_ms > clock_boot_ms())
-		return "the daemon has restarted and its ADD may still run";
 	if (seat && seat->work != SEAT_IDLE)
-		return "it is being undone";
+		return seat->check ? "the daemon looks at it" : "it is being undone";
 	if (strcmp(q->blocker, INVENTORY_SEAT) == 0)
 		return "its VF is being read, or given its GUID";
 	return "the deadline has passed";
@@ -358,6 +356,13 @@ static int commit(struct batch *batch, size_t size, struct err *err)
 	return r;
 }
 
+/* Nobody else says `done` again. Past an ADD's time a look of reconcile.c finds out. */
+static bool is_to_be_repeated(const struct daemon *d, const struct request *q)
+{
+	return method_is_done(q->method) && is_notification(q) && !d->stopping &&
+	       q->since_ms + PROTO_ADD_MS > clock_boot_ms();
+}
+
 /* A batch that could not be committed, one by one: one bad request harms no other. */
 static void serve_alone(struct batch *batch, struct request *q)
 {
@@ -387,6 +392,12 @@ static void serve_alone(struct batch *batch, struct request *q)
 		q->reserved = 0;
 		request_fail(q, RPC_FAILED, &err);
 		inventory_recount(d->inventory);
+		if (is_to_be_repeated(d, q)) {
+			log_warn("%s from process %d: %s; it is tried again", q->method->name,
+				 (int)q->conn->pid, err.msg);
+			batch_push(batch, q);
+			return;
+		}
 	}
 	deliver(batch, q);
 }
@@ -453,7 +464,7 @@ static bool can_ride(const struct batch *batch)
 	if (batch->ready.first || batch->waiting.first || batch->inbox.count >= BATCH_MAX)
 		return false;
 	for (const struct request *q = batch->inbox.first; q; q = q->next) {
-		bool rides = method_is_done(q->method);
+		bool rides = method_is_done(q->method) && is_notification(q);
 
 		for (const struct request *p = batch->inbox.first; q->is_end && p != q; p = p->next)
 			rides = rides || (p->conn == q->conn && method_is_done(p->method));

@@ -248,7 +248,7 @@ static void on_tick(uv_timer_t *tick)
 	server_sweep(d->server);
 	mark_tell(d->mark, ledger_has_attachments(d->ledger));
 	spool_tick(d->spool);
-	undo_tick(d->undo);
+	undo_go(d->undo);
 	inventory_tick(d->inventory);
 	porter_tick(d->porter);
 	if (sweep_claims(d, &err) < 0)

@@ -166,6 +166,8 @@ static int take_link(const struct link_info *link, struct baseline *device, stru
 	memcpy(device->name, link->name, sizeof(device->name));
 	memcpy(device->kind, link->kind, sizeof(device->kind));
 	memcpy(device->parent, link->parent, sizeof(device->parent));
+	if (strcmp(link->kind, "veth") == 0)
+		device->peer = link->local_peer;
 	for (int i = 0; i < link->altname_count && i < PROTO_ALTNAMES_MAX; i++) {
 		device->altnames[i] = strdup(link->altnames[i]);
 		if (!device->altnames[i])

@@ -12,6 +12,7 @@
 #include "ipamd/daemon.h"
 #include "ipamd/inventory.h"
 #include "ipamd/method_inside.h"
+#include "ipamd/reconcile.h"
 #include "ipamd/undo.h"
 
 /* --- seats --- */
@@ -37,20 +38,10 @@ int method_wait_for(struct request *q, const struct attachment *a)
 	return METHOD_WAITS;
 }
 
-/* Is it to be left alone by @conn? Not if that is the CHECK which the daemon has started. */
-static bool is_at_rest(const struct seat *seat, const struct conn *conn)
-{
-	bool ours = seat->work == SEAT_RUNNING && seat->check && seat->child_pid == conn->pid;
-
-	return seat->rest_until_ms > clock_boot_ms() && !ours;
-}
-
 /* Why a record goes: a plugin that we have started ourselves cannot know. */
 static const char *reason_of(const struct seat *seat, const struct request *q, const char *told)
 {
-	bool ours = seat->work == SEAT_RUNNING && seat->child_pid == q->conn->pid;
-
-	return ours ? seat->reason : told;
+	return seat_is_worked_by(seat, q->conn) ? seat->reason : told;
 }
 
 int method_take_seat(struct daemon *d, struct request *q, const struct attachment_key *key,
@@ -60,7 +51,7 @@ int method_take_seat(struct daemon *d, struct request *q, const struct attachmen
 
 	if (!seat)
 		return err_nomem(err);
-	if (seat_is_held_by_other(seat, q->conn) || is_at_rest(seat, q->conn))
+	if (seat_is_held_by_other(seat, q->conn))
 		return method_wait(q, seat->key);
 	seat_lock(seat, q->conn, q->method->name);
 	*ret_seat = seat;
@@ -110,14 +101,12 @@ static int serve_done(struct daemon *d, struct request *q, json_t **ret_result, 
 		json_missing(&r, "facts");
 	if (json_finish(&r, READ_LENIENT) < 0 || facts_decode(told, &facts, err) < 0)
 		return -err->errnum;
-	seat = seat_find(&d->seats, seat_key(&key, text));
-	if (seat && seat_is_held_by_other(seat, q->conn))
-		return err_set(err, EBUSY, ERR_AGAIN, "done %s: the lock is held by %s", text,
-			       seat->holder_name);
 	if (ledger_done(d->ledger, &key, generation, &facts, err) < 0)
 		return -err->errnum;
-	if (seat && seat->holder)
-		seat->finished = true;
+	/* Whoever has the lock: an ADD whose connection broke says it on another one. */
+	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (seat)
+		undo_settled(d, seat);
 	*ret_result = json_object();
 	return 0;
 }
@@ -143,6 +132,35 @@ static int release_addresses(struct daemon *d, struct request *q, const struct a
 	return r;
 }
 
+/* Has the id of its namespace gone, or is it not to be minded? What looks for the device asks. */
+static int netns_is_lost(struct daemon *d, const struct request *q,
+			 const struct attachment_key *key, const struct seat *seat, bool *ret_lost,
+			 struct err *err)
+{
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	int r;
+
+	*ret_lost = seat_is_worked_by(seat, q->conn) &&
+		    (strcmp(seat->reason, "dead") == 0 || strcmp(seat->reason, "forced") == 0);
+	if (*ret_lost || !reconcile_has_lost(d->reconcile))
+		return 0;
+	r = ledger_find(d->ledger, key, &a, err);
+	if (r == 0)
+		*ret_lost = reconcile_lost(d->reconcile, &a);
+	return r;
+}
+
+static int answer_found(struct daemon *d, struct request *q, const struct attachment_key *key,
+			const struct seat *seat, struct err *err)
+{
+	bool lost;
+	int r = netns_is_lost(d, q, key, seat, &lost, err);
+
+	return r < 0 ? r
+		     : method_answer_record(
+			       d, q, key, "{\"attachment\":", lost ? ",\"lost\":true}" : "}", err);
+}
+
 static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	const char *reason = NULL;
@@ -162,7 +180,7 @@ static int serve_get(struct daemon *d, struct request *q, json_t **ret_result, s
 	if (r == 0 && reason)
 		r = release_addresses(d, q, &key, reason_of(seat, q, reason), err);
 	if (r == 0)
-		r = method_answer_record(d, q, &key, "{\"attachment\":", "}", err);
+		r = answer_found(d, q, &key, seat, err);
 	if (r != -ENOENT)
 		return r;
 	*ret_result = json_pack("{s:n}", "attachment");
@@ -226,7 +244,7 @@ static int serve_release(struct daemon *d, struct request *q, json_t **ret_resul
 	if (r < 0)
 		return r;
 	seat->held_ifindex = 0;
-	seat->finished = false;
+	seat->owes_done = false;
 	*ret_result = json_object();
 	return 0;
 }
@@ -322,8 +340,8 @@ bool method_is_done(const struct method *method)
 
 /* --- the end of a connection --- */
 
-/* What the holder of this seat has left behind. */
-static void undo_if_unfinished(struct daemon *d, struct seat *seat)
+/* What the holder of this seat has left behind. An ADD that ends without `done` has failed. */
+static void see_what_is_left(struct daemon *d, struct seat *seat, bool owed_done)
 {
 	char parts[SEAT_KEY_MAX];
 	struct attachment_key key = seat_key_split(seat->key, parts);
@@ -334,7 +352,7 @@ static void undo_if_unfinished(struct daemon *d, struct seat *seat)
 	r = ledger_find(d->ledger, &key, &a, &err);
 	if (r == -ENOENT)
 		undo_needless(d, seat);
-	else if (r == 0 && a.state == ATTACHMENT_UNFINISHED && seat->work == SEAT_IDLE)
+	else if (r == 0 && owed_done && a.state == ATTACHMENT_UNFINISHED && seat->work == SEAT_IDLE)
 		undo_ask(d, seat->key, "unfinished", false); /* else it is seen to already */
 	else if (r < 0)
 		log_error("%s: %s", seat->key, err.msg);
@@ -343,11 +361,10 @@ static void undo_if_unfinished(struct daemon *d, struct seat *seat)
 
 static void let_go(struct daemon *d, struct seat *seat)
 {
-	bool finished = seat->finished;
+	bool owed_done = seat->owes_done;
 
 	seat_unlock(seat);
-	if (!finished)
-		undo_if_unfinished(d, seat);
+	see_what_is_left(d, seat, owed_done);
 	batch_wake(d->batch, seat->key);
 	seat_put(&d->seats, seat);
 }

@@ -36,6 +36,11 @@ static void obstacles_free(struct obstacles *o)
 	attachment_free(&o->by_identity);
 }
 
+static bool is_idle(const struct seat *seat)
+{
+	return !seat->holder && seat->work == SEAT_IDLE;
+}
+
 /* What is going on around a record that was found. @r is what the search returned. */
 static int obstacle(struct daemon *d, const struct request *q, int r, const struct attachment *a,
 		    struct turn_record *ret_record)
@@ -51,12 +56,16 @@ static int obstacle(struct daemon *d, const struct request *q, int r, const stru
 	key = attachment_key(a);
 	ret_record->a = a;
 	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (a->state == ATTACHMENT_UNFINISHED && (!seat || is_idle(seat))) {
+		undo_ask(d, text, "unfinished", true); /* its end was not seen, or not written */
+		seat = seat_find(&d->seats, text);
+	}
 	if (!seat)
 		return 0;
 	ret_record->holder = seat_is_held_by_other(seat, q->conn) ? seat->holder_name : NULL;
 	ret_record->mine = seat->holder == q->conn;
-	ret_record->resting =
-		seat->rest_until_ms > clock_boot_ms() || (seat->check && seat->work != SEAT_IDLE);
+	ret_record->unseen =
+		seat->check && seat->work != SEAT_IDLE && a->state == ATTACHMENT_UNFINISHED;
 	ret_record->undoing = !seat->check && seat->work != SEAT_IDLE;
 	if (seat->life == TURN_DEAD || seat->looked_ns > q->begun_ns)
 		ret_record->life = seat->life;
@@ -368,7 +377,7 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 	if (r == 0) {
 		seat_forget(seat);
 		seat->held_ifindex = device.ifindex;
-		seat->finished = false;
+		seat->owes_done = true;
 		inventory_taken(d->inventory, &a);
 		q->reserved = a.generation;
 		about_attachment(&q->about, &a);

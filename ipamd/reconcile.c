@@ -20,7 +20,7 @@
 struct sighting {
 	uint64_t id, cookie;
 	int64_t reserved_ms; /* BOOTTIME */
-	bool attached;
+	bool stands;         /* attached or unconfirmed */
 };
 
 /* A suspect, while the thread pool follows its path. */
@@ -62,7 +62,7 @@ struct reconcile {
 	int32_t group_nsid;     /* the id that… */
 	struct sighting *group; /* …these records name */
 	size_t group_count;
-	struct ids suspects, dead;
+	struct ids suspects, dead, unsettled;
 	struct glance glances[RECONCILE_GLANCES];
 	size_t glance_count;
 	int total;
@@ -136,6 +136,16 @@ static bool nsid_was_lost(const struct reconcile *rc, int32_t nsid, int64_t rese
 			return true;
 	}
 	return false;
+}
+
+bool reconcile_has_lost(const struct reconcile *rc)
+{
+	return rc->lost_count > 0;
+}
+
+bool reconcile_lost(const struct reconcile *rc, const struct attachment *a)
+{
+	return nsid_was_lost(rc, a->netns.nsid, a->boot_time_ms);
 }
 
 struct look {
@@ -269,6 +279,7 @@ static void pass_reset(struct reconcile *rc)
 	free(TAKE_PTR(rc->group));
 	ids_free(&rc->suspects);
 	ids_free(&rc->dead);
+	ids_free(&rc->unsettled);
 	rc->at = (struct ledger_brief) { 0 };
 	rc->nsid_count = rc->group_count = 0;
 	rc->total = 0;
@@ -352,6 +363,24 @@ static void on_reclaim(uv_timer_t *timer)
 		ids_free(doomed);
 }
 
+/* Dirty; or its ADD may be a good one: `done` could not be written, or the daemon was away. */
+static void see_unsettled(struct daemon *d, uint64_t id)
+{
+	struct attachment a = { 0 };
+	struct attachment_key key;
+	char text[SEAT_KEY_MAX];
+	const struct seat *seat;
+	struct err err;
+
+	if (ledger_find_id(d->ledger, id, &a, &err) < 0)
+		return;
+	key = attachment_key(&a);
+	seat = seat_find(&d->seats, seat_key(&key, text));
+	if (a.state != ATTACHMENT_ATTACHED && (!seat || (!seat->holder && seat->work == SEAT_IDLE)))
+		undo_ask(d, text, attachment_state_name(a.state), a.state != ATTACHMENT_DIRTY);
+	attachment_free(&a);
+}
+
 static void judge(struct reconcile *rc)
 {
 	struct reconcile_report report = { .looked = rc->total, .dead = (int)rc->dead.count };
@@ -368,6 +397,8 @@ static void judge(struct reconcile *rc)
 		report.reclaimed = report.dead;
 		on_reclaim(&rc->reclaim);
 	}
+	for (size_t i = 0; i < rc->unsettled.count; i++) /* but for those that are dead */
+		see_unsettled(rc->daemon, rc->unsettled.ids[i]);
 	pass_end(rc, &report);
 }
 
@@ -443,7 +474,7 @@ static void group_judge(struct reconcile *rc)
 	for (size_t i = 0; i < rc->group_count; i++) {
 		const struct sighting *s = &rc->group[i];
 
-		if (!s->attached || rc->begun_ms - s->reserved_ms < young_ms)
+		if (!s->stands || rc->begun_ms - s->reserved_ms < young_ms)
 			continue;
 		if (!stands || s->cookie != rc->group[rc->group_count - 1].cookie ||
 		    nsid_was_lost(rc, rc->group_nsid, s->reserved_ms))
@@ -467,27 +498,9 @@ static void group_add(struct reconcile *rc, const struct ledger_brief *brief)
 		.id = brief->id,
 		.cookie = brief->cookie,
 		.reserved_ms = brief->boot_time_ms,
-		.attached = brief->state == ATTACHMENT_ATTACHED,
+		.stands = brief->state == ATTACHMENT_ATTACHED ||
+			  brief->state == ATTACHMENT_UNCONFIRMED,
 	};
-}
-
-/* Left unfinished, for its `done` could not be written (it may be good all the same), or dirty. */
-static void see_unsettled(struct daemon *d, const struct ledger_brief *brief)
-{
-	struct attachment a = { 0 };
-	struct attachment_key key;
-	char text[SEAT_KEY_MAX];
-	const struct seat *seat;
-	struct err err;
-
-	if (ledger_find_id(d->ledger, brief->id, &a, &err) < 0)
-		return;
-	key = attachment_key(&a);
-	seat = seat_find(&d->seats, seat_key(&key, text));
-	if (!seat || (!seat->holder && seat->work == SEAT_IDLE))
-		undo_ask(d, text, a.state == ATTACHMENT_DIRTY ? "dirty" : "unfinished",
-			 a.state == ATTACHMENT_UNFINISHED);
-	attachment_free(&a);
 }
 
 static void see(struct reconcile *rc, const struct ledger_brief *brief)
@@ -496,7 +509,7 @@ static void see(struct reconcile *rc, const struct ledger_brief *brief)
 		return;
 	rc->total++;
 	if (brief->state != ATTACHMENT_ATTACHED)
-		see_unsettled(rc->daemon, brief);
+		ids_push(&rc->unsettled, brief->id);
 	if (brief->nsid >= 0)
 		group_add(rc, brief);
 }
@@ -592,28 +605,23 @@ static void on_watch(uv_poll_t *poll, int status, int events)
 
 /* --- start and end --- */
 
-/* What the last run of the daemon has left unfinished, and how many more there are. */
-static void leave_to_rest(struct daemon *d, uint64_t id)
+/* What the last run of the daemon has left unfinished. */
+static void look_at_unfinished(struct daemon *d, uint64_t id)
 {
 	struct attachment a = { 0 };
 	struct attachment_key key;
 	char text[SEAT_KEY_MAX];
-	struct seat *seat;
 	struct err err;
 
 	if (ledger_find_id(d->ledger, id, &a, &err) < 0)
 		return;
 	key = attachment_key(&a);
-	seat = seat_get(&d->seats, seat_key(&key, text));
-	if (seat) {
-		seat->rest_until_ms = a.boot_time_ms + hook_number("SPUR_REST_MS", PROTO_ADD_MS);
-		undo_ask(d, text, "unfinished", true);
-	}
+	undo_ask(d, seat_key(&key, text), "unfinished", true);
 	attachment_free(&a);
 }
 
 /* Looks for as many as there are, in one transaction. */
-static int rest_unfinished(struct daemon *d, void *arg, struct err *err)
+static int find_unfinished(struct daemon *d, void *arg, struct err *err)
 {
 	uint64_t left = *(uint64_t *)arg;
 	struct ledger_brief brief = { 0 };
@@ -622,7 +630,7 @@ static int rest_unfinished(struct daemon *d, void *arg, struct err *err)
 	while (left && (r = ledger_next_brief(d->ledger, &brief, err)) == 0) {
 		if (!brief.this_boot || brief.state != ATTACHMENT_UNFINISHED)
 			continue;
-		leave_to_rest(d, brief.id);
+		look_at_unfinished(d, brief.id);
 		left--;
 	}
 	return r == -ENOENT ? 0 : r;
@@ -671,7 +679,7 @@ int reconcile_start(struct reconcile *rc, struct err *err)
 
 	r = ledger_counts(rc->daemon->ledger, &counts, err);
 	if (r == 0 && counts.unfinished)
-		r = batch_change(rc->daemon->batch, rest_unfinished, &counts.unfinished, err);
+		r = batch_change(rc->daemon->batch, find_unfinished, &counts.unfinished, err);
 	if (r < 0)
 		return r;
 	if (counts.rebooted) /* whoever waits for the daemon to start comes first */

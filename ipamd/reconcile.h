@@ -47,8 +47,8 @@ void reconcile_close(struct reconcile *reconcile);
 void reconcile_free(struct reconcile *reconcile);
 
 /*
- * Before anything is served: puts what an earlier run of the daemon has left unfinished to rest.
- * The records of earlier boots count as absent already, and go behind what is served.
+ * Before anything is served: asks for a look at what an earlier run of the daemon has left
+ * unfinished. The records of earlier boots count as absent already, and go behind what is served.
  */
 int reconcile_start(struct reconcile *reconcile, struct err *err);
 
@@ -63,5 +63,11 @@ const struct reconcile_report *reconcile_last(const struct reconcile *reconcile)
  */
 enum turn_life reconcile_look(struct reconcile *reconcile, const struct attachment *a,
 			      const struct netns_ref *asked);
+/*
+ * Has the id of the record's namespace gone since it was reserved? It may be another one's by now.
+ * Cheap to ask first: has any?
+ */
+bool reconcile_has_lost(const struct reconcile *reconcile);
+bool reconcile_lost(const struct reconcile *reconcile, const struct attachment *a);
 /* Whoever waits for the end of a pass waits for this seat. */
 #define RECONCILE_SEAT "reconcile"

@@ -58,8 +58,7 @@ struct seat *seat_get(struct seats *seats, const char *key)
 
 void seat_put(struct seats *seats, struct seat *seat)
 {
-	if (seat->holder || seat->rest_until_ms || seat->work != SEAT_IDLE || seat->looking ||
-	    seat->life != TURN_UNKNOWN)
+	if (seat->holder || seat->work != SEAT_IDLE || seat->looking || seat->life != TURN_UNKNOWN)
 		return;
 	(void)tdelete(seat, &seats->tree, seat_compare);
 	seats->count--;
@@ -111,7 +110,7 @@ void seat_unlock(struct seat *seat)
 	conn_unref(seat->holder);
 	seat->holder = NULL;
 	seat->held_ifindex = 0;
-	seat->finished = false;
+	seat->owes_done = false;
 }
 
 /* When the store has failed, nobody has let go of the locks before. */
@@ -130,6 +129,12 @@ void seats_free(struct seats *seats)
 	*seats = (struct seats) { 0 };
 }
 
+/* The pid of a peer in another PID namespace is 0, as is that of a plugin that did not start. */
+bool seat_is_worked_by(const struct seat *seat, const struct conn *conn)
+{
+	return seat->work == SEAT_RUNNING && conn->pid && seat->child_pid == conn->pid;
+}
+
 bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn)
 {
 	return seat->holder && seat->holder != conn;
@@ -137,7 +142,6 @@ bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn)
 
 void seat_forget(struct seat *seat)
 {
-	seat->rest_until_ms = 0;
 	seat->life = TURN_UNKNOWN;
 	seat->looked_ns = 0;
 	seat->failures = 0;

@@ -30,17 +30,11 @@ struct seat {
 	struct seat *next, *prev; /* of those that it holds */
 	char holder_name[96];     /* for whom it says no to */
 	int held_ifindex;         /* of the device that the holder reserved, 0 = none */
-	bool finished;            /* the holder has said `done`: its end leaves nothing to undo */
-
-	/*
-	 * Unfinished, from an earlier run of the daemon: its ADD may still be at it until then, and
-	 * nobody else may, but for the CHECK that we start ourselves, which changes nothing.
-	 */
-	int64_t rest_until_ms; /* 0 = it is not */
+	bool owes_done; /* the holder has reserved: its end without `done` is a failed ADD */
 
 	/* undo.c */
 	enum seat_work work;
-	bool check;         /* to be CHECKed first, and undone only if that fails */
+	bool check;         /* only to be looked at, by a CHECK */
 	pid_t child_pid;    /* of the plugin that was started last */
 	const char *reason; /* a constant: "unfinished", "dead", "superseded", "dirty", … */
 	int failures;
@@ -78,6 +72,8 @@ void seats_free(struct seats *seats);
 /* Gives the lock to @conn for @what; it must be free or @conn's already. */
 void seat_lock(struct seat *seat, struct conn *conn, const char *what);
 void seat_unlock(struct seat *seat);
+/* Is @conn the plugin that was started for this seat? */
+bool seat_is_worked_by(const struct seat *seat, const struct conn *conn);
 bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn);
 /* The record of this seat has gone: what was said of it is history. */
 void seat_forget(struct seat *seat);

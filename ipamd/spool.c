@@ -13,6 +13,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "ipamd/batch.h"
 #include "ipamd/daemon.h"
 #include "ipamd/undo.h"
 
@@ -46,9 +47,26 @@ static void entry_free(struct entry *entry)
 	free(entry);
 }
 
+static int told_done_decode(json_t *json, struct spool_told *told, struct err *err)
+{
+	int64_t generation = 0;
+	json_t *facts = NULL;
+	struct json_reader r;
+
+	json_read(&r, json, "done", err);
+	if (!json_int(&r, "generation", 0, INT64_MAX, &generation))
+		json_missing(&r, "generation");
+	if (!json_obj(&r, "facts", &facts))
+		json_missing(&r, "facts");
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return r.r;
+	told->generation = (uint64_t)generation;
+	return facts_decode(facts, &told->facts, err);
+}
+
 int spool_told_decode(json_t *json, struct spool_told *ret_told, struct err *err)
 {
-	json_t *key = NULL, *env = NULL, *netconf = NULL;
+	json_t *key = NULL, *env = NULL, *netconf = NULL, *done = NULL;
 	struct spool_told told = { 0 };
 	struct json_reader r;
 
@@ -59,10 +77,15 @@ int spool_told_decode(json_t *json, struct spool_told *ret_told, struct err *err
 		json_missing(&r, "bootID");
 	if (!json_int(&r, "bootTime", 0, INT64_MAX, &told.boot_time_ms))
 		json_missing(&r, "bootTime");
-	if (!json_obj(&r, "request", &told.request))
+	if (!json_obj(&r, "done", &done) && !json_obj(&r, "request", &told.request))
 		json_missing(&r, "request");
 	if (json_finish(&r, READ_LENIENT) < 0)
 		return r.r;
+	if (done && told_done_decode(done, &told, err) < 0)
+		return -err->errnum;
+	*ret_told = told;
+	if (done)
+		return key_decode(key, &ret_told->key, err);
 	json_read(&r, told.request, "request", err);
 	if (!json_obj(&r, "env", &env))
 		json_missing(&r, "env");
@@ -70,7 +93,6 @@ int spool_told_decode(json_t *json, struct spool_told *ret_told, struct err *err
 		json_missing(&r, "netconf");
 	if (json_finish(&r, READ_LENIENT) < 0)
 		return r.r;
-	*ret_told = told;
 	return key_decode(key, &ret_told->key, err);
 }
 
@@ -88,6 +110,40 @@ static void set_aside(struct spool *spool, const char *name, const char *why)
 	log_error("spool: %s/%s: %s; it is set aside as %s", spool->path, name, why, bad);
 	if (renameat(spool->dir_fd, name, spool->dir_fd, bad) < 0)
 		log_error("spool: rename %s/%s: %s", spool->path, name, strerror(errno));
+}
+
+static int finish(struct daemon *d, void *arg, struct err *err)
+{
+	const struct spool_told *told = arg;
+
+	return ledger_done(d->ledger, &told->key, told->generation, &told->facts, err);
+}
+
+/* Of an older generation, or of another boot: nobody waits for it. */
+static void take_done(struct spool *spool, const char *name, struct spool_told *told)
+{
+	struct daemon *d = spool->daemon;
+	char text[SEAT_KEY_MAX];
+	struct seat *seat;
+	struct err err;
+	int r = -ESTALE;
+
+	if (strcmp(told->boot_id, d->boot_id) == 0)
+		r = batch_change(d->batch, finish, told, &err);
+	if (r < 0 && r != -ESTALE) {
+		log_warn("spool: %s/%s: %s; it is tried again", spool->path, name, err.msg);
+		spool->unread = true;
+		return;
+	}
+	seat = seat_find(&d->seats, seat_key(&told->key, text));
+	if (r == 0)
+		log_info("%s: its ADD had left in the spool that it is done", text);
+	if (r == 0 && seat) {
+		undo_settled(d, seat);
+		batch_wake(d->batch, text);
+		seat_put(&d->seats, seat);
+	}
+	discard(spool, name);
 }
 
 /* Is there a record that is older than the DEL? */
@@ -163,6 +219,10 @@ static void load_entry(struct spool *spool, const char *name)
 		r = spool_told_decode(json, &told, &err);
 	if (r < 0) {
 		set_aside(spool, name, err.msg);
+		return;
+	}
+	if (!told.request) {
+		take_done(spool, name, &told);
 		return;
 	}
 	if (!told_applies(spool, &told)) {

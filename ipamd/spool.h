@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * DELs that found no daemon (ipamd/client/spool.c leaves them beside the socket). Read before the
- * first request is answered and whenever one comes: what is older than the DEL is undone with the
- * DEL's own request, and only then its file goes. A file that cannot be read is set aside as
- * NAME.bad.
+ * DELs that found no daemon, and the `done` of ADDs that lost it (ipamd/client/spool.c leaves them
+ * beside the socket). Read before the first request is answered and whenever one comes: what is
+ * older than the DEL is undone with the DEL's own request, and only then its file goes. A file that
+ * cannot be read is set aside as NAME.bad.
  *
  * So that a spool of thousands keeps no start waiting, some hundreds are in hand at a time, and the
  * others wait on the disk until those are done: a record whose DEL waits is one that stands.
@@ -36,7 +36,9 @@ struct spool_told {
 	struct attachment_key key;
 	const char *boot_id;
 	int64_t boot_time_ms;
-	json_t *request;
+	json_t *request; /* of a DEL; NULL: it is the `done` of an ADD… */
+	uint64_t generation;
+	struct facts facts; /* …with this */
 };
 /* Refused: -EINVAL, or what else the readers of JSON return. */
 int spool_told_decode(json_t *json, struct spool_told *ret_told, struct err *err);

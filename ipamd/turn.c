@@ -66,7 +66,13 @@ static enum turn_verdict undo_first(const struct turn_record *record, const char
 /* What goes for any record in the way: hands off while another hand is at it. */
 static bool is_settled(const struct turn_record *record)
 {
-	return !record->holder && !record->resting;
+	return !record->holder && !record->unseen;
+}
+
+/* Of the unconfirmed nobody knows better. */
+static bool stands(const struct attachment *a)
+{
+	return a->state == ATTACHMENT_ATTACHED || a->state == ATTACHMENT_UNCONFIRMED;
 }
 
 static enum turn_verdict decide_attached(const struct turn_record *record, const char *what,
@@ -97,8 +103,7 @@ static enum turn_verdict decide_key(const struct turn_view *view, struct err *er
 		return TURN_RESERVE;
 	if (!is_settled(record))
 		return TURN_WAIT;
-	if (a->state == ATTACHMENT_ATTACHED ||
-	    (a->state == ATTACHMENT_UNFINISHED && record->mine)) {
+	if (stands(a) || (a->state == ATTACHMENT_UNFINISHED && record->mine)) {
 		if (!record->undoing && same_netns(view, a) && same_device(view, a))
 			return TURN_SERVE;
 		return decide_attached(record, what, "already attached otherwise:",
@@ -117,20 +122,26 @@ static enum turn_verdict decide_device(const struct turn_view *view, struct err 
 	what = record->a->device.key;
 	if (!is_settled(record) || same_record(record, &view->by_identity))
 		return TURN_WAIT;
-	if (record->a->state != ATTACHMENT_ATTACHED || same_record(record, &view->by_pod))
+	if (!stands(record->a) || same_record(record, &view->by_pod))
 		return undo_first(record, what, err);
 	return decide_attached(record, what, "the device belongs to",
 			       "the device is in use on this node; see `spurctl attachments`", err);
 }
 
-/* The same pod, network and ifname under an earlier container ID: superseded, alive or not. */
+/*
+ * The same pod, network and ifname under an earlier container ID: superseded, alive or not. What
+ * cannot be undone keeps what it has, and the pod gets something else.
+ */
 static enum turn_verdict decide_pod(const struct turn_view *view, struct err *err)
 {
 	const struct turn_record *record = &view->by_pod;
 
+	(void)err; /* nothing of the pod's own is in its way */
 	if (!record->a || same_record(record, &view->by_key))
 		return TURN_RESERVE;
-	return is_settled(record) ? undo_first(record, view->request->key.ifname, err) : TURN_WAIT;
+	if (!is_settled(record))
+		return TURN_WAIT;
+	return record->failed ? TURN_RESERVE : TURN_UNDO;
 }
 
 /* A pod of this name was forced away, and its index is this one's: its DEL passes us. */

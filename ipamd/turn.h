@@ -22,8 +22,9 @@ struct turn_record {
 	const struct attachment *a; /* NULL: none */
 	const char *holder;         /* another connection that holds its lock; NULL = nobody */
 	bool mine;                  /* the asking connection itself holds its lock */
-	bool resting;               /* left unfinished by an earlier run of the daemon: hands off */
-	bool undoing;               /* it was decided that it has to go */
+	bool unseen;  /* left unfinished by an earlier run of the daemon, and to be looked at first
+		       */
+	bool undoing; /* it was decided that it has to go */
 	enum turn_life life;
 	const char *failed; /* why an undo failed that was tried for this request; NULL: none was */
 };

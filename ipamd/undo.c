@@ -62,10 +62,8 @@ void undo_ask(struct daemon *d, const char *seat_key, const char *reason, bool c
 		log_error("out of memory: %s is not undone now", seat_key);
 		return;
 	}
-	/* A CHECK while its ADD may still be at it is all that can be done; then comes the DEL. */
-	if (seat->work == SEAT_RUNNING ||
-	    (seat->work == SEAT_QUEUED &&
-	     (check || !seat->check || seat->rest_until_ms > clock_boot_ms())))
+	if (seat->work == SEAT_RUNNING || (check && seat->work != SEAT_IDLE) ||
+	    (seat->work == SEAT_QUEUED && !seat->check))
 		return;
 	seat->work = SEAT_QUEUED;
 	seat->check = check;
@@ -91,7 +89,7 @@ static void order_free(struct order *order)
 
 static char **env_make(json_t *env, const char *verb)
 {
-	char **list = calloc(json_object_size(env) + 3, sizeof(*list));
+	char **list = calloc(json_object_size(env) + 4, sizeof(*list));
 	const char *name;
 	json_t *value;
 	size_t n = 0;
@@ -99,6 +97,7 @@ static char **env_make(json_t *env, const char *verb)
 	if (!list)
 		return NULL;
 	if (asprintf(&list[n++], "CNI_COMMAND=%s", verb) < 0 ||
+	    !(list[n++] = strdup(PROTO_UNDO_ENV "=1")) ||
 	    !(list[n++] =
 		      strdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")))
 		goto fail;
@@ -181,45 +180,30 @@ static void back_off(struct daemon *d, struct seat *seat, const char *why)
 		 (long long)wait_ms / 1000);
 }
 
-static int finish_change(struct daemon *d, void *arg, struct err *err)
+static int unconfirm(struct daemon *d, void *arg, struct err *err)
 {
 	const struct attachment *a = arg;
 	struct attachment_key key = attachment_key(a);
 
-	return ledger_done(d->ledger, &key, a->generation, &a->facts, err);
+	return ledger_unconfirm(d->ledger, &key, a->generation, err);
 }
 
-static void check_ended(struct daemon *d, struct seat *seat, const struct attachment *a, int code,
+/* Whatever the CHECK has found of it, it has said `done` if the device is in the pod. */
+static void check_ended(struct daemon *d, struct seat *seat, const struct attachment *a,
 			const char *why)
 {
 	struct err err;
 
 	if (spool_request(d->spool, seat->key)) { /* its DEL has come: good or not, it goes */
-		if (code == 0)
-			seat->rest_until_ms = 0;
 		undo_ask(d, seat->key, "spooled", false);
-		return;
+	} else if (a->state == ATTACHMENT_ATTACHED) {
+		log_info("%s is finished after a restart%s%s", seat->key,
+			 why[0] ? ", but not as its ADD left it: " : "", why);
+	} else if (a->state == ATTACHMENT_UNFINISHED) {
+		log_warn("%s is unconfirmed: %s", seat->key, why);
+		if (batch_change(d->batch, unconfirm, (void *)a, &err) < 0)
+			log_warn("%s: %s; it is looked at again", seat->key, err.msg);
 	}
-	if (code && seat->rest_until_ms > clock_boot_ms()) {
-		seat->work = SEAT_BACKOFF; /* its ADD may still be at it: once more, then */
-		seat->retry_ms = seat->rest_until_ms;
-		return;
-	}
-	seat->rest_until_ms = 0;
-	if (code == ERR_AGAIN || (code == 0 && a->state != ATTACHMENT_UNFINISHED)) {
-		if (code)
-			back_off(d, seat, why);
-		return;
-	}
-	if (code == 0) {
-		if (batch_change(d->batch, finish_change, (void *)a, &err) < 0)
-			back_off(d, seat, err.msg);
-		else
-			log_info("%s is good: finished after a restart", seat->key);
-		return;
-	}
-	log_info("%s is not as recorded (%s): it is undone", seat->key, why);
-	undo_ask(d, seat->key, "unfinished", false);
 }
 
 static void delete_ended(struct daemon *d, struct seat *seat, const struct attachment *a, int code,
@@ -229,6 +213,16 @@ static void delete_ended(struct daemon *d, struct seat *seat, const struct attac
 		why = a->state == ATTACHMENT_DIRTY ? "the device is not restored"
 						   : "the record still stands";
 	back_off(d, seat, why);
+}
+
+void undo_settled(struct daemon *d, struct seat *seat)
+{
+	bool is_asked = seat->work == SEAT_QUEUED || seat->work == SEAT_BACKOFF;
+
+	seat->owes_done = false;
+	if (is_asked && (seat->check || strcmp(seat->reason, "unfinished") == 0) &&
+	    !spool_request(d->spool, seat->key))
+		seat_forget(seat);
 }
 
 void undo_needless(struct daemon *d, struct seat *seat)
@@ -264,7 +258,7 @@ static void on_ended(struct child *child)
 	} else if (r < 0)
 		back_off(d, seat, err.msg);
 	else if (run->check)
-		check_ended(d, seat, &a, code, why);
+		check_ended(d, seat, &a, code ? why : "");
 	else
 		delete_ended(d, seat, &a, code, why);
 	attachment_free(&a);
@@ -323,12 +317,6 @@ static void seat_start(struct undo *undo, struct run *run, struct seat *seat)
 		back_off(d, seat, err.msg);
 		return;
 	}
-	if (!seat->check && seat->rest_until_ms > clock_boot_ms()) {
-		seat->work = SEAT_BACKOFF; /* its ADD may still be at it */
-		seat->retry_ms = seat->rest_until_ms;
-		attachment_free(&a);
-		return;
-	}
 	log_info("%s %s (%s)", seat->check ? "check" : "undo", seat->key, seat->reason);
 	seat->work = SEAT_RUNNING;
 	r = run_start(undo, run, seat, &a, &err);
@@ -362,31 +350,6 @@ void undo_go(struct undo *undo)
 			seat_put(&d->seats, seat);
 		}
 	}
-}
-
-static void find_rested(struct seat *seat, void *arg)
-{
-	struct seat **found = arg;
-
-	if (seat->rest_until_ms && seat->rest_until_ms <= clock_boot_ms())
-		*found = seat;
-}
-
-void undo_tick(struct undo *undo)
-{
-	struct daemon *d = undo->daemon;
-	struct seat *seat;
-
-	do {
-		seat = NULL;
-		seats_each(&d->seats, find_rested, &seat);
-		if (seat) {
-			seat->rest_until_ms = 0;
-			batch_wake(d->batch, seat->key);
-			seat_put(&d->seats, seat);
-		}
-	} while (seat);
-	undo_go(undo);
 }
 
 struct undo_tally {

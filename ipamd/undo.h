@@ -4,9 +4,10 @@
  * and CNI_COMMAND=DEL, and the plugin connects back and takes its turn like any DEL. At most
  * UNDO_AT_ONCE run; a failure is tried again, later each time.
  *
- * An attachment that was unfinished when the daemon started is CHECKed first, in the same way: it
- * may be a good one whose `done` was lost. At once, and if it is not good yet, again when its ADD
- * has had its time.
+ * An attachment that was unfinished when the daemon started is looked at, in the same way, by a
+ * CHECK: that finds the device in the pod and says `done` for the ADD. Where it does not, the
+ * record is unconfirmed, and is looked at again by each pass of reconcile.c. Nothing is undone for
+ * it: a device in a pod that lives is nobody's to take.
  */
 #pragma once
 
@@ -24,15 +25,15 @@ void undo_close(struct undo *undo);
 void undo_free(struct undo *undo);
 
 /*
- * Asks for the record of this key to be undone (@check: to be CHECKed first). @reason is a
- * constant. One that waits for its next try is tried at once; one that was only to be CHECKed is
- * undone without. Nothing starts before undo_go(), nor while its ADD may still be at it.
+ * Asks for the record of this key to be undone (@check: only to be looked at). @reason is a
+ * constant. One that waits for its next try is tried at once; one that was only to be looked at is
+ * undone without. Nothing starts before undo_go().
  */
 void undo_ask(struct daemon *d, const char *seat_key, const char *reason, bool check);
 /* The record of this seat has gone by another hand. */
 void undo_needless(struct daemon *d, struct seat *seat);
-/* To be called every second: lets whoever waits know of ADDs that have had their time. */
-void undo_tick(struct undo *undo);
+/* `done` has come: what was asked for because it had not is void. */
+void undo_settled(struct daemon *d, struct seat *seat);
 /* Starts what is asked for and due. */
 void undo_go(struct undo *undo);
 /* How many are queued or wait for their next try, and how many run. */

@@ -72,6 +72,17 @@ void client_close(struct client *client)
 	*client = (struct client) { .fd = -1 };
 }
 
+bool client_is_lost(int r)
+{
+	return r == -EPIPE || r == -ETIMEDOUT || r == -ECONNRESET;
+}
+
+int client_reopen(struct client *client, const char *path, struct err *err)
+{
+	client_close(client);
+	return client_open(client, path, err);
+}
+
 /* Waits until @fd can be read or written; 0, or -ETIMEDOUT past @deadline_ms. */
 static int wait_for(int fd, short events, int64_t deadline_ms)
 {
@@ -236,14 +247,27 @@ static json_t *key_with(const struct attachment_key *key, json_t *more)
 	return r < 0 ? NULL : TAKE_PTR(params);
 }
 
+static json_t *done_params(const struct attachment *a, const struct facts *facts)
+{
+	struct attachment_key key = attachment_key(a);
+
+	return key_with(&key, json_pack("{s:I, s:o}", "generation", (json_int_t)a->generation,
+					"facts", facts_encode(facts)));
+}
+
 int client_done(struct client *client, const struct attachment *a, const struct facts *facts,
 		struct err *err)
 {
-	struct attachment_key key = attachment_key(a);
-	json_t *more = json_pack("{s:I, s:o}", "generation", (json_int_t)a->generation, "facts",
-				 facts_encode(facts));
+	return client_notify(client, "attachment.done", done_params(a, facts), err);
+}
 
-	return client_notify(client, "attachment.done", key_with(&key, more), err);
+int client_settle(struct client *client, const struct attachment *a, const struct facts *facts,
+		  int64_t deadline_ms, struct err *err)
+{
+	CLEANUP_JSON json_t *result = NULL;
+
+	return client_call(client, "attachment.done", done_params(a, facts),
+			   deadline_ms + CLIENT_GRACE_MS, &result, err);
 }
 
 /* Steals @more. */
@@ -267,6 +291,7 @@ static int get_with(struct client *client, const struct attachment_key *key, jso
 		r = attachment_decode(record, ret_attachment, err);
 		if (r < 0)
 			return r;
+		ret_attachment->netns.lost = json_is_true(json_object_get(result, "lost"));
 	}
 	*ret_found = !json_is_null(record);
 	return 0;

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -25,6 +26,10 @@ struct client {
  * -ETIMEDOUT… with ERR_AGAIN and the path in @err when the daemon is not there.
  */
 int client_open(struct client *client, const char *path, struct err *err);
+/* The daemon's own refusals are answers; anything else is a daemon that is not there any more. */
+bool client_is_lost(int r);
+/* Another connection in place of a lost one: without its locks. As client_open(). */
+int client_reopen(struct client *client, const char *path, struct err *err);
 void client_close(struct client *client); /* also a never-opened one with fd -1 */
 
 /*
@@ -43,6 +48,9 @@ int client_reserve(struct client *client, const struct reserve_request *request,
 		   struct attachment *ret_attachment, struct err *err);
 int client_done(struct client *client, const struct attachment *a, const struct facts *facts,
 		struct err *err);
+/* The same, answered when it is on disk: for a CHECK that finds what an ADD has left unfinished. */
+int client_settle(struct client *client, const struct attachment *a, const struct facts *facts,
+		  int64_t deadline_ms, struct err *err);
 /* No such attachment: success with *@ret_found false. */
 int client_get(struct client *client, const struct attachment_key *key, int64_t deadline_ms,
 	       struct attachment *ret_attachment, bool *ret_found, struct err *err);
@@ -60,3 +68,6 @@ int client_release(struct client *client, const struct attachment *a, const stru
  */
 int client_spool(const char *socket_path, const struct attachment_key *key, const char *program,
 		 json_t *env, json_t *netconf, const struct netns_ref *netns, struct err *err);
+/* `done` without a daemon, in the same way. */
+int client_spool_done(const char *socket_path, const struct attachment *a,
+		      const struct facts *facts, struct err *err);

@@ -36,6 +36,8 @@ static void print_check(json_t *audit)
 	print_count(counts, "guids", "GUIDs with an owner");
 	print_count(counts, "identities", "identities");
 	print_count(counts, "events", "events");
+	json_array_foreach (json_object_get(audit, "notes"), i, finding)
+		printf("%s\n", json_string_value(finding));
 	json_array_foreach (json_object_get(audit, "findings"), i, finding)
 		printf("%s\n", json_string_value(finding));
 	if (found > (long long)json_array_size(json_object_get(audit, "findings")))

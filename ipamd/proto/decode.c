@@ -475,6 +475,7 @@ static void read_baseline(struct json_reader *r, struct baseline *device)
 	read_mac(&part, "permMAC", &device->perm_mac);
 	(void)json_bool(&part, "up", &device->up);
 	read_array_text(&part, "kind", device->kind, sizeof(device->kind));
+	device->peer = (int)read_number(&part, "peer", 0, INT_MAX, 0);
 	read_array_text(&part, "parent", device->parent, sizeof(device->parent));
 	device->type = (uint16_t)read_number(&part, "type", 0, UINT16_MAX, 0);
 	read_array_text(&part, "driver", device->driver, sizeof(device->driver));

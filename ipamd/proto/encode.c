@@ -268,6 +268,7 @@ static json_t *baseline_encode(const struct baseline *device)
 	put_mac(&obj, "permMAC", &device->perm_mac);
 	put(&obj, "up", json_boolean(device->up));
 	put_text(&obj, "kind", device->kind);
+	put_number(&obj, "peer", device->peer);
 	put_text(&obj, "parent", device->parent);
 	put_number(&obj, "type", device->type);
 	put_text(&obj, "driver", device->driver);

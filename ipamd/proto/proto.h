@@ -34,6 +34,9 @@ enum {
 };
 
 #define PROTO_SOCKET "/run/spur/ipamd.sock"
+/* Set for a plugin that the daemon has started: it is asked again, and leaves nothing in the spool.
+ */
+#define PROTO_UNDO_ENV "SPUR_UNDO"
 
 /* Which attachment: the key of the CNI specification. Strings are borrowed. */
 struct attachment_key {
@@ -70,6 +73,8 @@ struct netns_ref {
 	char *path;
 	uint64_t cookie; /* SO_NETNS_COOKIE; 0 = unknown */
 	int32_t nsid;
+	bool lost; /* told with a record, no part of it: the id went since, or is not to be minded
+		    */
 };
 
 struct pod_ref {
@@ -112,6 +117,7 @@ struct baseline {
 	struct mac perm_mac; /* len 0: the driver has none */
 	bool up;
 	char kind[32];   /* rtnl kind: "veth", "macvlan"…; "" = physical */
+	int peer;        /* of a veth: its other end, if that is in the host; 0 = none */
 	char parent[64]; /* "pci/0000:1a:00.1": IFLA_PARENT_DEV_BUS_NAME/_NAME; "" = none */
 	uint16_t type;   /* ARPHRD_*; ARPHRD_INFINIBAND has its own order of moves */
 	char driver[64]; /* of the function, "" = none or no function */

@@ -10,7 +10,6 @@
  *   SPUR_STALL_STEP=apply:3  the process stops (SIGSTOP) before the third step
  *   SPUR_SYSFS=DIR           the root that stands for /sys
  *   SPUR_BOOT_ID=TEXT        what spur-ipamd takes for the boot id
- *   SPUR_REST_MS=N           how long spur-ipamd leaves alone what is unfinished at its start
  *   SPUR_YOUNG_MS=N          how young a record is that reconcile does not look at
  */
 #pragma once

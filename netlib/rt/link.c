@@ -145,8 +145,10 @@ static int parse_link(struct nlmsghdr *header, struct link_info *ret_link, struc
 	copy_text(link.name, sizeof(link.name), attrs[IFLA_IFNAME]);
 	link.mtu = attrs[IFLA_MTU] ? nla_get_u32(attrs[IFLA_MTU]) : 0;
 	link.master = attrs[IFLA_MASTER] ? (int)nla_get_u32(attrs[IFLA_MASTER]) : 0;
-	if (attrs[IFLA_LINK] && attrs[IFLA_LINK_NETNSID])
-		link.peer = (int)nla_get_u32(attrs[IFLA_LINK]);
+	link.peer_nsid = attrs[IFLA_LINK_NETNSID] ? nla_get_s32(attrs[IFLA_LINK_NETNSID]) : -1;
+	if (attrs[IFLA_LINK])
+		*(attrs[IFLA_LINK_NETNSID] ? &link.peer : &link.local_peer) =
+			(int)nla_get_u32(attrs[IFLA_LINK]);
 	copy_mac(&link.mac, attrs[IFLA_ADDRESS]);
 	copy_mac(&link.perm_mac, attrs[IFLA_PERM_ADDRESS]);
 	if (attrs[IFLA_PROP_LIST])
@@ -216,35 +218,20 @@ static int walk_one(struct nlmsghdr *header, void *arg, struct err *err)
 	return r < 0 ? r : 0;
 }
 
-/* @nsid -1: our own namespace. */
-static int list_links(struct wire *rt, int32_t nsid,
-		      int (*each)(const struct link_info *link, void *arg), void *arg,
-		      struct err *err)
+int link_list(struct wire *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
+	      struct err *err)
 {
 	struct ifinfomsg info = { 0 };
 	struct nl_msg *msg = wire_message(RTM_GETLINK, NLM_F_DUMP, &info, sizeof(info));
 	struct link_walk walk = { .each = each, .arg = arg };
 	int r;
 
-	if (!msg || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0 ||
-	    (nsid >= 0 && nla_put_s32(msg, IFLA_TARGET_NETNSID, nsid) < 0)) {
+	if (!msg || nla_put_u32(msg, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS) < 0) {
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
 	r = wire_query(rt, msg, walk_one, &walk, NULL, err, "list devices");
 	return r == 0 && walk.stopped ? 1 : r;
-}
-
-int link_list(struct wire *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
-	      struct err *err)
-{
-	return list_links(rt, -1, each, arg, err);
-}
-
-int link_list_nsid(struct wire *rt, int32_t nsid,
-		   int (*each)(const struct link_info *link, void *arg), void *arg, struct err *err)
-{
-	return list_links(rt, nsid, each, arg, err);
 }
 
 /* IFLA_AF_SPEC { AF_INET { IFLA_INET_CONF { … } } }: what net/ipv4/devinet.c inet_set_link_af()

@@ -23,6 +23,8 @@ struct link_info {
 	uint16_t type;  /* ARPHRD_* */
 	int master;     /* ifindex, 0 = none */
 	int peer;       /* of its lower device or peer, if that is in another namespace; else 0 */
+	int local_peer; /* the same, if it is in this namespace */
+	int32_t peer_nsid; /* of the other namespace, as it is known in this one; -1 = this one */
 	bool carrier;
 	char kind[32];
 	char parent[64]; /* "bus/name" of IFLA_PARENT_DEV_*, "" = none */
@@ -41,14 +43,6 @@ int link_get_index(struct wire *rt, int ifindex, struct link_info *ret_link, str
  */
 int link_list(struct wire *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
 	      struct err *err);
-
-/*
- * As link_list(), for the namespace that has the id @nsid here (IFLA_TARGET_NETNSID): a look into
- * one that no path leads to. No namespace has it: -EINVAL.
- */
-int link_list_nsid(struct wire *rt, int32_t nsid,
-		   int (*each)(const struct link_info *link, void *arg), void *arg,
-		   struct err *err);
 
 /*
  * One RTM_NEWLINK. Zero-initialise, set what is wanted. The kernel applies the parts in a fixed

@@ -445,8 +445,8 @@ def test_hooked_daemon_killed():
         before = node.snapshot(pod)
         result = node.add(pod, CONF)
         node.stop(signal.SIGKILL)
-        node.start(env={"SPUR_REST_MS": "0"})
-        lab.wait_for(lambda: node.attachments()[0]["state"] == "attached", 15, "what was not yet on disk is CHECKed")
+        node.start()
+        lab.wait_for(lambda: node.attachments()[0]["state"] == "attached", 15, "what was not yet on disk is found in the pod")
         assert node.cni("CHECK", pod, {**CONF, "prevResult": result}).returncode == 0
         node.delete(pod, CONF)
         lab.same(before, node.snapshot(pod))

@@ -192,7 +192,7 @@ def test_a_commit_that_comes_too_late():
 
 
 def test_hooked_a_crash_before_it_is_taken_back():
-    """Nobody has heard of the reservation: the next start puts it to rest."""
+    """Nobody has heard of the reservation: after the next start it is nobody's, until its DEL."""
     with Node() as node:
         disk = StallingDisk(node)
         node.daemon(pools=[wide_pool()], env=disk.env)
@@ -202,10 +202,11 @@ def test_hooked_a_crash_before_it_is_taken_back():
             disk.wait()
         node.stop(signal.SIGKILL)
         disk.go_on()
-        node.mode("drift")
-        node.start({"SPUR_REST_MS": "0"})
-        node.gone()
-        assert held(node) == 0
+        node.mode("lost")
+        node.start()
+        lab.wait_for(lambda: set(node.states().values()) <= {"unconfirmed"}, what="a look")
+        node.rpc("attachment.undo", deadline=boot_ms() + 9000, **key_of())
+        assert held(node) == 0 and node.states() == {}
 
 
 # -- late looks

@@ -9,7 +9,7 @@ import time
 import lab
 from daemon_serve import Node, boot_ms, generation_of, key_of, refused
 
-ALWAYS = {"SPUR_YOUNG_MS": "0", "SPUR_REST_MS": "0"}
+ALWAYS = {"SPUR_YOUNG_MS": "0"}
 
 
 def live(node, name):
@@ -44,16 +44,104 @@ def test_unfinished_and_good():
         assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"]
 
 
-def test_hooked_unfinished_and_not_good():
+def interrupted(node, mode):
+    """A daemon that went in the middle of an ADD, and is back."""
+    node.daemon()
+    with node.client() as client:
+        client.call("attachment.reserve", **node.request())
+        node.stop(signal.SIGKILL)
+    node.mode(mode)
+    node.start()
+
+
+def commands(node):
+    return [c["env"]["CNI_COMMAND"] for c in node.calls()]
+
+
+def test_unfinished_and_drifted():
+    """Somebody has changed the device since: it is the pod's all the same."""
     with Node() as node:
+        interrupted(node, "drift")
+        lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="it is settled")
+        assert commands(node) == ["CHECK"]
+
+
+def test_unconfirmed():
+    """Nobody knows: nothing is taken, nothing is given to others; a look, or DEL, settles it."""
+    with Node() as node:
+        interrupted(node, "lost")
+        lab.wait_for(lambda: node.states() == {"c1": "unconfirmed"}, what="it is looked at")
+        status = node.rpc("node.status")["attachments"]
+        assert status["unconfirmed"] == 1 and status["unfinished"] == 0, status
+        node.rpc("node.reconcile", deadline=boot_ms() + 9000)
+        lab.wait_for(lambda: len(node.calls()) == 2, what="a second look")
+        assert node.states() == {"c1": "unconfirmed"} and commands(node) == ["CHECK"] * 2
+        mine = node.attachments()[0]["ips"][0]["address"]
+        assert node.attach(container="c2", cookie=8)["ips"][0]["address"] != mine
+        assert node.rpc("ledger.check")["ok"]
+        node.stop(signal.SIGKILL)
+        node.start()
+        assert node.states()["c1"] == "unconfirmed", "a restart changes nothing"
+        node.mode("")
+        node.rpc("node.reconcile", deadline=boot_ms() + 9000)
+        lab.wait_for(lambda: node.states()["c1"] == "attached", what="a look that finds it")
+
+
+def test_unconfirmed_and_asked_for():
+    """The key's own verbs have their turn at once; another pod is refused; the pod's successor is not."""
+    with Node() as node:
+        node.rail("eth1")
         node.daemon()
+        pod, nsid = live(node, "a")
+        there = {"nsid": nsid, "cookie": cookie_of(pod), "path": pod.path}
         with node.client() as client:
-            client.call("attachment.reserve", **node.request())
+            first = client.call("attachment.reserve", **node.request(device="net:eth1", uid="u1", **there))
             node.stop(signal.SIGKILL)
-        node.mode("drift")
-        node.start({"SPUR_REST_MS": "0"})
+        node.mode("lost")
+        node.start()
+        lab.wait_for(lambda: node.states() == {"c1": "unconfirmed"}, what="it is looked at")
+        again = node.rpc("attachment.reserve", **node.request(device="net:eth1", uid="u1", **there))
+        assert again["id"] == first["id"] and again["state"] == "unconfirmed", again
+        assert node.rpc("attachment.get", **key_of())["attachment"]["id"] == first["id"]
+        refused("belongs to", lambda: node.attach(container="c2", device="net:eth1", cookie=8))
+        assert node.states() == {"c1": "unconfirmed"} and set(commands(node)) == {"CHECK"}
+        node.mode("")
+        other = node.attach(container="c3", device="net:eth1", uid="u1", cookie=9)
+        assert other["containerID"] == "c3" and list(node.states()) == ["c3"]
+        assert commands(node)[-1] == "DEL"
+
+
+def test_a_successor_does_not_wait():
+    """What cannot be undone keeps what it has: the pod gets another index, but no device twice."""
+    with Node() as node:
+        node.rail("eth1")
+        node.rail("eth2")
+        node.daemon()
+        first = node.attach(device="net:eth1", uid="u1")
+        node.mode("fail")
+        with node.client() as client:
+            refused("cannot be undone", lambda: client.call(
+                "attachment.reserve", **node.request(container="c2", device="net:eth1", uid="u1", cookie=8)))
+        second = node.attach(container="c2", device="net:eth2", uid="u1", cookie=8)
+        assert second["ips"] != first["ips"] and node.states() == {"c1": "attached", "c2": "attached"}
+        node.mode("")
         node.gone()
-        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "DEL"]
+        assert node.rpc("ledger.check")["ok"] and node.states() == {"c2": "attached"}
+
+
+def test_done_on_another_connection():
+    """That of the ADD broke, and somebody else may have the lock."""
+    with Node() as node:
+        interrupted(node, "lost")
+        lab.wait_for(lambda: node.states() == {"c1": "unconfirmed"}, what="it is looked at")
+        a = node.attachments()[0]
+        with node.client() as holder, node.client() as client:
+            holder.call("attachment.get", **key_of())
+            client.send("attachment.done", notify=True, facts={"ifindex": 7}, **{**generation_of(a), "generation": a["generation"] - 1})
+            client.send("attachment.done", notify=True, facts={"ifindex": 9}, **generation_of(a))
+            lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="it is done")
+        assert node.attachments()[0]["facts"]["ifindex"] == 9
+        assert set(commands(node)) == {"CHECK"}
 
 
 def test_check_of_an_old_version():
@@ -70,38 +158,12 @@ def test_check_of_an_old_version():
         assert node.calls()[0]["conf"]["cniVersion"] == "0.4.0"
 
 
-def test_hooked_hands_off_while_an_add_may_run():
-    """The plugin of an unfinished record may still be at work: nobody else touches it."""
+def test_the_end_of_a_check_is_no_failed_add():
     with Node() as node:
-        node.daemon()
-        with node.client() as client:
-            client.call("attachment.reserve", **node.request())
-            node.stop(signal.SIGKILL)
-        node.mode("drift")
-        node.start({"SPUR_REST_MS": "3000"})
-        lab.wait_for(node.calls, what="a first CHECK")
-        for method, params in (("attachment.get", key_of()), ("attachment.reserve", node.request())):
-            refused("its ADD may still run",
-                    lambda m=method, p=params: node.rpc(m, **{**p, "deadline": boot_ms() + 300}))
-        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"]
-        assert node.rpc("attachment.get", **key_of(), deadline=boot_ms() + 9000), "has its turn then"
-        node.gone()
-        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "CHECK", "DEL"]
-
-
-def test_hooked_the_end_of_a_check_is_no_failed_add():
-    with Node() as node:
-        node.daemon()
-        with node.client() as client:
-            client.call("attachment.reserve", **node.request())
-            node.stop(signal.SIGKILL)
-        node.mode("linger")
-        node.start({"SPUR_REST_MS": "2500"})
+        interrupted(node, "linger")
         lab.wait_for(node.calls, what="a first CHECK")
         time.sleep(1)
-        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"]
-        node.mode("")
-        lab.wait_for(lambda: node.states() == {"c1": "attached"}, what="the second CHECK")
+        assert commands(node) == ["CHECK"] and node.states() == {"c1": "unconfirmed"}
 
 
 def test_a_real_add_whose_daemon_crashes():
@@ -250,36 +312,45 @@ def test_spooled_del_and_a_new_add():
 # -- the dead
 
 
-def unfinished_and_spooled(node, mode, rest_ms):
-    """The daemon went in the middle of an ADD, and its DEL found none; returns the path of the spool."""
-    node.daemon()
-    with node.client() as client:
-        client.call("attachment.reserve", **node.request())
-        node.stop(signal.SIGKILL)
-    path = spool(node, "1.json", boot_time=boot_ms() + 1)
-    node.mode(mode)
-    node.start({"SPUR_REST_MS": str(rest_ms)})
-    return path
-
-
-def test_hooked_spooled_del_of_an_unfinished_add():
-    """A CHECK that ends well does not make its DEL forgotten."""
+def test_spooled_del_of_an_unfinished_add():
+    """The daemon went in the middle of an ADD, and its DEL found none."""
     with Node() as node:
-        path = unfinished_and_spooled(node, "", 60000)
+        node.daemon()
+        with node.client() as client:
+            client.call("attachment.reserve", **node.request())
+            node.stop(signal.SIGKILL)
+        path = spool(node, "1.json", boot_time=boot_ms() + 1)
+        node.start()
         node.gone()
         lab.wait_for(lambda: not os.listdir(path), what="the entry goes")
-        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK", "DEL"], node.calls()
+        assert commands(node) == ["DEL"], node.calls()
 
 
-def test_hooked_spooled_del_waits_for_an_add():
-    """One that is not good yet may be under work: its DEL has patience, and then comes."""
+def test_spooled_done():
+    """An ADD lost the daemon, and says in the spool that it is done; of another generation or boot: nothing."""
+    def done(generation, ifindex, boot=None):
+        entry = json.loads(spooled)
+        entry.update({"bootID": boot or entry["bootID"], "done": {"generation": generation, "facts": {"ifindex": ifindex}}})
+        del entry["request"]
+        return json.dumps(entry)
     with Node() as node:
-        unfinished_and_spooled(node, "drift", 2500)
-        lab.wait_for(node.calls, what="a CHECK")
-        time.sleep(1)
-        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["CHECK"], node.calls()
-        node.gone()
-        assert [c["env"]["CNI_COMMAND"] for c in node.calls()][-1] == "DEL", node.calls()
+        interrupted(node, "lost")
+        a = lab.wait_for(lambda: [a for a in node.attachments() if a["state"] == "unconfirmed"], what="a look")[0]
+        path = spool(node, "0.bad")
+        with open(f"{path}/0.bad", encoding="utf-8") as f:
+            spooled = f.read()
+        os.unlink(f"{path}/0.bad")
+        spool(node, "1.json", text=done(a["generation"] + 1, 1))
+        spool(node, "2.json", text=done(a["generation"], 2, "11111111-2222-3333-4444-555555555555"))
+        lab.wait_for(lambda: not os.listdir(path), what="they go")
+        assert node.states() == {"c1": "unconfirmed"}
+        node.stop()
+        spool(node, "3.json", text=done(a["generation"], 3))
+        spool(node, "4.json", text='{"key": 1, "done": {}}')
+        node.start()
+        assert node.states() == {"c1": "attached"}, "before anybody is served"
+        assert node.attachments()[0]["facts"]["ifindex"] == 3 and os.listdir(path) == ["4.json.bad"]
+        assert set(commands(node)) == {"CHECK"}
 
 
 def test_spool_of_what_is_no_entry():

@@ -64,7 +64,9 @@ if mode == "linger":
         time.sleep(0.3)
     os._exit(1)
 if env["CNI_COMMAND"] == "CHECK":
-    sys.exit(0 if a and mode != "drift" else 1)
+    if a and mode != "lost" and a["state"] in ("unfinished", "unconfirmed"):
+        call("attachment.done", **key, generation=a["generation"], facts={})
+    sys.exit(0 if a and not mode else 1)
 if a:
     call("attachment.release", **key, generation=a["generation"], left=True,
          restored=mode != "dirty", reason="undo")

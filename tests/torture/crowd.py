@@ -637,7 +637,7 @@ class Crowd:
 
     async def start(self, hook=None):
         """Starts it until it serves; what it was to die of may come before that."""
-        env = {"SPUR_SYSFS": self.node.sys, "SPUR_BOOT_ID": self.boot_id(), "SPUR_REST_MS": "0", "SPUR_YOUNG_MS": "0"}
+        env = {"SPUR_SYSFS": self.node.sys, "SPUR_BOOT_ID": self.boot_id(), "SPUR_YOUNG_MS": "0"}
         self.node.spawn({**env, **(hook or {})}, self.boottime_s)
         self.waker = self.loop.create_task(self.wake(self.node.ipamd))
         end = time.monotonic() + ANSWER_S

@@ -48,9 +48,19 @@ static int open_directory(void)
 	return open(dirname(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-static int check(int dir_fd, const char *standing)
+static int check(struct client *client, int dir_fd, const struct attachment *a,
+		 const char *standing)
 {
-	return faccessat(dir_fd, standing, F_OK, 0) == 0 ? 0 : fail("it is not as recorded");
+	struct facts facts = { .rdma.gid_index = -1 };
+	struct err err;
+
+	if (faccessat(dir_fd, standing, F_OK, 0) < 0)
+		return fail("it is not in the pod");
+	if (a->state == ATTACHMENT_ATTACHED || a->state == ATTACHMENT_DIRTY)
+		return 0;
+	return client_settle(client, a, &facts, clock_boot_ms() + WAIT_MS, &err) < 0
+		       ? fail("the daemon says no")
+		       : 0;
 }
 
 static int undo(struct client *client, int dir_fd, const struct attachment *a, const char *standing)
@@ -87,7 +97,7 @@ static int serve(json_t *conf)
 	(void)snprintf(standing, sizeof(standing), "standing/%s-%s-%" PRIu64, key.container_id,
 		       key.ifname, found ? a.generation : 0);
 	if (strcmp(getenv("CNI_COMMAND"), "CHECK") == 0)
-		return check(dir_fd, standing);
+		return found ? check(&client, dir_fd, &a, standing) : fail("it is not there");
 	return found ? undo(&client, dir_fd, &a, standing) : 0;
 }
 

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/settle.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <linux/rtnetlink.h>
+
+#include "base/clock.h"
+#include "cni/device.h"
+#include "cni/plan.h"
+#include "cni/rdma.h"
+#include "host/sysfs.h"
+#include "rt/addr.h"
+
+bool settle_is_due(const struct attachment *record)
+{
+	return record->state == ATTACHMENT_UNFINISHED || record->state == ATTACHMENT_UNCONFIRMED;
+}
+
+static int drift(const struct attachment *record, const char *why, struct err *err)
+{
+	(void)err_set(err, ESTALE, ERR_DRIFT, "%s: %s", record->ifname, why);
+	err_details(err,
+		    "the daemon was restarted during its ADD, and nobody knows how that ended");
+	return -ESTALE;
+}
+
+/* A foreign IPAM's answer is lost with the ADD; what is on the device is all that can be known. */
+static int take_addresses(struct site *site, int ifindex, struct ip_config *net, struct err *err)
+{
+	struct addr_list list;
+	int r = addr_dump(site->pod, ifindex, &list, err);
+
+	for (int i = 0; r == 0 && i < list.count && net->ip_count < PROTO_IPS_MAX; i++) {
+		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
+			net->ips[net->ip_count++].cidr = list.addrs[i].cidr;
+	}
+	return r;
+}
+
+/* What it is called in the pod, if it has moved. */
+static int take_rdma(struct site *site, struct facts *facts, struct err *err)
+{
+	int sysfs, r = rdma_is_movable(site, &facts->rdma.moved, err);
+
+	if (r < 0 || !facts->rdma.moved)
+		return r;
+	r = rdma_name_of(site, true, facts->rdma.name, err);
+	facts->rdma.moved = r == 0 && facts->rdma.name[0];
+	if (!facts->rdma.moved)
+		return r;
+	r = site_sysfs(site, true, &sysfs, err);
+	return r < 0 ? r : sysfs_rdma_uverbs(sysfs, facts->rdma.name, facts->rdma.uverbs, err);
+}
+
+/* Address and MTU are not learnt: they are to be what ADD was to make them. */
+static int take_device(const struct recorded *recorded, struct site *site, struct facts *facts,
+		       struct err *err)
+{
+	struct link_info link;
+	struct plan plan;
+	int r = device_find_in_pod(site, &link, err);
+
+	if (r <= 0)
+		return r < 0 ? r : drift(recorded->record, "is not in the pod", err);
+	facts->ifindex = link.ifindex;
+	facts->peer = link.peer;
+	r = 0;
+	if (recorded->conf.ipam == IPAM_FOREIGN)
+		r = take_addresses(site, link.ifindex, &facts->net, err);
+	if (r == 0)
+		r = recorded_plan(recorded, site, &plan, err);
+	if (r == 0)
+		facts->table = plan.table;
+	return r;
+}
+
+int settle(struct client *client, const struct recorded *recorded, struct site *site,
+	   struct attachment *record, struct err *err)
+{
+	struct facts facts = { .rdma.gid_index = -1, .net = record->net };
+	int r = 0;
+
+	if (site && !site->pod)
+		r = drift(record, "no path leads to the pod's namespace", err);
+	else if (record->device.name[0])
+		r = take_device(recorded, site, &facts, err);
+	if (r == 0 && site)
+		r = take_rdma(site, &facts, err);
+	if (r == 0)
+		r = client_settle(client, record, &facts, clock_boot_ms() + PROTO_WAIT_MS, err);
+	if (r == 0)
+		record->facts = facts;
+	return r;
+}
