@@ -325,6 +325,38 @@ def test_check_sees_what_the_host_has_set():
         node.end(pod)
 
 
+def test_chain_behind_a_vf():
+    """Debian's tuning and sbr, as libcni calls them: the address is theirs by now, the VLAN is ours."""
+    chain = ({"type": "tuning", "mac": MACS[2], "mtu": 1400}, {"type": "sbr"})
+    with scene.Scene(scene.eth(2)) as node:
+        vf, pod = node.vfs[0], node.pod("a")
+        conf = {**node.conf(vf, mac=MACS[0], vlan=3, trust="on", **PLAIN), "cniVersion": "1.0.0"}
+        last = node.add(pod, conf)
+
+        def call(verb, plugin):
+            more = {"cniVersion": conf["cniVersion"], "name": conf["name"], "dataDir": f"{node.dir}/tuning", "prevResult": last}
+            got = node.cni(verb, pod, {**plugin, **more}, binary=lab.plugin(plugin["type"]))
+            assert got.returncode == 0, (verb, plugin, got)
+            return got.json
+
+        for plugin in chain:
+            last = call("ADD", plugin)
+        link = pod.link("net1")
+        assert link["address"] == MACS[2] and link["mtu"] == 1400, link
+        got = node.cni("CHECK", pod, {**conf, "prevResult": last})
+        assert got.returncode == 0, got
+        vlan = ["ip", "link", "set", vf.pf.netdev(), "vf", str(vf.index), "vlan"]
+        run(*vlan, "9")
+        node.refuse("CHECK", 104, "vlan is 9", pod, {**conf, "prevResult": last})
+        run(*vlan, "3")
+        pod.ip("link", "set", "net1", "address", MACS[1])
+        node.refuse("CHECK", 104, f"address is {MACS[1]}", pod, {**conf, "prevResult": last})
+        for plugin in reversed(chain):
+            call("DEL", plugin)
+        node.delete(pod, conf)
+        node.is_as_before()
+
+
 def asks(node, container, device):
     env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": container, "CNI_IFNAME": "net1", "CNI_NETNS": "/nowhere"}
     conf = {"cniVersion": "1.0.0", "name": "net", "type": "spur", "socket": node.socket}
