@@ -188,7 +188,7 @@ def test_exports_are_few():
 def test_a_full_disk_ends_exports():
     """What releases free is for releases: a snapshot would keep them from using it again."""
     with Node() as node:
-        lab.run("mount", "-t", "tmpfs", "-o", "size=6M", "tmpfs", node.state)
+        lab.run("mount", "-t", "tmpfs", "-o", "mode=0700,size=6M", "tmpfs", node.state)
         try:
             node.daemon(POOL)
             given = [node.attach(container=f"c{i}") for i in range(100)]

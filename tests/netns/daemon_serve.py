@@ -796,7 +796,7 @@ def test_one_commit_for_many():
 def test_full_disk():
     """What was answered stays, releases go on, and so do reservations when there is room."""
     with Node() as node:
-        lab.run("mount", "-t", "tmpfs", "-o", "size=5M", "tmpfs", node.state)
+        lab.run("mount", "-t", "tmpfs", "-o", "mode=0700,size=5M", "tmpfs", node.state)
         try:
             node.daemon(pools=[{"name": "train", "rails": [{"name": "rail0", "cidr": "10.0.0.0/16"}]}])
             given = []

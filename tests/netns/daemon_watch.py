@@ -41,7 +41,7 @@ def test_readiness_without_pools():
 
 def test_full_disk_is_told():
     with Node() as node:
-        lab.run("mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", node.state)
+        lab.run("mount", "-t", "tmpfs", "-o", "mode=0700,size=8M", "tmpfs", node.state)
         try:
             node.daemon(http=HTTP)
             with contextlib.suppress(OSError), open(os.path.join(node.state, "ballast"), "wb", buffering=0) as f:
