@@ -95,6 +95,7 @@ int device_refuse_link(const struct device_view *view, const char *key,
 		r = refuse_addresses(view->rt, key, link->ifindex, err);
 	if (r < 0 || strncmp(key, "net:", 4) != 0)
 		return r;
-	r = refuse_routes(view->rt, key, link->ifindex, err);
+	if (link->flags & IFF_UP) /* else it has none */
+		r = refuse_routes(view->rt, key, link->ifindex, err);
 	return r < 0 ? r : refuse_neighbours(view->rt, key, link->ifindex, err);
 }
