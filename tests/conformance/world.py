@@ -103,6 +103,9 @@ class World:
     def snapshot(self):
         """Links, addresses, routes and rules of both sides; the ledger where there is one."""
         facts = {"node": fast_snapshot(self.node.net)}
+        if not self.plugin.ledger:  # host-device keeps a device's name as its alias, and leaves it there
+            for link in facts["node"]["links"]:
+                link["settings"].pop("ifalias", None)
         if self.pod in self.node.pods:
             facts["pod"] = fast_snapshot(self.pod)
         if self.plugin.ledger and self.node.ipamd:
