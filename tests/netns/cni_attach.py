@@ -372,6 +372,41 @@ def test_late_carrier():
         lab.wait_for(lambda: mac in node.net.ip("neigh", "show", "10.0.0.50"), 2, "told when the carrier came")
 
 
+def traced(node, calls):
+    """A program that is spur under strace, and the file that tells of these system calls."""
+    if not shutil.which("strace"):
+        lab.skip("strace")
+    trace, spur = f"{node.dir}/trace", f"{node.dir}/spur"
+    with open(spur, "w", encoding="ascii") as f:
+        f.write(f'#!/bin/sh\nexec strace -o {trace} -e trace={calls} {lab.program("spur")}\n')
+    os.chmod(spur, 0o755)
+    return spur, trace
+
+
+def test_waits_without_asking():
+    """200 ms pass without a carrier, quietly or among the events of another device of the pod: two looks more."""
+    with node_with_rail() as node:
+        node.daemon(pools=[lab.pool()])
+        pod = node.pod("a")
+        spur, trace = traced(node, "sendto")
+        pod.ip("link", "add", "other", "type", "veth", "peer", "name", "far")
+        node.net.ip("link", "set", "eth1p", "down")
+        conf = lab.netconf(device="eth1", pool="train")
+        flaps = "link set other up\nlink set other down\n" * 200
+        asked = {}
+        for how in ("not at all", "quietly", "among others"):
+            call = node.popen("ADD", pod, {**conf, "ready": {"timeout_ms": 0}} if how == "not at all" else conf, binary=spur)
+            lab.wait_for(lambda: "net1" in pod.links(), what="the device is in the pod")
+            if how == "among others":
+                pod.ip("-batch", "-", input=flaps)
+            assert node.finish(call).returncode == 0
+            with open(trace, encoding="utf-8") as f:
+                asked[how] = f.read().count("sendto(")
+            node.delete(pod, conf)
+        # One more for what the kernel may tell late of the device itself.
+        assert max(asked.values()) <= asked["not at all"] + 3, asked
+
+
 def test_check_names_the_difference():
     with node_with_rail() as node:
         node.daemon(pools=[lab.pool(v6=True)])
@@ -696,15 +731,10 @@ def test_foreign_ipam_that_leaves_a_process_behind():
 
 def test_foreign_ipam_is_not_waited_for_asleep():
     """Its end is told by the kernel: no pause is slept for it."""
-    if not shutil.which("strace"):
-        lab.skip("strace")
     with node_with_rail() as node:
         node.daemon()
         foreign_ipam(node)
-        trace, spur = f"{node.dir}/trace", f"{node.dir}/spur"
-        with open(spur, "w", encoding="ascii") as f:
-            f.write(f'#!/bin/sh\nexec strace -o {trace} -e trace=poll,ppoll,select,pselect6,nanosleep,clock_nanosleep {lab.program("spur")}\n')
-        os.chmod(spur, 0o755)
+        spur, trace = traced(node, "poll,ppoll,select,pselect6,nanosleep,clock_nanosleep")
         conf = lab.netconf(device="eth1", version="1.1.0", ipam={"type": "other"})
         for _ in range(5):
             assert node.cni("STATUS", node.pods[0] if node.pods else node.pod("a"), conf, binary=spur).returncode == 0

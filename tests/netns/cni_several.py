@@ -264,6 +264,17 @@ def test_each_rail_asks_for_itself():
                 node.delete(pod, conf_of(i, rail=i), ifname=f"net{i}")
 
 
+def test_arp_with_another_ipam():
+    """Whoever gives the address: the device is Spur's."""
+    lab.plugin("host-local")
+    with node_with_rails(1) as node:
+        pod = node.pod("a")
+        ipam = {"type": "host-local", "dataDir": os.path.join(node.dir, "hl"), "ranges": [[{"subnet": "10.45.0.0/24"}]]}
+        node.add(pod, lab.netconf(device="eth1", ipam=ipam))
+        assert (pod.sysctl("ipv4/conf/net1/arp_ignore"), pod.sysctl("ipv4/conf/net1/arp_announce")) == ("1", "2")
+        node.delete(pod, lab.netconf(device="eth1", ipam=ipam))
+
+
 def test_arp_of_others_is_not_touched():
     """A device without an address, and what another main plugin has made."""
     os.environ["MACVLAN_BIN"] = lab.plugin("macvlan")
