@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "cni/await.h"
 #include "cni/rdma.h"
+#include "cni/settings.h"
 #include "cni/vf.h"
 
 enum {
@@ -291,15 +292,6 @@ static bool has_settings_of(const struct link_info *link, const struct baseline 
 	return !was->settings.known || link_settings_equal(&was->settings, &link->settings);
 }
 
-/* Programs have numbers of one boot. */
-static bool has_strange_xdp(const struct site *site, const struct link_info *link)
-{
-	const struct link_settings *was = &site->record->device.settings;
-
-	return was->known && !site->other_boot &&
-	       memcmp(was->xdp, link->settings.xdp, sizeof(was->xdp)) != 0;
-}
-
 static bool is_as_before(const struct link_info *link, const struct baseline *was)
 {
 	for (size_t i = 0; i < was->altname_count; i++) {
@@ -330,24 +322,6 @@ static struct link_change change_back(const struct link_info *link, const struct
 		change.settings_now = &link->settings;
 	}
 	return change;
-}
-
-/* The pod's XDP programs go. One that was there before cannot be attached again. */
-static int detach_xdp(const struct site *site, const struct link_info *link, struct err *err)
-{
-	const struct baseline *was = &site->record->device;
-	int r = 0;
-
-	for (int i = 0; r == 0 && i < XDP_PLACES; i++) {
-		if (link->settings.xdp[i] == was->settings.xdp[i])
-			continue;
-		if (was->settings.xdp[i])
-			return err_set(err, ENOENT, ERR_DEVICE,
-				       "restore %s: the pod has detached its XDP program %u",
-				       was->name, was->settings.xdp[i]);
-		r = link_xdp_detach(site->host, link->ifindex, (enum settings_xdp)i, err);
-	}
-	return r;
 }
 
 /* Names that the pod gave it would clash in the host, or stay. */
@@ -435,8 +409,6 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 		if (!has_altname(link, was->altnames[i]))
 			r = link_altname_add(site->host, link->ifindex, was->altnames[i], err);
 	}
-	if (r == 0 && has_strange_xdp(site, link))
-		r = detach_xdp(site, link, err);
 	return r;
 }
 
@@ -488,26 +460,25 @@ static bool is_late(const struct baseline *was, int r)
 }
 
 /* It is in the host, or nowhere. */
-static int settle_in_host(struct site *site, struct err *err)
+static int settle_in_host(struct site *site, struct link_info *ret_link, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
 	const int64_t deadline_ms = clock_boot_ms() + VF_PATIENCE_MS;
-	struct link_info link;
 	int mends = 0, r;
 
 	for (;;) {
-		r = await_in_host(site, &link, err);
+		r = await_in_host(site, ret_link, err);
 		if (r <= 0)
 			return r;
 		site->outcome.left = true;
-		if (is_as_before(&link, was) && !has_strange_xdp(site, &link))
+		if (is_as_before(ret_link, was))
 			return 1;
 		if (mends++ == MENDS_MAX)
 			return err_set(err, EIO, ERR_DEVICE,
 				       "restore %s: it does not stay as it was", was->name);
-		r = mend(site, &link, err);
+		r = mend(site, ret_link, err);
 		if (r == -EEXIST && was->type == ARPHRD_INFINIBAND) {
-			r = swap_name(site, &link, err);
+			r = swap_name(site, ret_link, err);
 			return r < 0 ? r : 1;
 		}
 		if (is_late(was, r) && clock_left_ms(deadline_ms) > 0) {
@@ -584,14 +555,14 @@ static bool is_gone(struct site *site)
 }
 
 /*
- * Out of the pod; then itself again; then what its PF was told of it, but not while the pod still
- * has the RDMA device.
+ * Out of the pod; then itself again, and what its driver was told; then what its PF was told of it,
+ * but not while the pod still has the RDMA device.
  */
 static int return_netdev(struct site *site, bool rdma_home, struct err *err)
 {
 	struct link_info link;
 	struct err later;
-	int released = 0, r = leave_pod(site, err);
+	int released = 0, told = 0, r = leave_pod(site, err);
 
 	if (r < 0)
 		return r;
@@ -600,12 +571,17 @@ static int return_netdev(struct site *site, bool rdma_home, struct err *err)
 		(void)await_in_host(site, &link, &later);
 	if (site->outcome.left && rdma_home)
 		released = vf_release(site, err);
-	r = settle_in_host(site, released < 0 ? &later : err);
+	r = settle_in_host(site, &link, released < 0 ? &later : err);
 	if (released < 0)
 		return released;
 	if (r == 0)
 		return judge_absence(site, err);
-	return r < 0 || !rdma_home ? r : vf_give_back(site, err);
+	if (r < 0)
+		return r;
+	r = settings_return(site, &link, err);
+	if (rdma_home)
+		told = vf_give_back(site, r < 0 ? &later : err);
+	return r < 0 ? r : told;
 }
 
 /* User space had it, or it was not ours to move. */

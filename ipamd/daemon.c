@@ -16,6 +16,7 @@
 #include "base/fs.h"
 #include "base/hook.h"
 #include "base/log.h"
+#include "ethtool/ethtool.h"
 #include "host/sysfs.h"
 #include "ipamd/batch.h"
 #include "ipamd/guard.h"
@@ -377,6 +378,8 @@ static int open_node(struct daemon *d, struct err *err)
 	if (r == 0)
 		r = wire_open(NETLINK_ROUTE, &d->rt, err);
 	if (r == 0)
+		r = ethtool_open(0, &d->ethtool, err);
+	if (r == 0)
 		r = sysfs_open_own(&d->sysfs_fd, err);
 	return r;
 }
@@ -524,6 +527,7 @@ static void daemon_close(struct daemon *d, const struct err *why)
 	http_close(d->http);
 	seats_free(&d->seats);
 	wire_close(d->rt);
+	ethtool_close(d->ethtool);
 	if (d->sysfs_fd >= 0)
 		(void)close(d->sysfs_fd);
 	if (d->ledger && !d->failed)

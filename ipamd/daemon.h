@@ -44,7 +44,8 @@ struct daemon {
 
 	struct mark *mark;
 	struct ledger *ledger;
-	struct wire *rt; /* bound to the daemon's namespace */
+	struct wire *rt; /* bound to the daemon's namespace; likewise */
+	struct ethtool *ethtool;
 	int sysfs_fd;
 	struct seats seats;
 	struct metrics metrics;

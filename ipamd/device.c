@@ -187,9 +187,9 @@ static int take_rdma(int sysfs_fd, const struct found *found, struct baseline *d
 	return sysfs_rdma_uverbs(sysfs_fd, found->rdma, device->rdma.uverbs, err);
 }
 
-/* Of its PF, as the picture has it. */
+/* Of its PF, and what its driver told while it was free, as the picture has it. */
 static int take_vf(const struct device_view *view, const char *key,
-		   const struct pci_function *function, bool has_guid, struct vf_baseline *ret_vf,
+		   const struct pci_function *function, bool has_guid, struct baseline *device,
 		   struct err *err)
 {
 	struct pf_entry *pf;
@@ -200,7 +200,8 @@ static int take_vf(const struct device_view *view, const char *key,
 	if (vf->use == VF_BROKEN && !has_guid)
 		return err_set(err, EAGAIN, ERR_AGAIN, "reserve %s: it has not got its GUID: %s",
 			       key, vf->trouble);
-	*ret_vf = (struct vf_baseline) {
+	device->ethtool = vf->ethtool;
+	device->vf = (struct vf_baseline) {
 		.is_vf = true,
 		.pf = pf->addr,
 		.index = vf->index,
@@ -208,7 +209,7 @@ static int take_vf(const struct device_view *view, const char *key,
 		.pf_mtu = pf->mtu,
 		.state = vf->baseline,
 	};
-	memcpy(ret_vf->pf_netdev, pf->netdev, sizeof(ret_vf->pf_netdev));
+	memcpy(device->vf.pf_netdev, pf->netdev, sizeof(device->vf.pf_netdev));
 	return DEVICE_OBSERVED;
 }
 
@@ -224,6 +225,7 @@ static void take_pf_of_aux(const struct pci_function *function, struct vf_baseli
 static int take(const struct device_view *view, const char *key, const struct found *found,
 		bool has_guid, struct baseline *device, struct err *err)
 {
+	const bool is_vf = found->has_function && !found->is_aux && found->function.is_vf;
 	int r;
 
 	(void)snprintf(device->key, sizeof(device->key), "%s", key);
@@ -240,9 +242,12 @@ static int take(const struct device_view *view, const char *key, const struct fo
 	r = take_rdma(view->sysfs_fd, found, device, err);
 	if (r == 0 && found->is_aux)
 		take_pf_of_aux(&found->function, &device->vf);
-	if (r < 0 || !found->has_function || found->is_aux || !found->function.is_vf)
-		return r;
-	return take_vf(view, key, &found->function, has_guid, &device->vf, err);
+	if (r == 0 && is_vf)
+		return take_vf(view, key, &found->function, has_guid, device, err);
+	if (r == 0 && found->link.ifindex)
+		r = ethtool_read_features(view->ethtool, found->link.ifindex, &device->ethtool,
+					  err);
+	return r;
 }
 
 int device_observe(const struct device_view *view, const char *key, bool rdma_only, bool has_guid,

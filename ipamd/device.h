@@ -5,12 +5,14 @@
 #include <stdbool.h>
 
 #include "base/err.h"
+#include "ethtool/ethtool.h"
 #include "ipamd/picture.h"
 #include "ipamd/proto/proto.h"
 #include "wire/wire.h"
 
 struct device_view {
 	struct wire *rt; /* of the host */
+	struct ethtool *ethtool;
 	int sysfs_fd;
 	const struct picture *picture;
 };

@@ -88,7 +88,7 @@ void inventory_taken(struct inventory *inventory, const struct attachment *a)
 	struct vf_entry *vf = vf_of(inventory, a);
 
 	if (vf)
-		picture_own(vf, a->id, NULL);
+		picture_own(vf, a->id, NULL, NULL);
 }
 
 void inventory_released(struct inventory *inventory, const struct attachment *a)
@@ -168,7 +168,10 @@ static void own_again(const struct attachment *a, void *arg)
 	if (!vf)
 		return;
 	/* Of one that was never seen free the record alone knows what it was like. */
-	picture_own(vf, a->id, vf->fresh && a->device.vf.is_vf ? &a->device.vf.state : NULL);
+	if (vf->fresh && a->device.vf.is_vf)
+		picture_own(vf, a->id, &a->device.vf.state, &a->device.ethtool);
+	else
+		picture_own(vf, a->id, NULL, NULL);
 }
 
 void inventory_recount(struct inventory *inventory)

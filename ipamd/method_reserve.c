@@ -216,7 +216,8 @@ static int check_netdev(const struct baseline *device, const char *netdev, struc
 static int observe(struct daemon *d, struct request *q, const struct reserve_request *request,
 		   const char *device_key, struct baseline *ret_device, struct err *err)
 {
-	const struct device_view view = { d->rt, d->sysfs_fd, inventory_picture(d->inventory) };
+	const struct device_view view = { d->rt, d->ethtool, d->sysfs_fd,
+					  inventory_picture(d->inventory) };
 	struct pci_addr addr;
 	struct seat *holder;
 	int r;

@@ -2,6 +2,7 @@
 #include "ipamd/picture.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,10 +63,29 @@ struct vf_entry *picture_vf(const struct picture *picture, const struct pci_addr
 
 /* --- drift --- */
 
-/* "trust is on, was off; …": "" if all is as it was. */
-static void differences(const struct vf_state *was, const struct vf_state *is,
-			char why[PICTURE_WHY_MAX])
+/* Of what its driver told, behind @len bytes. */
+static void ethtool_differences(const struct ethtool_settings *was,
+				const struct ethtool_settings *is, char why[PICTURE_WHY_MAX],
+				size_t len)
 {
+	for (int i = 0; i <= ETHTOOL_FEATURES && len < PICTURE_WHY_MAX; i++) {
+		const bool bits = i == ETHTOOL_FEATURES;
+
+		if (ethtool_setting_equal(was, is, i))
+			continue;
+		len += (size_t)snprintf(why + len, PICTURE_WHY_MAX - len,
+					bits ? "%s%s is 0x%" PRIx64 ", was 0x%" PRIx64
+					     : "%s%s is %" PRIu64 ", was %" PRIu64,
+					len ? "; " : "", ethtool_setting_name(i),
+					bits ? is->features : is->numbers[i],
+					bits ? was->features : was->numbers[i]);
+	}
+}
+
+/* "trust is on, was off; …": "" if all is as it was. */
+static void differences(const struct vf_entry *vf, char why[PICTURE_WHY_MAX])
+{
+	const struct vf_state *was = &vf->baseline, *is = &vf->now;
 	size_t len = 0;
 
 	why[0] = '\0';
@@ -80,6 +100,15 @@ static void differences(const struct vf_state *was, const struct vf_state *is,
 					vf_attr_format(is, attr, now),
 					vf_attr_format(was, attr, before));
 	}
+	ethtool_differences(&vf->ethtool, &vf->ethtool_now, why, len);
+}
+
+/* What is known of it as it is now becomes what it is given back as. */
+static void take_baseline(struct vf_entry *vf)
+{
+	vf->baseline = vf->now;
+	if (vf->ethtool_now.known)
+		vf->ethtool = vf->ethtool_now;
 }
 
 bool picture_is_away(const struct vf_entry *vf)
@@ -111,13 +140,13 @@ static void compare(struct vf_entry *vf, const struct pf_entry *pf,
 {
 	char why[PICTURE_WHY_MAX];
 
-	if (!vf->now.known)
+	if (!vf->now.known && !vf->ethtool_now.known)
 		return; /* nothing is said of it: nothing is known to differ */
-	differences(&vf->baseline, &vf->now, why);
+	differences(vf, why);
 	if (!why[0]) {
 		bool over = vf->drifted;
 
-		vf->baseline = vf->now;
+		take_baseline(vf);
 		vf->touched = vf->drifted = false;
 		vf->why[0] = '\0';
 		if (over)
@@ -151,12 +180,13 @@ static void take_state(struct vf_entry *vf, const struct pf_entry *pf, const str
 		       void (*tell)(const struct pf_entry *pf, const struct vf_entry *vf))
 {
 	vf->now = seen->said ? seen->state : (struct vf_state) { 0 };
+	vf->ethtool_now = seen->ethtool;
 	if (vf->owner)
 		return;
 	if (vf->touched)
 		compare(vf, pf, tell);
 	else
-		vf->baseline = vf->now;
+		take_baseline(vf);
 }
 
 /* @vf is what was known of it, or a new entry. */
@@ -335,10 +365,13 @@ void picture_forget(struct picture *picture, const struct pci_addr *addr)
 	memmove(vf, vf + 1, (size_t)(&pf->vfs[pf->vf_count] - vf) * sizeof(*vf));
 }
 
-void picture_own(struct vf_entry *vf, uint64_t id, const struct vf_state *baseline)
+void picture_own(struct vf_entry *vf, uint64_t id, const struct vf_state *baseline,
+		 const struct ethtool_settings *ethtool)
 {
 	if (baseline)
 		vf->baseline = *baseline;
+	if (ethtool)
+		vf->ethtool = *ethtool;
 	vf->owner = id;
 	vf->fresh = false;
 	vf->touched = true;

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/settings.h"
 #include "base/text.h"
 #include "base/vf.h"
 
@@ -38,6 +39,7 @@ struct scan_vf {
 	char why[PICTURE_WHY_MAX]; /* why nothing else is known of it, or "" */
 	bool said;                 /* the PF's list has it: state */
 	struct vf_state state;
+	struct ethtool_settings ethtool; /* of its netdev, where it is here and was asked */
 	char netdev[IFNAME_MAX + 1], rdma[PICTURE_NAME_MAX], driver[PICTURE_NAME_MAX];
 	bool userspace; /* the driver is one of user space */
 	struct mac mac; /* of its netdev; only of InfiniBand */
@@ -70,6 +72,7 @@ struct vf_entry {
 	struct pci_addr addr;
 	int index;
 	struct vf_state baseline, now;
+	struct ethtool_settings ethtool, ethtool_now; /* likewise */
 	enum vf_use use;
 	char netdev[IFNAME_MAX + 1], rdma[PICTURE_NAME_MAX], driver[PICTURE_NAME_MAX];
 	bool userspace;
@@ -133,8 +136,12 @@ struct vf_entry *picture_vf(const struct picture *picture, const struct pci_addr
 /* The VF has gone, and may be made anew: what was known of it counts no more. */
 void picture_forget(struct picture *picture, const struct pci_addr *addr);
 
-/* A record owns it. @baseline: as the record has it, for a VF that was never seen free; or NULL. */
-void picture_own(struct vf_entry *vf, uint64_t id, const struct vf_state *baseline);
+/*
+ * A record owns it. @baseline, @ethtool: as the record has them, for a VF that was never seen free;
+ * or NULL.
+ */
+void picture_own(struct vf_entry *vf, uint64_t id, const struct vf_state *baseline,
+		 const struct ethtool_settings *ethtool);
 /* It has been given back, or given its GUID: what was read before @now_ns shows it no more. */
 void picture_release(struct vf_entry *vf, uint64_t now_ns);
 

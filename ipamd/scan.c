@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
+#include "ethtool/ethtool.h"
 #include "host/sysfs.h"
 #include "rt/link.h"
 #include "rt/vf.h"
@@ -19,6 +20,7 @@
 
 struct scanner {
 	struct wire *rt;
+	struct ethtool *ethtool;
 	int sysfs_fd;
 };
 
@@ -31,6 +33,8 @@ int scanner_open(struct scanner **ret_scanner, struct err *err)
 		return err_nomem(err);
 	scanner->sysfs_fd = -1;
 	r = wire_open(NETLINK_ROUTE, &scanner->rt, err);
+	if (r == 0)
+		r = ethtool_open(0, &scanner->ethtool, err);
 	if (r == 0)
 		r = sysfs_open_own(&scanner->sysfs_fd, err);
 	if (r < 0) {
@@ -46,6 +50,7 @@ void scanner_close(struct scanner *scanner)
 	if (!scanner)
 		return;
 	wire_close(scanner->rt);
+	ethtool_close(scanner->ethtool);
 	if (scanner->sysfs_fd >= 0)
 		(void)close(scanner->sysfs_fd);
 	free(scanner);
@@ -165,6 +170,20 @@ static void read_addresses(struct scanner *scanner, struct scan_pf *pf)
 	}
 }
 
+/* Of those that are here, and so in nobody's hands. One that goes meanwhile is not known. */
+static void read_ethtool(struct scanner *scanner, struct scan_pf *pf)
+{
+	struct link_info link;
+	struct err err;
+
+	for (size_t i = 0; i < pf->vf_count; i++) {
+		struct scan_vf *vf = &pf->vfs[i];
+
+		if (vf->netdev[0] && link_get(scanner->rt, vf->netdev, &link, &err) == 0)
+			(void)ethtool_read(scanner->ethtool, link.ifindex, &vf->ethtool, &err);
+	}
+}
+
 /* One PF that cannot be read is no reason not to read the others: only -ENOMEM is returned. */
 static int read_pf(struct scanner *scanner, struct scan_pf *pf, bool list, struct err *err)
 {
@@ -182,8 +201,10 @@ static int read_pf(struct scanner *scanner, struct scan_pf *pf, bool list, struc
 	if (r < 0 || pf->vf_count == 0)
 		return 0; /* it has gone */
 	read_pf_link(scanner, pf);
-	if (list)
+	if (list) {
 		read_list(scanner, pf);
+		read_ethtool(scanner, pf);
+	}
 	read_addresses(scanner, pf);
 	return 0;
 }

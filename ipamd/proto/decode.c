@@ -438,24 +438,66 @@ static void read_numbers(struct json_reader *r, const char *key, uint32_t *numbe
 	}
 }
 
+/* Empty: it has none. */
+static void read_broadcast(struct json_reader *r, struct mac *mac)
+{
+	const char *text;
+
+	if (!json_str(r, "broadcast", &text))
+		return;
+	*mac = (struct mac) { 0 };
+	if (text[0] && mac_parse(text, mac) < 0)
+		json_bad(r, "broadcast", "must be a hardware address");
+}
+
+/* What is absent is as usual. */
 static void read_settings(struct json_reader *r, struct link_settings *settings)
 {
+	const struct link_settings *usual = &link_settings_usual;
 	struct json_reader part;
 
 	if (!read_begin(r, "settings", &part))
 		return;
-	settings->known = true;
-	settings->flags = (uint32_t)read_number(&part, "flags", 0, UINT32_MAX, 0);
-	settings->txqlen = (uint32_t)read_number(&part, "txqlen", 0, UINT32_MAX, 0);
+	*settings = *usual;
+	settings->flags = (uint32_t)read_number(&part, "flags", 0, UINT32_MAX, usual->flags);
+	settings->txqlen = (uint32_t)read_number(&part, "txqlen", 0, UINT32_MAX, usual->txqlen);
 	settings->group = (uint32_t)read_number(&part, "group", 0, UINT32_MAX, 0);
 	read_numbers(&part, "limits", settings->limits, LIMITS);
 	settings->mode = (uint8_t)read_number(&part, "mode", 0, UINT8_MAX, 0);
 	(void)json_bool(&part, "protoDown", &settings->proto_down);
 	settings->proto_down_reasons =
 		(uint32_t)read_number(&part, "protoDownReasons", 0, UINT32_MAX, 0);
-	read_mac(&part, "broadcast", &settings->broadcast);
+	read_broadcast(&part, &settings->broadcast);
 	read_numbers(&part, "xdp", settings->xdp, XDP_PLACES);
 	read_array_text(&part, "alias", settings->alias, sizeof(settings->alias));
+	read_end(r, &part);
+}
+
+static void read_ethtool(struct json_reader *r, struct ethtool_settings *ethtool)
+{
+	struct json_reader part;
+	int64_t value;
+	size_t left;
+
+	if (!read_begin(r, "ethtool", &part))
+		return;
+	left = json_object_size(part.obj);
+	if (json_int(&part, "family", 0, UINT16_MAX, &value)) {
+		ethtool->family = (uint16_t)value;
+		left--;
+	}
+	if (json_int(&part, "features", INT64_MIN, INT64_MAX, &value)) {
+		ethtool->known |= ETHTOOL_BIT(ETHTOOL_FEATURES);
+		ethtool->features = (uint64_t)value;
+		left--; /* a device that is named has nothing else */
+	}
+	for (int i = 0; left > 0 && i < ETHTOOL_NUMBERS; i++) {
+		if (!json_int(&part, ethtool_setting_name(i), 0, UINT32_MAX, &value))
+			continue;
+		ethtool->known |= ETHTOOL_BIT(i);
+		ethtool->numbers[i] = (uint32_t)value;
+		left--;
+	}
 	read_end(r, &part);
 }
 
@@ -481,6 +523,7 @@ static void read_baseline(struct json_reader *r, struct baseline *device)
 	read_array_text(&part, "driver", device->driver, sizeof(device->driver));
 	device->numa_node = (int)read_number(&part, "numa", -1, INT_MAX, -1);
 	read_settings(&part, &device->settings);
+	read_ethtool(&part, &device->ethtool);
 	read_vf(&part, &device->vf);
 	read_rdma(&part, &device->rdma);
 	read_end(r, &part);

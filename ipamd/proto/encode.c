@@ -8,6 +8,9 @@
 #include "ipamd/proto/proto.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#include "base/utf8.h"
 
 /* Takes @value, also on failure. */
 static void put(json_t **obj, const char *key, json_t *value)
@@ -60,6 +63,14 @@ static void put_mac(json_t **obj, const char *key, const struct mac *mac)
 	char text[MAC_TEXT];
 
 	put_text(obj, key, mac_format(mac, text));
+}
+
+/* Also that it has none. */
+static void put_any_mac(json_t **obj, const char *key, const struct mac *mac)
+{
+	char text[MAC_TEXT];
+
+	put(obj, key, json_string(mac_format(mac, text)));
 }
 
 static void put_ip(json_t **obj, const char *key, const struct ip *ip)
@@ -232,24 +243,42 @@ static json_t *numbers_encode(const uint32_t *numbers, size_t count)
 	return array;
 }
 
+/* What is not as usual. */
 static json_t *settings_encode(const struct link_settings *settings)
 {
-	json_t *alias = json_string(settings->alias); /* any bytes; without UTF-8 it is not kept */
+	const struct link_settings *usual = &link_settings_usual;
 	json_t *obj = json_object();
 
-	put(&obj, "flags", json_integer(settings->flags));
-	put_number(&obj, "txqlen", settings->txqlen);
+	if (settings->flags != usual->flags)
+		put(&obj, "flags", json_integer(settings->flags));
+	if (settings->txqlen != usual->txqlen)
+		put(&obj, "txqlen", json_integer(settings->txqlen));
 	put_number(&obj, "group", settings->group);
-	put(&obj, "limits", numbers_encode(settings->limits, LIMITS));
+	if (memcmp(settings->limits, usual->limits, sizeof(usual->limits)) != 0)
+		put(&obj, "limits", numbers_encode(settings->limits, LIMITS));
 	put_number(&obj, "mode", settings->mode);
 	put_flag(&obj, "protoDown", settings->proto_down);
 	put_number(&obj, "protoDownReasons", settings->proto_down_reasons);
-	put_mac(&obj, "broadcast", &settings->broadcast);
+	if (!mac_equal(&settings->broadcast, &usual->broadcast))
+		put_any_mac(&obj, "broadcast", &settings->broadcast);
 	if (settings->xdp[XDP_DRIVER] || settings->xdp[XDP_GENERIC] || settings->xdp[XDP_HARDWARE])
 		put(&obj, "xdp", numbers_encode(settings->xdp, XDP_PLACES));
-	if (alias && settings->alias[0])
-		put(&obj, "alias", json_incref(alias));
-	json_decref(alias);
+	if (utf8_is_valid(settings->alias)) /* it may be any bytes: then it is not kept */
+		put_text(&obj, "alias", settings->alias);
+	return obj;
+}
+
+static json_t *ethtool_encode(const struct ethtool_settings *ethtool)
+{
+	json_t *obj = json_object();
+
+	put_number(&obj, "family", ethtool->family);
+	if (ethtool->known & ETHTOOL_BIT(ETHTOOL_FEATURES))
+		put(&obj, "features", json_integer((json_int_t)ethtool->features));
+	for (int i = 0; i < ETHTOOL_NUMBERS; i++) {
+		if (ethtool->known & ETHTOOL_BIT(i))
+			put(&obj, ethtool_setting_name(i), json_integer(ethtool->numbers[i]));
+	}
 	return obj;
 }
 
@@ -276,6 +305,8 @@ static json_t *baseline_encode(const struct baseline *device)
 		put(&obj, "numa", json_integer(device->numa_node));
 	if (device->settings.known)
 		put(&obj, "settings", settings_encode(&device->settings));
+	if (device->ethtool.known)
+		put(&obj, "ethtool", ethtool_encode(&device->ethtool));
 	if (device->vf.is_vf)
 		put(&obj, "vf", vf_encode(&device->vf));
 	if (device->rdma.name[0])

@@ -123,6 +123,7 @@ struct baseline {
 	char driver[64]; /* of the function, "" = none or no function */
 	int numa_node;   /* -1 = unknown */
 	struct link_settings settings;
+	struct ethtool_settings ethtool; /* of a boot: features have numbers */
 	struct vf_baseline vf;
 	struct rdma_baseline rdma;
 };

@@ -39,7 +39,50 @@ struct link_settings {
 	char alias[SETTINGS_ALIAS_MAX + 1];
 };
 
+/* What an Ethernet device begins with, and nearly all have: a record says what differs from it. */
+extern const struct link_settings link_settings_usual;
+
 /* Of the limits that both kernels have: the record may be of an older one. */
 bool link_limits_equal(const struct link_settings *was, const struct link_settings *is);
 /* Are they the same but for XDP, which takes a message for each program? */
 bool link_settings_equal(const struct link_settings *was, const struct link_settings *is);
+
+/* What a driver lets be set, by the names that `ethtool` has for it, where it has one. */
+enum ethtool_number {
+	RINGS_RX,
+	RINGS_RX_MINI,
+	RINGS_RX_JUMBO,
+	RINGS_TX,
+	RINGS_RX_BUF_LEN,
+	RINGS_TCP_DATA_SPLIT,
+	RINGS_CQE_SIZE,
+	RINGS_TX_PUSH,
+	CHANNELS_RX,
+	CHANNELS_TX,
+	CHANNELS_OTHER,
+	CHANNELS_COMBINED,
+	COALESCE_FIRST, /* ETHTOOL_A_COALESCE_RX_USECS, and on in the order of its attributes */
+	COALESCE_LAST = COALESCE_FIRST + 23,
+	PAUSE_AUTONEG,
+	PAUSE_RX,
+	PAUSE_TX,
+	PRIVATE_FLAGS, /* a bit mask; likewise below */
+	MESSAGE_LEVEL,
+	ETHTOOL_NUMBERS,
+	ETHTOOL_FEATURES = ETHTOOL_NUMBERS, /* of the bits of "known" */
+};
+
+struct ethtool_settings {
+	uint64_t known;    /* bit 1 << of an enum ethtool_number, or ETHTOOL_FEATURES */
+	uint16_t family;   /* the id of ethtool netlink, which a boot gives: asked for once */
+	uint64_t features; /* by the running kernel's numbers: those wanted that can be changed */
+	uint32_t numbers[ETHTOOL_NUMBERS];
+};
+
+#define ETHTOOL_BIT(setting) (UINT64_C(1) << (setting))
+
+/* "ring rx", "coalesce rx-usecs"…; of ETHTOOL_FEATURES "features". */
+const char *ethtool_setting_name(int setting);
+/* Do they say the same of one? A setting that one of them does not know: yes. */
+bool ethtool_setting_equal(const struct ethtool_settings *a, const struct ethtool_settings *b,
+			   int setting);

@@ -86,14 +86,19 @@ static void parse_identity(struct link_info *link, struct nlattr *attrs[])
 
 static uint32_t get_number(struct nlattr *attr)
 {
-	return attr ? nla_get_u32(attr) : 0;
+	return attr && nla_len(attr) >= (int)sizeof(uint32_t) ? nla_get_u32(attr) : 0;
+}
+
+static uint8_t get_byte(struct nlattr *attr)
+{
+	return attr && nla_len(attr) >= (int)sizeof(uint8_t) ? nla_get_u8(attr) : 0;
 }
 
 static void parse_proto_down(struct link_settings *settings, struct nlattr *attrs[])
 {
 	struct nlattr *reason[IFLA_PROTO_DOWN_REASON_MAX + 1];
 
-	settings->proto_down = attrs[IFLA_PROTO_DOWN] && nla_get_u8(attrs[IFLA_PROTO_DOWN]);
+	settings->proto_down = get_byte(attrs[IFLA_PROTO_DOWN]);
 	if (attrs[IFLA_PROTO_DOWN_REASON] &&
 	    nla_parse_nested(reason, IFLA_PROTO_DOWN_REASON_MAX, attrs[IFLA_PROTO_DOWN_REASON],
 			     NULL) == 0)
@@ -118,7 +123,7 @@ static void parse_settings(struct link_info *link, struct nlattr *attrs[])
 	settings->flags = link->flags & SETTABLE_FLAGS;
 	settings->txqlen = get_number(attrs[IFLA_TXQLEN]);
 	settings->group = get_number(attrs[IFLA_GROUP]);
-	settings->mode = attrs[IFLA_LINKMODE] ? nla_get_u8(attrs[IFLA_LINKMODE]) : 0;
+	settings->mode = get_byte(attrs[IFLA_LINKMODE]);
 	for (int i = 0; i < LIMITS; i++)
 		settings->limits[i] = get_number(attrs[limit_attrs[i]]);
 	copy_text(settings->alias, sizeof(settings->alias), attrs[IFLA_IFALIAS]);

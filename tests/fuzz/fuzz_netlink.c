@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the kernel answers, read by each reader of netlib/rt and netlib/rdma: one message, its
- * header with it. Link with --wrap=wire_query,--wrap=wire_make_room.
+ * What the kernel answers, read by each reader of netlib/rt, netlib/ethtool and netlib/rdma: one
+ * message, its header with it. Link with --wrap= for each __wrap_ function below.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 
 #include <netlink/msg.h>
 
+#include "ethtool/ethtool.h"
 #include "rdma/rdma.h"
 #include "rt/addr.h"
 #include "rt/link.h"
@@ -50,6 +51,33 @@ int __wrap_wire_query(struct wire *rt, struct nl_msg *msg, wire_parse_fn parse, 
 	nlmsg_free(msg);
 	r = parse(answer, arg, err);
 	return r < 0 ? r : 0;
+}
+
+int __wrap_wire_open(int protocol, struct wire **ret_wire, struct err *err);
+void __wrap_wire_close(struct wire *rt);
+int __wrap_wire_request(struct wire *rt, struct nl_msg *msg, struct err *err, const char *what, ...)
+	__attribute__((format(printf, 4, 5)));
+
+int __wrap_wire_open(int protocol, struct wire **ret_wire, struct err *err)
+{
+	(void)protocol;
+	(void)err;
+	*ret_wire = wire;
+	return 0;
+}
+
+void __wrap_wire_close(struct wire *rt)
+{
+	(void)rt;
+}
+
+int __wrap_wire_request(struct wire *rt, struct nl_msg *msg, struct err *err, const char *what, ...)
+{
+	(void)rt;
+	(void)err;
+	(void)what;
+	nlmsg_free(msg);
+	return 0;
 }
 
 static int each_link(const struct link_info *link, void *arg)
@@ -119,6 +147,20 @@ static void read_rdma(void)
 	(void)rdma_chardev(wire, 3, name, &err);
 }
 
+static void read_ethtool(void)
+{
+	const struct ethtool_settings was = { .known = UINT64_MAX };
+	struct ethtool_settings now;
+	struct ethtool *ethtool;
+	struct err err;
+
+	if (ethtool_open(0, &ethtool, &err) < 0)
+		return;
+	(void)ethtool_read(ethtool, 7, &now, &err);
+	(void)ethtool_restore(ethtool, 7, &was, &err);
+	ethtool_close(ethtool);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size < NLMSG_HDRLEN)
@@ -132,6 +174,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_links();
 	read_lists();
 	read_vfs();
+	read_ethtool();
 	read_rdma();
 	free(answer);
 	return 0;

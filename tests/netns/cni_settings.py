@@ -5,6 +5,7 @@ sees any of it. docs/kernel-facts.md, "What survives a move", has the table."""
 import os
 import sys
 
+import ethtool
 import lab
 
 # Attaches an XDP program that lets nothing through, as argv says: interface, XDP_FLAGS_*.
@@ -121,6 +122,44 @@ def test_proto_down():
             pod.ip("link", "set", "net1", "protodown_reason", "3", "on")
             node.delete(pod, conf)
         assert not node.net.link("mv0").get("proto_down"), node.net.link("mv0")
+
+
+FEATURES = ("tx=0", "sg=0", "tso=0", "gso=0", "gro=1")
+
+
+def test_features():
+    """What the pod asked of the driver, with ethtool -K: each by itself, then all."""
+    with lab.Node("settings") as node:
+        node.rail("eth1")
+        node.daemon(pools=[lab.pool()])
+        conf = lab.netconf(device="eth1", pool="train")
+        at_home = ethtool.settings(node.net, "eth1")
+        for n, words in enumerate([(), *((w,) for w in FEATURES), FEATURES]):
+            pod = node.pod(f"p{n}")
+            node.add(pod, conf)
+            assert ethtool.settings(pod, "net1") == at_home, words
+            if words:
+                ethtool.change(pod, "net1", *words)
+                assert ethtool.settings(pod, "net1") != at_home, words
+            node.delete(pod, conf)
+            assert ethtool.settings(node.net, "eth1") == at_home, words
+            pod.close()
+
+
+def test_features_of_the_host():
+    """Off in the host before, on in the pod: off again; and what another kernel calls by another number
+    is left alone."""
+    with lab.Node("settings") as node:
+        node.rail("eth1")
+        ethtool.change(node.net, "eth1", "tso=0", "gro=1")
+        at_home = ethtool.settings(node.net, "eth1")
+        node.daemon(pools=[lab.pool()])
+        conf = lab.netconf(device="eth1", pool="train")
+        pod = node.pod("a")
+        node.add(pod, conf)
+        ethtool.change(pod, "net1", "tso=1", "gro=0", "tx=0")
+        node.delete(pod, conf)
+        assert ethtool.settings(node.net, "eth1") == at_home
 
 
 def attach_xdp(ns, name, place):

@@ -138,7 +138,7 @@ static void a_held_one_keeps_its_baseline(void **state)
 	struct picture *picture = *state;
 	struct scan scan = reading(0, VFS, 200);
 
-	picture_own(vf_of(picture, 0, 1), RECORD, NULL);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
 	scan.pfs[0].vfs[1].state.trust = true;
 	scan.pfs[0].vfs[1].netdev[0] = '\0';
 	(void)take(picture, scan);
@@ -152,7 +152,7 @@ static void drift_is_told_once_and_ends(void **state)
 {
 	struct picture *picture = *state;
 
-	picture_own(vf_of(picture, 0, 1), RECORD, NULL);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
 	picture_release(vf_of(picture, 0, 1), 250);
 	for (uint64_t ns = 300; ns < 303; ns++) {
 		struct scan scan = reading(0, VFS, ns);
@@ -171,13 +171,44 @@ static void drift_is_told_once_and_ends(void **state)
 	assert_false(told.drifted || vf_of(picture, 0, 1)->touched);
 }
 
+/* What its driver told: kept while a pod has it, compared when it is back. */
+static void what_the_driver_tells_can_drift_too(void **state)
+{
+	struct picture *picture = *state;
+	struct ethtool_settings settings = {
+		.known = ETHTOOL_BIT(RINGS_RX) | ETHTOOL_BIT(ETHTOOL_FEATURES), .features = 0x30
+	};
+	struct scan scan = reading(0, VFS, 200);
+
+	settings.numbers[RINGS_RX] = 1024;
+	scan.pfs[0].vfs[1].ethtool = settings;
+	(void)take(picture, scan);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
+	(void)take(picture, reading(0, VFS, 210)); /* it is away: nothing is told */
+	picture_release(vf_of(picture, 0, 1), 250);
+	scan = reading(0, VFS, 300);
+	settings.numbers[RINGS_RX] = 128;
+	settings.features = 0x10;
+	scan.pfs[0].vfs[1].ethtool = settings;
+	(void)take(picture, scan);
+	assert_string_equal(told.why, "ring rx is 128, was 1024; features is 0x10, was 0x30");
+	assert_int_equal(vf_of(picture, 0, 1)->ethtool.numbers[RINGS_RX], 1024);
+	scan = reading(0, VFS, 400);
+	settings.numbers[RINGS_RX] = 1024;
+	settings.features = 0x30;
+	scan.pfs[0].vfs[1].ethtool = settings;
+	(void)take(picture, scan);
+	assert_int_equal(told.count, 2);
+	assert_false(told.drifted);
+}
+
 /* A reading that began while the pod had it says nothing of how it came back. */
 static void a_reading_from_before_counts_not(void **state)
 {
 	struct picture *picture = *state;
 	struct scan scan = reading(0, VFS, 200);
 
-	picture_own(vf_of(picture, 0, 1), RECORD, NULL);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
 	picture_release(vf_of(picture, 0, 1), 250);
 	scan.pfs[0].vfs[1].state.trust = true;
 	scan.pfs[0].vfs[1].netdev[0] = '\0';
@@ -191,7 +222,7 @@ static void a_list_that_cannot_be_read(void **state)
 {
 	struct picture *picture = *state;
 
-	picture_own(vf_of(picture, 0, 1), RECORD, NULL);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
 	picture_release(vf_of(picture, 0, 1), 250);
 	for (uint64_t ns = 300; ns < 302; ns++) {
 		struct scan scan = reading(0, VFS, ns);
@@ -218,7 +249,7 @@ static void what_cannot_be_read_stays(void **state)
 	struct picture *picture = *state;
 	struct scan scan = reading(0, VFS, 200);
 
-	picture_own(vf_of(picture, 0, 1), RECORD, NULL);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
 	for (int i = 0; i < 2; i++) {
 		struct scan_vf *vf = &scan.pfs[0].vfs[i];
 
@@ -275,7 +306,7 @@ static void uses(void **state)
 	assert_int_equal(vf_of(picture, 0, 0)->use, VF_AWAY);
 	assert_int_equal(vf_of(picture, 0, 1)->use, VF_DRIVERLESS);
 	assert_int_equal(vf_of(picture, 0, 2)->use, VF_USERSPACE);
-	picture_own(vf_of(picture, 0, 2), RECORD, NULL);
+	picture_own(vf_of(picture, 0, 2), RECORD, NULL, NULL);
 	assert_int_equal(vf_of(picture, 0, 2)->use, VF_HELD);
 }
 
@@ -286,14 +317,14 @@ static void vfs_come_and_go(void **state)
 	struct scan all = reading(0, 1, 300);
 	const struct vf_state dirty = { .known = VF_BIT(VF_TRUST), .trust = true };
 
-	picture_own(vf_of(picture, 0, 1), RECORD, NULL);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
 	picture_forget(picture, &second);
 	assert_null(picture_vf(picture, &second, NULL));
 	assert_non_null(picture_vf(
 		picture, &(struct pci_addr) { .bus = 1, .device = 0x10, .function = 2 }, NULL));
 	assert_true(take(picture, reading(0, VFS, 200)));
 	assert_true(vf_of(picture, 0, 1)->fresh && !vf_of(picture, 0, 0)->fresh);
-	picture_own(vf_of(picture, 0, 1), RECORD, &dirty); /* as its record has it */
+	picture_own(vf_of(picture, 0, 1), RECORD, &dirty, NULL); /* as its record has it */
 	assert_true(vf_of(picture, 0, 1)->baseline.trust);
 
 	(void)take(picture, reading(1, 0, 250)); /* the PF has none any more */
@@ -325,9 +356,9 @@ static void the_least_used_pf_gives_first(void **state)
 	struct offers offers = { 0 };
 	struct pci_addr first = vf_addr(1, 0), second = vf_addr(1, 2), last = vf_addr(0, 2);
 
-	picture_own(vf_of(picture, 0, 0), 1, NULL);
-	picture_own(vf_of(picture, 0, 1), 2, NULL);
-	picture_own(vf_of(picture, 1, 1), 3, NULL);
+	picture_own(vf_of(picture, 0, 0), 1, NULL, NULL);
+	picture_own(vf_of(picture, 0, 1), 2, NULL, NULL);
+	picture_own(vf_of(picture, 1, 1), 3, NULL, NULL);
 	assert_int_equal(picture_offer(picture, offer, &offers), 0);
 	assert_int_equal(offers.count, 3);
 	assert_true(pci_same(&offers.addrs[0], &first) && pci_same(&offers.addrs[1], &second) &&
@@ -373,6 +404,7 @@ int main(void)
 		TEST(what_is_read_is_the_baseline),
 		TEST(a_held_one_keeps_its_baseline),
 		TEST(drift_is_told_once_and_ends),
+		TEST(what_the_driver_tells_can_drift_too),
 		TEST(a_reading_from_before_counts_not),
 		TEST(a_list_that_cannot_be_read),
 		TEST(what_cannot_be_read_stays),

@@ -53,10 +53,12 @@ static const char record_text[] =
 	"   'mtu': 1500, 'mac': '02:00:00:00:00:01', 'permMAC': '02:00:00:00:00:02', 'up': true,"
 	"   'kind': 'veth', 'parent': 'pci/0000:1a:00.1',"
 	"   'type': 1, 'driver': 'mlx5_core', 'numa': 0,"
-	"   'settings': {'flags': 4096, 'txqlen': 1000, 'group': 4,"
-	"     'limits': [65536, 65535, 65536, 65536, 65536], 'mode': 1, 'protoDown': true,"
-	"     'protoDownReasons': 8, 'broadcast': 'ff:ff:ff:ff:ff:ff', 'xdp': [0, 7, 0],"
+	"   'settings': {'flags': 128, 'txqlen': 77, 'group': 4,"
+	"     'limits': [65536, 65535, 65536, 65536, 0], 'mode': 1, 'protoDown': true,"
+	"     'protoDownReasons': 8, 'broadcast': '', 'xdp': [0, 7, 0],"
 	"     'alias': 'rail 5'},"
+	"   'ethtool': {'family': 21, 'features': 4711, 'ring rx': 1024, 'coalesce cqe-mode-rx': 1,"
+	"     'message level': 7},"
 	"   'vf': {'pf': '0000:1a:00.0', 'index': 3, 'pfNetdev': 'ens1f0', 'pfIfindex': 2,"
 	"     'pfMTU': 9000, 'vlan': 0, 'qos': 7, 'proto': '802.1ad', 'mac': '00:00:00:00:00:00',"
 	"     'minRate': 0, 'maxRate': 1000, 'spoofchk': true, 'trust': false,"
@@ -286,6 +288,12 @@ static void test_wrong_record_names_the_member(void **state)
 		{ "device", "up", "1", "\"device.up\"" },
 		{ "device", "type", "65536", "\"device.type\"" },
 		{ "device", "numa", "-2", "\"device.numa\"" },
+		{ "device", "settings", "{'flags': -1}", "\"device.settings.flags\"" },
+		{ "device", "settings", "{'limits': [1, 2, 3, 4, 5, 6]}",
+		  "\"device.settings.limits\"" },
+		{ "device", "settings", "{'limits': ['1']}", "\"device.settings.limits\"" },
+		{ "device", "settings", "{'broadcast': 'x'}", "\"device.settings.broadcast\"" },
+		{ "device", "ethtool", "{'ring rx': -1}", "\"device.ethtool.ring rx\"" },
 		{ "device", "vf", "{'index': 1}", "\"device.vf.pf\": is required" },
 		{ "device", "vf", "{'pf': '1a'}", "\"device.vf.pf\"" },
 		{ "device", "vf", "{'pf': '0000:1a:00.0', 'vlan': 4096}", "\"device.vf.vlan\"" },

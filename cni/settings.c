@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cni/settings.h"
+
+#include <errno.h>
+
+#include "ethtool/ethtool.h"
+#include "host/netns.h"
+
+/* The pod's XDP programs go. One that was there before cannot be attached again. */
+static int return_xdp(const struct site *site, const struct link_info *link, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < XDP_PLACES; i++) {
+		if (link->settings.xdp[i] == was->settings.xdp[i])
+			continue;
+		if (was->settings.xdp[i])
+			return err_set(err, ENOENT, ERR_DEVICE,
+				       "restore %s: the pod has detached its XDP program %u",
+				       was->name, was->settings.xdp[i]);
+		r = link_xdp_detach(site->host, link->ifindex, (enum settings_xdp)i, err);
+	}
+	return r;
+}
+
+/* Its socket is of the namespace that we stand in: the pod's, if that could be entered. */
+static int open_in_host(const struct site *site, struct ethtool **ret_ethtool, struct err *err)
+{
+	struct err later;
+	int r, back = 0;
+
+	if (site->pod) {
+		r = netns_enter(site->host_fd, err);
+		if (r < 0)
+			return r;
+	}
+	r = ethtool_open(site->record->device.ethtool.family, ret_ethtool, err);
+	if (site->pod)
+		back = netns_enter(site->pod_fd, r < 0 ? &later : err);
+	if (r == 0 && back < 0)
+		ethtool_close(*ret_ethtool);
+	return r < 0 ? r : back;
+}
+
+static int return_ethtool(const struct site *site, const struct link_info *link, struct err *err)
+{
+	struct ethtool *ethtool;
+	int r = open_in_host(site, &ethtool, err);
+
+	if (r < 0)
+		return r;
+	r = ethtool_restore(ethtool, link->ifindex, &site->record->device.ethtool, err);
+	ethtool_close(ethtool);
+	return r;
+}
+
+int settings_return(const struct site *site, const struct link_info *link, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	struct err later;
+	int r = 0, told = 0;
+
+	if (site->other_boot) /* all of it began anew, and programs and features have other numbers
+			       */
+		return 0;
+	if (was->settings.known)
+		r = return_xdp(site, link, err);
+	if (was->ethtool.known)
+		told = return_ethtool(site, link, r < 0 ? &later : err);
+	return r < 0 ? r : told;
+}
