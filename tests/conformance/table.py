@@ -287,6 +287,18 @@ row("key/args.cni.sticky of another type", ADD, refused(7, "args.cni.sticky"), c
 row("key/args.cni.claim wins", ADD, refused(7, "claim", "nosuchrail"), conf={"args": {"cni": {"claim": ["nosuchrail"]}}, "ipam": {"type": "spur-ipam", "pool": "two", "rail": "a", "claim": "all"}})
 row("key/args.cni.allocateIPWithIndex", ADD, ok(addresses=1), conf={"args": {"cni": {"allocateIPWithIndex": 77}}})
 row("key/args.cni.allocateIPWithIndex of the network", ADD, refused(7, "index 0"), conf={"args": {"cni": {"allocateIPWithIndex": 0}}})
+# nv-ipam's, which a pod brings from there: taken as they mean it, or refused, by both programs.
+for of, program in (("key", {}), ("ipam", {"program": "spur-ipam"})):
+    gateway = {"allocateDefaultGateway": True}
+    row(f"{of}/args.cni.allocateDefaultGateway", ADD, ok("unchanged", ipam=True) if program else ok(addresses=1),
+        conf={"args": {"cni": gateway}}, **program)
+    row(f"{of}/args.cni.allocateDefaultGateway and an index", ADD, refused(7, "allocateDefaultGateway", "allocateIPWithIndex"),
+        conf={"args": {"cni": {**gateway, "allocateIPWithIndex": 5}}}, **program)
+    for named, good in ((["train"], True), (["other"], False), (["train", "other"], False), ("train", False)):
+        row(f"{of}/args.cni.poolNames {named}", ADD,
+            (ok("unchanged", ipam=True) if program else ok(addresses=1)) if good else refused(7, "args.cni.poolNames"),
+            conf={"args": {"cni": {"poolNames": named, "poolType": "ippool"}}}, **program)
+    row(f"{of}/args.cni.poolType", ADD, refused(7, "args.cni.poolType"), conf={"args": {"cni": {"poolType": "other"}}}, **program)
 row("ipam/args.cni.sticky", ADD, ok("unchanged", ipam=True), conf={"args": {"cni": {"sticky": "job/worker-3", "claim": "all"}}}, program="spur-ipam")
 row("key/ipam no such plugin", ADD, refused(4, "no-such-ipam"), conf={"ipam": {"type": "no-such-ipam"}},
     reference=refused(999), why_different="the plugins have one code for everything")
