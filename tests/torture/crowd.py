@@ -94,8 +94,8 @@ ABSENT, PRESENT, LEAVING, UNSURE = "absent", "present", "leaving", "unsure"
 class Entry:
     """An attachment, as its client knows it.
 
-    PRESENT: acknowledged, and there. ABSENT: certainly not. LEAVING: there or not, and goes by itself.
-    UNSURE: there or not, and stays so until its client looks.
+    PRESENT: acknowledged, and there. ABSENT: certainly not. LEAVING: there or not, and goes by itself, if the
+    daemon lives on. UNSURE: there or not, and stays so until its client looks.
     """
 
     def __init__(self):
@@ -365,8 +365,8 @@ class Client:
                 if "deadline has passed" not in answer["error"]["message"]:  # else it is taken back
                     entry.state = before
                 return
-            for k in older:
-                self.gone(k, self.entries[k])
+            for k in older:  # undone; or it could not be, and this one got something else
+                self.entries[k].state = UNSURE
             record = answer["result"]
             self.granted(key, entry, record, params, sent)
             await self.finish(key, entry, record, conn)
@@ -492,7 +492,7 @@ class Client:
             raise Contradiction(f"{key} was acknowledged, and is not there", key)
         if not same_record(record, entry.record):
             raise Contradiction(f"{key} has changed from {entry.record} to {record}", key)
-        if record["state"] != "attached" and not (entry.restarted and record["state"] == "unfinished"):
+        if record["state"] != "attached" and not (entry.restarted and record["state"] in ("unfinished", "unconfirmed")):
             raise Contradiction(f"{key} is {record['state']}", key)
 
     async def collect(self):
@@ -706,6 +706,8 @@ class Crowd:
         for client in self.clients:
             for entry in client.entries.values():
                 entry.restarted = True
+                if entry.state == LEAVING:  # nobody has seen it end: it may be unconfirmed until its DEL
+                    entry.state = UNSURE
 
     def spool_some(self):
         """DELs that find no daemon."""
