@@ -57,6 +57,25 @@ def test_flushed_before_the_answer():
             assert steps[i - 3:i] == ["receives", "flushes", "commits"], steps
 
 
+def test_done_whose_commit_fails():
+    """It is written when the disk can be written again, and nobody has to look whether its ADD was good."""
+    with Node() as node:
+        node.daemon()
+        with node.client() as client:
+            a = client.call("attachment.reserve", **node.request())
+            trouble = subprocess.Popen(
+                ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64,writev",
+                 "-P", f"{node.state}/data.mdb", "-e", "inject=pwrite64,writev:error=ENOSPC", "-p", str(node.ipamd.pid)])
+            lab.wait_for(lambda: f"TracerPid:\t{trouble.pid}" in open(f"/proc/{node.ipamd.pid}/status", encoding="ascii").read(),
+                         what="the disk is full")
+            client.send("attachment.done", notify=True, facts={"ifindex": 9}, **generation_of(a))
+        lab.wait_for(lambda: node.logged("it is tried again"), what="a commit that fails")
+        trouble.terminate()
+        trouble.wait()
+        lab.wait_for(lambda: node.states() == {"c1": "attached"}, 9, "it is written")
+        assert node.attachments()[0]["facts"]["ifindex"] == 9 and node.calls() == []
+
+
 if __name__ == "__main__":
     lab.need()
     if not shutil.which("strace"):
