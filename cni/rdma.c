@@ -421,15 +421,16 @@ int rdma_restore_name(struct site *site, struct err *err)
 	return r;
 }
 
-static int is_ready(int sysfs, const char *name, const struct ip *ip, int *gid_index, bool *ready,
-		    struct err *err)
+/* Without a netdev of ours in the pod (a chain) the GID is whosever it is. */
+static int is_ready(int sysfs, struct site *site, const struct ip *ip, bool *ready, struct err *err)
 {
-	int r = sysfs_rdma_port_active(sysfs, name, ready, err);
+	int r = sysfs_rdma_port_active(sysfs, site->rdma.name, ready, err);
 
 	if (r < 0 || !ip->family)
 		return r;
-	r = sysfs_rdma_gid_index(sysfs, name, ip, gid_index, err);
-	*ready = *ready && *gid_index >= 0;
+	r = sysfs_rdma_gid_index(sysfs, site->rdma.name, ip, site->link.name, &site->rdma.gid_index,
+				 err);
+	*ready = *ready && site->rdma.gid_index >= 0;
 	return r;
 }
 
@@ -448,7 +449,7 @@ int rdma_await_ready(struct site *site, const struct ip *ip, int64_t wait_ms, st
 	if (deadline_ms > site->deadline_ms)
 		deadline_ms = site->deadline_ms;
 	while (r == 0) {
-		r = is_ready(sysfs, site->rdma.name, ip, &site->rdma.gid_index, &ready, err);
+		r = is_ready(sysfs, site, ip, &ready, err);
 		if (r < 0 || ready)
 			return r;
 		if (clock_left_ms(deadline_ms) == 0)

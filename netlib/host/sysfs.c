@@ -527,8 +527,18 @@ static bool is_rocev2(int port_fd, int index)
 	return fs_read_small(port_fd, path, type, sizeof(type)) > 0 && strcmp(type, "RoCE v2") == 0;
 }
 
-int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int *ret_index,
-			 struct err *err)
+static bool is_of_netdev(int port_fd, int index, const char *netdev)
+{
+	char path[SYSFS_PATH], of[IFNAME_MAX + 2];
+
+	if (!netdev[0])
+		return true;
+	(void)snprintf(path, sizeof(path), "gid_attrs/ndevs/%d", index);
+	return fs_read_small(port_fd, path, of, sizeof(of)) > 0 && strcmp(of, netdev) == 0;
+}
+
+int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, const char *netdev,
+			 int *ret_index, struct err *err)
 {
 	struct ip want = gid_of(ip), gid;
 	CLEANUP_CLOSE int port_fd = -1;
@@ -546,7 +556,7 @@ int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int
 		if (n < 0)
 			return 0; /* the end of the table */
 		if (ip_parse(text, &gid) == 0 && ip_compare(&gid, &want) == 0 &&
-		    is_rocev2(port_fd, i)) {
+		    is_rocev2(port_fd, i) && is_of_netdev(port_fd, i, netdev)) {
 			*ret_index = i;
 			return 0;
 		}

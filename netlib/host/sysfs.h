@@ -115,9 +115,12 @@ bool sysfs_may_probe(int root_fd, const struct pci_addr *vf);
  * visible in the namespace of @root_fd: -ENODEV with ERR_DEVICE.
  */
 int sysfs_rdma_port_active(int root_fd, const char *rdma, bool *ret_active, struct err *err);
-/* The index of the RoCE v2 GID of @ip; -1 if there is none (yet). */
-int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, int *ret_index,
-			 struct err *err);
+/*
+ * The index of the RoCE v2 GID of @ip on @netdev ("": whichever); -1 if there is none (yet).
+ * Devices on top of ours may have the same address, and their GIDs stand in the same table.
+ */
+int sysfs_rdma_gid_index(int root_fd, const char *rdma, const struct ip *ip, const char *netdev,
+			 int *ret_index, struct err *err);
 /* "uverbs3", by the file ibdev of those below the device's function, or of the class. "": none. */
 int sysfs_rdma_uverbs(int root_fd, const char *rdma, char ret_uverbs[SYSFS_NAME_MAX],
 		      struct err *err);

@@ -175,7 +175,7 @@ static void check_rdma(int root_fd)
 	char uverbs[SYSFS_NAME_MAX];
 	struct err err = { 0 };
 	bool active;
-	int index = -2, r = sysfs_rdma_gid_index(root_fd, "mlx5_2", &ip, &index, &err);
+	int index = -2, r = sysfs_rdma_gid_index(root_fd, "mlx5_2", &ip, "net1", &index, &err);
 
 	if (r != 0)
 		check_failure(r, &err);

@@ -59,9 +59,12 @@ static const char tree[] =
 	"echo 0000:0000:0000:0000:0000:ffff:0a00:0005 > $C/gids/2; "
 	"echo 0000:0000:0000:0000:0000:0000:0000:0000 > $C/gids/3; "
 	"echo fd00:0000:0000:0000:0000:0000:0000:0009 > $C/gids/4; "
-	"echo fd00:0000:0000:0000:0000:0000:0000:000a > $C/gids/6; "
+	"echo fd00:0000:0000:0000:0000:0000:0000:000a > $C/gids/7; "
 	"echo 'IB/RoCE v1' > $C/gid_attrs/types/1; "
-	"for i in 0 2 4 6; do echo 'RoCE v2' > $C/gid_attrs/types/$i; done; "
+	"for i in 0 2 4 7; do echo 'RoCE v2' > $C/gid_attrs/types/$i; done; "
+	"mkdir -p $C/gid_attrs/ndevs; echo up0 > $C/gid_attrs/ndevs/2; "
+	"echo 0000:0000:0000:0000:0000:ffff:0a00:0005 > $C/gids/5; "
+	"echo 'RoCE v2' > $C/gid_attrs/types/5; echo net1 > $C/gid_attrs/ndevs/5; "
 	"C=class/infiniband/mlx5_9/ports/1; mkdir -p $C; echo '1: DOWN' > $C/state; "
 	"C=class/infiniband_verbs; mkdir -p $C/uverbs0 $C/uverbs1 $C/uverbs2; "
 	"echo 6 > $C/abi_version; echo mlx5_2 > $C/uverbs1/ibdev; echo mlx5_20 > $C/uverbs0/ibdev; "
@@ -247,14 +250,19 @@ static void test_list_vfs(void **state)
 	assert_int_equal(list_vfs("0000:ff:00.0"), -ENODEV);
 }
 
-static int gid_index(const char *rdma, const char *address)
+static int gid_index_of(const char *rdma, const char *address, const char *netdev)
 {
 	struct ip ip;
 	int index = -77;
 
 	assert_int_equal(ip_parse(address, &ip), 0);
-	assert_int_equal(sysfs_rdma_gid_index(root_fd, rdma, &ip, &index, &err), 0);
+	assert_int_equal(sysfs_rdma_gid_index(root_fd, rdma, &ip, netdev, &index, &err), 0);
 	return index;
+}
+
+static int gid_index(const char *rdma, const char *address)
+{
+	return gid_index_of(rdma, address, "");
 }
 
 static void test_rdma(void **state)
@@ -269,13 +277,16 @@ static void test_rdma(void **state)
 	assert_int_equal(sysfs_rdma_port_active(root_fd, "mlx5_9", &active, &err), 0);
 	assert_false(active);
 	assert_int_equal(gid_index("mlx5_2", "10.0.0.5"), 2); /* 1 is of RoCE v1 */
+	/* a device on top of ours has the address too */
+	assert_int_equal(gid_index_of("mlx5_2", "10.0.0.5", "net1"), 5);
+	assert_int_equal(gid_index_of("mlx5_2", "10.0.0.5", "net2"), -1);
 	assert_int_equal(gid_index("mlx5_2", "fd00::9"), 4);
 	assert_int_equal(gid_index("mlx5_2", "fd00::a"), -1); /* behind the end of the table */
 	assert_int_equal(gid_index("mlx5_2", "10.0.0.6"), -1);
 	assert_int_equal(gid_index("mlx5_9", "10.0.0.5"), -1);
-	assert_int_equal(sysfs_rdma_gid_index(root_fd, "mlx5_3", &ip, &index, &err), -ENODEV);
+	assert_int_equal(sysfs_rdma_gid_index(root_fd, "mlx5_3", &ip, "", &index, &err), -ENODEV);
 	assert_int_equal(err.code, ERR_DEVICE);
-	assert_int_equal(sysfs_rdma_gid_index(root_fd, "../x", &ip, &index, &err), -EINVAL);
+	assert_int_equal(sysfs_rdma_gid_index(root_fd, "../x", &ip, "", &index, &err), -EINVAL);
 	assert_int_equal(index, 77);
 	assert_int_equal(sysfs_rdma_port_active(root_fd, "mlx5_3", &active, &err), -ENODEV);
 	assert_int_equal(sysfs_rdma_port_active(root_fd, "..", &active, &err), -EINVAL);
