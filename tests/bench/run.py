@@ -3,6 +3,7 @@
 """The figures of docs/performance.md.
 
     run.py [GROUP…] [--write]      GROUP: peers floor start carrier exact (default: all)
+    SPUR_EARLIER=DIR run.py earlier    against another build of Spur, in DIR
 
 Times are ratios: the two sides run in turns (A B A B …) on the same device and the same pod, a round
 gives the ratio of their medians, and the figure is the median of 7 rounds. CPU is that of the
@@ -25,6 +26,7 @@ import strace
 
 ROUNDS = 7
 GROUPS = ("peers", "floor", "start", "carrier", "exact")
+EARLIER = os.environ.get("SPUR_EARLIER", "")
 DOCUMENT = os.path.join(lab.ROOT, "docs", "performance.md")
 MARKS = ("<!-- figures: written by ./dev bench --write -->\n", "<!-- end of figures -->\n")
 PEERS = os.path.join(lab.ROOT, "tests", "runtime", "peers")
@@ -127,6 +129,12 @@ class Bench(lab.Node):
         self.target = self.pod("pod", container="bench" + "0" * 59)
         self.steps = os.path.join(self.dir, "steps")
         os.mkdir(self.steps)
+        self.others = []
+
+    def close(self):
+        super().close()
+        for path in self.others:
+            lab.shutil.rmtree(path, ignore_errors=True)
 
     def cni_steps(self, name, program, conf, daemon=None, **env):
         text = lab.json.dumps(conf)
@@ -151,6 +159,19 @@ class Bench(lab.Node):
                      "routes": [{"dst": "0.0.0.0/0"}]},
         }
         return self.cni_steps("peer", os.path.join(plugins, "host-device"), conf, CNI_PATH=plugins)
+
+    def earlier(self):
+        """The plugin and the daemon of another build, on the same device and pod."""
+        programs = {"SPUR_BIN": os.path.join(EARLIER, "bin/spur"), "SPUR_IPAMD_BIN": os.path.join(EARLIER, "bin/spur-ipamd")}
+        os.environ.update(programs)
+        node = lab.Node("earlier", net=self.net)
+        node.daemon(pools=[POOL])
+        for name in programs:
+            del os.environ[name]
+        self.processes.append(node.ipamd)
+        self.others.append(node.dir)
+        conf = {**self.spur_conf(), "socket": node.socket}
+        return self.cni_steps("earlier", programs["SPUR_BIN"], conf, node.ipamd)
 
     def floor(self):
         path, store = os.path.join(self.dir, "floor.sock"), os.path.join(self.dir, "floor")
@@ -186,6 +207,13 @@ def floor(node):
                  match.spread(0, "wall"))
     rss = max(run["rss"] for run in match.ours[0].runs)
     yield Figure("peak memory of ADD", 3.0, rss / 1024, " MB")
+
+
+def earlier(node):
+    match = Match(node, node.spur("spur-now"), node.earlier(), 60)
+    for i, verb in enumerate(("ADD", "DEL")):
+        yield Figure(f"CPU of {verb} against the earlier build", 1.05, match.ratio(i, "cpu"), " ×",
+                     match.spread(i, "cpu"))
 
 
 def start(node):
@@ -282,7 +310,7 @@ def write(text, marks=MARKS):
 
 def main(argv):
     groups = [a for a in argv if a != "--write"] or GROUPS
-    if any(g not in GROUPS for g in groups):
+    if any(g not in (*GROUPS, *(["earlier"] if EARLIER else [])) for g in groups):
         sys.exit(__doc__)
     lab.need()
     if not os.path.exists(bench_program("driver")):
