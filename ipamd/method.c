@@ -132,7 +132,7 @@ static int release_addresses(struct daemon *d, struct request *q, const struct a
 	return r;
 }
 
-/* Has the id of its namespace gone, or is it not to be minded? What looks for the device asks. */
+/* Has the id of its namespace gone? Who looks for the device asks. */
 static int netns_is_lost(struct daemon *d, const struct request *q,
 			 const struct attachment_key *key, const struct seat *seat, bool *ret_lost,
 			 struct err *err)
@@ -140,8 +140,7 @@ static int netns_is_lost(struct daemon *d, const struct request *q,
 	CLEANUP(attachment_free) struct attachment a = { 0 };
 	int r;
 
-	*ret_lost = seat_is_worked_by(seat, q->conn) &&
-		    (strcmp(seat->reason, "dead") == 0 || strcmp(seat->reason, "forced") == 0);
+	*ret_lost = seat_is_worked_by(seat, q->conn) && strcmp(seat->reason, "dead") == 0;
 	if (*ret_lost || !reconcile_has_lost(d->reconcile))
 		return 0;
 	r = ledger_find(d->ledger, key, &a, err);
@@ -352,10 +351,11 @@ static void see_what_is_left(struct daemon *d, struct seat *seat, bool owed_done
 	r = ledger_find(d->ledger, &key, &a, &err);
 	if (r == -ENOENT)
 		undo_needless(d, seat);
-	else if (r == 0 && owed_done && a.state == ATTACHMENT_UNFINISHED && seat->work == SEAT_IDLE)
-		undo_ask(d, seat->key, "unfinished", false); /* else it is seen to already */
 	else if (r < 0)
 		log_error("%s: %s", seat->key, err.msg);
+	seat->abandoned = r == 0 && owed_done && a.state == ATTACHMENT_UNFINISHED;
+	if (seat->abandoned) /* if an undo runs, of the record before it, then after that */
+		undo_ask(d, seat->key, "unfinished", false);
 	attachment_free(&a);
 }
 

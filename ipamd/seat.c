@@ -142,6 +142,7 @@ bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn)
 
 void seat_forget(struct seat *seat)
 {
+	seat->abandoned = false;
 	seat->life = TURN_UNKNOWN;
 	seat->looked_ns = 0;
 	seat->failures = 0;

@@ -32,6 +32,8 @@ struct seat {
 	int held_ifindex;         /* of the device that the holder reserved, 0 = none */
 	bool owes_done; /* the holder has reserved: its end without `done` is a failed ADD */
 
+	bool abandoned; /* its ADD ended so, and maybe under an undo of the record before it */
+
 	/* undo.c */
 	enum seat_work work;
 	bool check;         /* only to be looked at, by a CHECK */

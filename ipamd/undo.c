@@ -219,7 +219,7 @@ void undo_settled(struct daemon *d, struct seat *seat)
 {
 	bool is_asked = seat->work == SEAT_QUEUED || seat->work == SEAT_BACKOFF;
 
-	seat->owes_done = false;
+	seat->owes_done = seat->abandoned = false;
 	if (is_asked && (seat->check || strcmp(seat->reason, "unfinished") == 0) &&
 	    !spool_request(d->spool, seat->key))
 		seat_forget(seat);
@@ -240,6 +240,7 @@ static void on_ended(struct child *child)
 	char why[CHILD_WHY_MAX];
 	int code = child_verdict(&run->child, why);
 	struct err err;
+	bool again;
 	int r;
 
 	run->undo = NULL;
@@ -254,7 +255,10 @@ static void on_ended(struct child *child)
 			 seat->reason);
 		if (!run->check)
 			metrics_undo(&d->metrics, seat->reason);
+		again = seat->abandoned;
 		undo_needless(d, seat);
+		if (again)
+			undo_ask(d, seat->key, "unfinished", false);
 	} else if (r < 0)
 		back_off(d, seat, err.msg);
 	else if (run->check)

@@ -73,7 +73,7 @@ struct netns_ref {
 	char *path;
 	uint64_t cookie; /* SO_NETNS_COOKIE; 0 = unknown */
 	int32_t nsid;
-	bool lost; /* told with a record, no part of it: the id went since, or is not to be minded
+	bool lost; /* told with a record, no part of it: the id has gone since
 		    */
 };
 

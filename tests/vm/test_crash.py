@@ -215,6 +215,24 @@ def test_hooked_both_killed_at_each_step_of_add():
         case.is_whole()
 
 
+def test_changed_and_the_daemon_crashes():
+    """A pod that lives keeps its VF, whatever was changed of it before `done` was on disk."""
+    with Case() as case:
+        case.add(case.ctr, case.request)
+        for words in (["down"], ["address", "02:00:00:00:bb:07"], ["mtu", "1300"], ["name", "other"]):
+            case.ctr.ip("link", "set", "net1", *words)
+        crash_daemon(case)
+        wait_for(lambda: [a["state"] for a in case.attachments()] == ["attached"], 20, "it is settled")
+        for _ in range(2):
+            case.rpc("node.reconcile", timeout=60)
+            wait_for(lambda: case.rpc("node.status")["undo"] == {"queued": 0, "running": 0}, 20, "nothing is undone")
+        assert "other" in case.ctr.links() and guest.rdma_devices(case.ctr) == ["mlx5_0"]
+        case.refuse("CHECK", 104, "", case.ctr, case.request)
+        case.delete(case.ctr, case.request)
+        case.is_clean()
+        case.is_whole()
+
+
 def test_hooked_daemon_killed_at_each_step_of_del():
     """DEL goes on, and what it could not release waits in the spool or for the next DEL."""
     with Case() as case:

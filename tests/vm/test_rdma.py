@@ -300,6 +300,26 @@ def test_chained():
         node.settles()
 
 
+def test_chained_and_the_daemon_crashes():
+    """There is no netdev of Spur's to be found, and nothing is taken from the pod."""
+    with scene.Scene(scene.igb(1)) as node:
+        vf = node.vfs[0]
+        rdma, pod = vf.rdma_dev(), node.pod("a")
+        name, previous = put_in(pod, vf, "10.9.0.1/24")
+        conf = lab.netconf("net", version="1.1.0", deviceID=vf.pci, rdmaName="mlx5_0", prevResult=previous)
+        node.add(pod, conf)
+        pod.ip("addr", "flush", "dev", "net1")
+        node.stop(signal.SIGKILL)
+        node.start(env={"SPUR_YOUNG_MS": "0"})
+        wait_for(lambda: [a["state"] for a in node.attachments()] == ["attached"], 20, "it is settled")
+        assert rdma_facts(node, pod)["moved"] and guest.rdma_devices(pod) == ["mlx5_0"]
+        node.delete(pod, {k: v for k, v in conf.items() if k != "prevResult"})
+        assert guest.rdma_devices(pod) == [] and vf.rdma_devs() == [rdma]
+        pod.ip("link", "set", "net1", "down")
+        pod.ip("link", "set", "net1", "netns", "1", "name", name)
+        node.settles()
+
+
 def test_chained_and_the_namespace_dies():
     with scene.Scene(scene.igb(1)) as node:
         vf = node.vfs[0]
