@@ -113,31 +113,34 @@ static int find_among_all(struct search *search, struct err *err)
 	return link_list(search->rt, compare_one, search, err);
 }
 
-/* The other end of the record's veth: 1, 0 if it is no more (then neither is ours), or -errno. */
+/*
+ * The other end of the record's veth: 1, 0 if none is known, or it is no more (then neither is
+ * ours), or -errno.
+ */
 static int get_peer(const struct site *site, struct link_info *ret_peer, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
-	int r = link_get_index(site->host, was->peer, ret_peer, err);
+	int r;
 
+	if (!was->peer)
+		return 0;
+	r = link_get_index(site->host, was->peer, ret_peer, err);
 	if (r < 0)
 		return r == -ENODEV ? 0 : r;
 	return strcmp(ret_peer->kind, was->kind) == 0;
 }
 
 /* A veth is where its other end says, whatever somebody has made of its name, address, number. */
-static int find_by_peer(const struct search *search, struct err *err)
+static int find_by_peer(const struct search *search, const struct link_info *peer, struct err *err)
 {
 	const struct attachment *record = search->site->record;
-	struct link_info peer;
+	const int in_pod = peer->peer_nsid == record->netns.nsid ? peer->peer : 0;
+	const int ifindex = search->in_pod ? in_pod : peer->local_peer;
 	int r;
 
-	if (!record->device.peer)
+	if (!ifindex)
 		return 0;
-	r = get_peer(search->site, &peer, err);
-	if (r <= 0 || (search->in_pod ? peer.peer_nsid != record->netns.nsid : !peer.local_peer))
-		return r < 0 ? r : 0;
-	r = link_get_index(search->rt, search->in_pod ? peer.peer : peer.local_peer, search->link,
-			   err);
+	r = link_get_index(search->rt, ifindex, search->link, err);
 	if (r < 0)
 		return r == -ENODEV ? 0 : r;
 	return strcmp(search->link->kind, record->device.kind) == 0;
@@ -158,7 +161,9 @@ static int find_by_altname(const struct search *search, struct err *err)
 	return r;
 }
 
-static int find_in(struct search *search, struct err *err)
+/* By what a device looks like. A pod could make another one that does, of a kind that it can make.
+ */
+static int find_by_looks(struct search *search, struct err *err)
 {
 	const struct attachment *record = search->site->record;
 	const char *likely = search->in_pod ? record->ifname : record->device.name;
@@ -173,12 +178,21 @@ static int find_in(struct search *search, struct err *err)
 	if (r == 0)
 		r = find_by_index(search, record->device.ifindex, err);
 	if (r == 0)
-		r = find_by_peer(search, err);
-	if (r == 0)
 		r = find_by_altname(search, err);
 	if (r == 0)
 		r = find_among_all(search, err);
 	return r;
+}
+
+/* While the other end of a veth is in the host, where no pod reaches it, nothing else has a say. */
+static int find_in(struct search *search, struct err *err)
+{
+	struct link_info peer;
+	int r = get_peer(search->site, &peer, err);
+
+	if (r != 0)
+		return r < 0 ? r : find_by_peer(search, &peer, err);
+	return find_by_looks(search, err);
 }
 
 int device_find_in_pod(const struct site *site, struct link_info *ret_link, struct err *err)

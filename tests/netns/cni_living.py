@@ -205,6 +205,29 @@ def test_a_device_that_cannot_be_found():
         assert "eth1" in node.net.links()
 
 
+def test_a_device_that_only_looks_like_it():
+    """The pod hides its device, and makes one that has its name and address, or its altname."""
+    for altname in ("", "altrail0"):
+        with node_with_rail(altnames=("altrail0",)) as node:
+            pod = node.pod("a")
+            mine = node.add(pod, CONF)["ips"][0]["address"]
+            address = pod.link("net1")["address"] if not altname else "02:00:00:00:00:77"
+            inner = hidden(node, pod)
+            name = "other" if altname else "net1"
+            pod.ip("link", "add", name, "address", address, "type", "veth", "peer", "name", "x")
+            if altname:
+                pod.ip("link", "property", "add", "dev", name, "altname", altname)
+            restart(node, expected="unconfirmed")
+            node.delete(pod, CONF)
+            assert states(node) == ["dirty"] and node.attachments()[0]["ips"][0]["address"] == mine, node.attachments()
+            assert name in pod.links() and "eth1" not in node.net.links(), "what the pod made is left to it"
+            inner.ip("link", "property", "del", "dev", "net1", "altname", "altrail0")
+            inner.ip("link", "set", "net1", "netns", pod.path, "name", "found")
+            node.rpc("node.reconcile", timeout=30)
+            lab.wait_for(lambda: not node.attachments(), 30, "it is found behind the other, and comes home")
+            assert node.net.link("eth1")["ifname"] == "eth1" and pod.links() == [name, "x"]
+
+
 def test_its_end_is_proven_by_the_other_end():
     """Deleted in a pod that lives: a veth whose peer is gone is gone."""
     with node_with_rail() as node:
