@@ -101,22 +101,46 @@ static int configure_device(struct add *add, struct err *err)
 	return 0;
 }
 
-/* The daemon may have been restarted, or be away: then it finds it in the spool. */
-static void tell_done(struct add *add)
+/*
+ * The lock went with the connection, and is asked for again. A DEL may have come first: -ESTALE,
+ * and this ADD has failed.
+ */
+static int lock_again(struct add *add, struct err *err)
 {
-	const char *socket = add->request->conf.socket;
-	struct err err;
-	int r = client_done(&add->client, &add->record, &add->facts, &err);
+	const struct attachment_key key = attachment_key(&add->record);
+	struct attachment now = { 0 };
+	bool found;
+	int r = client_reopen(&add->client, add->request->conf.socket, err);
+
+	if (r == 0)
+		r = client_get(&add->client, &key, clock_boot_ms() + PROTO_WAIT_MS, &now, &found,
+			       err);
+	if (r == 0 &&
+	    (!found || now.generation != add->record.generation || now.state == ATTACHMENT_DIRTY))
+		r = err_set(err, ESTALE, ERR_AGAIN,
+			    "finish %s: the reservation is gone, a DEL came first", key.ifname);
+	attachment_free(&now);
+	return r;
+}
+
+/* The daemon may have been restarted, or be away: then it finds it in the spool. */
+static int tell_done(struct add *add, struct err *err)
+{
+	struct err why;
+	int r = client_done(&add->client, &add->record, &add->facts, &why);
 
 	if (r < 0) {
-		r = client_reopen(&add->client, socket, &err);
+		r = lock_again(add, err);
+		if (r == -ESTALE)
+			return r;
 		if (r == 0)
-			r = client_done(&add->client, &add->record, &add->facts, &err);
+			r = client_done(&add->client, &add->record, &add->facts, &why);
 	}
 	if (r < 0)
-		r = client_spool_done(socket, &add->record, &add->facts, &err);
+		r = client_spool_done(add->request->conf.socket, &add->record, &add->facts, &why);
 	if (r < 0)
-		log_warn("%s; spur-ipamd will look at the attachment itself", err.msg);
+		log_warn("%s; spur-ipamd will look at the attachment itself", why.msg);
+	return 0;
 }
 
 static int tell_result(struct add *add, struct err *err)
@@ -128,7 +152,9 @@ static int tell_result(struct add *add, struct err *err)
 	if (r < 0)
 		return r;
 	(void)hook_step("done", 1);
-	tell_done(add);
+	r = tell_done(add, err);
+	if (r < 0)
+		return r;
 	(void)hook_step("print", 1);
 	return result_print(result, err);
 }

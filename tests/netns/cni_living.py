@@ -100,6 +100,24 @@ def test_done_without_a_daemon():
         lab.same(before, node.snapshot(pod))
 
 
+def test_a_del_meets_an_add_that_has_lost_its_lock():
+    """The daemon is restarted, the pod deleted, and only then does ADD get its addresses: it fails, and leaves nothing."""
+    with node_with_rail() as node:
+        called, go = slow_ipam(node)
+        pod = node.pod("a")
+        before = node.snapshot(pod)
+        conf = lab.netconf(device="eth1", ipam={"type": "other"})
+        add = node.popen("ADD", pod, conf)
+        called()
+        restart(node, expected="unconfirmed")
+        node.delete(pod, conf)
+        assert not node.attachments()
+        go()
+        got = node.finish(add)
+        assert got.code == 11 and "the reservation is gone" in got.msg, got
+        lab.same(before, node.snapshot(pod))
+
+
 def test_an_add_that_fails_without_a_daemon():
     """What it has walked back is released when the daemon is back."""
     with node_with_rail() as node:
