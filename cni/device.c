@@ -338,9 +338,18 @@ static struct link_change change_back(const struct link_info *link, const struct
 	return change;
 }
 
-/* Names that the pod gave it would clash in the host, or stay. */
-static int drop_strange_altnames(const struct site *site, struct wire *rt,
-				 const struct link_info *link, struct err *err)
+static bool has_strange_altname(const struct link_info *link, const struct baseline *was)
+{
+	for (int i = 0; i < link->altname_count; i++) {
+		if (!had_altname(was, link->altnames[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Those that a look has shown, of which there may be more. */
+static int drop_shown_altnames(const struct site *site, struct wire *rt,
+			       const struct link_info *link, struct err *err)
 {
 	for (int i = 0; i < link->altname_count; i++) {
 		int r;
@@ -352,6 +361,25 @@ static int drop_strange_altnames(const struct site *site, struct wire *rt,
 			return r;
 	}
 	return 0;
+}
+
+/* Names that the pod gave it would clash in the host, or stay. */
+static int drop_strange_altnames(const struct site *site, struct wire *rt,
+				 const struct link_info *link, struct err *err)
+{
+	struct link_info more = *link;
+	int r = 0;
+
+	while (r == 0 && has_strange_altname(&more, &site->record->device)) {
+		r = drop_shown_altnames(site, rt, &more, err);
+		if (r < 0 || more.altname_count < LINK_ALTNAMES_MAX)
+			break;
+		if (clock_left_ms(site->deadline_ms) == 0)
+			return err_set(err, ETIMEDOUT, ERR_AGAIN,
+				       "delete altnames of %s: the pod makes more", link->name);
+		r = link_get_index(rt, link->ifindex, &more, err);
+	}
+	return r;
 }
 
 /* One message moves it and makes it what it was: the move closes it, so all of that is allowed. */
@@ -415,7 +443,7 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 			     &(struct link_change) { .ifindex = link->ifindex, .up = -1 }, err);
 		change.up = was->up;
 	}
-	if (r == 0 && change.name) /* it came home by itself, as the pod knew it */
+	if (r == 0 && (change.name || site->pod_dead)) /* it came home as the pod knew it */
 		r = drop_strange_altnames(site, site->host, link, err);
 	if (r == 0 && (change.name || change.mac || change.mtu || change.up || change.settings))
 		r = link_set(site->host, &change, err);
@@ -485,7 +513,8 @@ static int settle_in_host(struct site *site, struct link_info *ret_link, struct 
 		if (r <= 0)
 			return r;
 		site->outcome.left = true;
-		if (is_as_before(ret_link, was))
+		if (is_as_before(ret_link, was) &&
+		    !(site->pod_dead && has_strange_altname(ret_link, was)))
 			return 1;
 		if (mends++ == MENDS_MAX)
 			return err_set(err, EIO, ERR_DEVICE,

@@ -21,7 +21,9 @@
 #include "base/cleanup.h"
 
 enum {
-	WIRE_BUFFER = 32 * 1024,   /* the kernel never makes a dump page longer (af_netlink.c) */
+	/* A dump page has 32 KiB (af_netlink.c), or a device whose altnames alone may have 64
+	 * (rtnl_linkprop()). */
+	WIRE_BUFFER = 96 * 1024,
 	WIRE_TIMEOUT_S = 10,       /* the RTNL lock can be held for long */
 	WIRE_DUMP_TRIES = 10,      /* a table that changes faster than it can be read */
 	WIRE_WHAT_MAX = 224,       /* longer than any operation and object of ours */

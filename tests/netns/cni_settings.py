@@ -73,6 +73,23 @@ def test_link():
             pod.close()
 
 
+def test_altnames():
+    """More than a record has room for, and more than 32 KiB of them, of a device and beside the host's own."""
+    for own, count in (((), 20), (("rail-zero",), 400)):
+        with lab.Node("settings") as node:
+            node.rail("eth1", altnames=own)
+            node.daemon(pools=[lab.pool()])
+            conf = lab.netconf(device="eth1", pool="train")
+            pod = node.pod("a")
+            before = node.snapshot(pod)
+            node.add(pod, conf)
+            lines = "".join(f"link property add dev net1 altname {n:0100}\n" for n in range(count))
+            pod.sh("ip", "-batch", "-", input=lines)
+            node.delete(pod, conf)
+            assert not node.attachments() and tuple(node.net.link("eth1").get("altnames", ())) == own
+            lab.same(before, node.snapshot(pod))
+
+
 def test_what_the_host_set_stays():
     """The baseline is what the host had, not what a kernel begins with."""
     with lab.Node("settings") as node:
