@@ -138,10 +138,11 @@ static int netns_is_lost(struct daemon *d, const struct request *q,
 			 struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment a = { 0 };
+	const bool ours = seat_is_worked_by(seat, q->conn); /* has the time to look */
 	int r;
 
-	*ret_lost = seat_is_worked_by(seat, q->conn) && strcmp(seat->reason, "dead") == 0;
-	if (*ret_lost || !reconcile_has_lost(d->reconcile))
+	*ret_lost = ours && strcmp(seat->reason, "dead") == 0;
+	if (*ret_lost || (!ours && !reconcile_has_lost(d->reconcile)))
 		return 0;
 	r = ledger_find(d->ledger, key, &a, err);
 	if (r == 0)

@@ -30,10 +30,11 @@ struct glance {
 	bool dead;
 };
 
-/* An id that went, and when: it may be another namespace's by now. */
+/* An id that went, and when it did so last: it may be another namespace's by now. */
 struct lost_nsid {
 	int32_t nsid;
 	int64_t at_ms;
+	bool is_named; /* a record that is older than the loss has the id still */
 };
 
 struct ids {
@@ -143,9 +144,23 @@ bool reconcile_has_lost(const struct reconcile *rc)
 	return rc->lost_count > 0;
 }
 
+/* A younger record of another namespace has the id: it went while nobody watched. */
+static bool nsid_has_passed_on(const struct reconcile *rc, const struct attachment *a)
+{
+	struct ledger_brief brief = { .nsid = a->netns.nsid, .id = a->id };
+	struct err ignored; /* then nobody says so */
+
+	while (a->netns.nsid >= 0 && ledger_next_brief(rc->daemon->ledger, &brief, &ignored) == 0 &&
+	       brief.nsid == a->netns.nsid) {
+		if (brief.this_boot && brief.cookie != a->netns.cookie)
+			return true;
+	}
+	return false;
+}
+
 bool reconcile_lost(const struct reconcile *rc, const struct attachment *a)
 {
-	return nsid_was_lost(rc, a->netns.nsid, a->boot_time_ms);
+	return nsid_was_lost(rc, a->netns.nsid, a->boot_time_ms) || nsid_has_passed_on(rc, a);
 }
 
 struct look {
@@ -285,15 +300,28 @@ static void pass_reset(struct reconcile *rc)
 	rc->total = 0;
 }
 
-/* Forgets the losses that every record has been old enough to be judged by. */
+/* The record may be dirty, or be undone in vain, and its next DEL asks too. */
+static void name_lost(struct reconcile *rc, int32_t nsid, int64_t reserved_ms)
+{
+	for (size_t i = 0; i < rc->lost_count; i++) {
+		if (rc->lost[i].nsid == nsid && rc->lost[i].at_ms >= reserved_ms)
+			rc->lost[i].is_named = true;
+	}
+}
+
+/* Forgets the losses that no record is left to be judged by. */
 static void forget_lost(struct reconcile *rc)
 {
 	int64_t young_ms = hook_number("SPUR_YOUNG_MS", RECONCILE_YOUNG_MS);
 	size_t kept = 0;
 
 	for (size_t i = 0; i < rc->lost_count; i++) {
-		if (rc->lost[i].at_ms + young_ms > rc->begun_ms)
-			rc->lost[kept++] = rc->lost[i];
+		struct lost_nsid lost = rc->lost[i];
+
+		if (!lost.is_named && lost.at_ms + young_ms <= rc->begun_ms)
+			continue;
+		lost.is_named = false;
+		rc->lost[kept++] = lost;
 	}
 	rc->lost_count = kept;
 	if (kept == 0)
@@ -306,7 +334,6 @@ static void pass_end(struct reconcile *rc, const struct reconcile_report *report
 	rc->last.pass = rc->number;
 	metrics_pass(&rc->daemon->metrics, report->error, report->alarm);
 	rc->running = rc->force = false;
-	forget_lost(rc);
 	pass_reset(rc);
 	batch_wake(rc->daemon->batch, RECONCILE_SEAT);
 	undo_go(rc->daemon->undo);
@@ -399,6 +426,7 @@ static void judge(struct reconcile *rc)
 	}
 	for (size_t i = 0; i < rc->unsettled.count; i++) /* but for those that are dead */
 		see_unsettled(rc->daemon, rc->unsettled.ids[i]);
+	forget_lost(rc);
 	pass_end(rc, &report);
 }
 
@@ -474,6 +502,7 @@ static void group_judge(struct reconcile *rc)
 	for (size_t i = 0; i < rc->group_count; i++) {
 		const struct sighting *s = &rc->group[i];
 
+		name_lost(rc, rc->group_nsid, s->reserved_ms);
 		if (!s->stands || rc->begun_ms - s->reserved_ms < young_ms)
 			continue;
 		if (!stands || s->cookie != rc->group[rc->group_count - 1].cookie ||
@@ -579,12 +608,19 @@ static void on_due(uv_timer_t *timer)
 static void on_lost(int32_t nsid, void *arg)
 {
 	struct reconcile *rc = arg;
-	struct lost_nsid *more = array_more(rc->lost, rc->lost_count, sizeof(*more));
+	struct lost_nsid *more, lost = { .nsid = nsid, .at_ms = clock_boot_ms() };
 
+	for (size_t i = 0; i < rc->lost_count; i++) {
+		if (rc->lost[i].nsid == nsid) {
+			rc->lost[i].at_ms = lost.at_ms;
+			return;
+		}
+	}
+	more = array_more(rc->lost, rc->lost_count, sizeof(*more));
 	if (!more)
 		return; /* the timer's pass finds it, unless the id is used again */
 	rc->lost = more;
-	rc->lost[rc->lost_count++] = (struct lost_nsid) { nsid, clock_boot_ms() };
+	rc->lost[rc->lost_count++] = lost;
 }
 
 static void on_watch(uv_poll_t *poll, int status, int events)

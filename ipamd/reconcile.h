@@ -64,8 +64,8 @@ const struct reconcile_report *reconcile_last(const struct reconcile *reconcile)
 enum turn_life reconcile_look(struct reconcile *reconcile, const struct attachment *a,
 			      const struct netns_ref *asked);
 /*
- * Has the id of the record's namespace gone since it was reserved? It may be another one's by now.
- * Cheap to ask first: has any?
+ * Has the id of the record's namespace gone since it was reserved? The loss was heard, or a younger
+ * record of another namespace has the id. Cheap to ask first: was any heard?
  */
 bool reconcile_has_lost(const struct reconcile *reconcile);
 bool reconcile_lost(const struct reconcile *reconcile, const struct attachment *a);

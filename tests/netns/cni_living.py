@@ -271,6 +271,26 @@ def test_a_device_without_proof():
         lab.wait_for(lambda: node.rpc("node.reconcile", timeout=30) is not None and not node.attachments(), 30, "the record goes")
 
 
+def test_an_id_that_was_used_again_unseen():
+    """The pod goes while the daemon is away, and another one has its nsid: that one's record tells."""
+    with node_with_rail() as node:
+        node.net.ip("link", "add", "link", "eth1", "name", "mv1", "type", "macvlan")
+        conf = lab.netconf(device="mv1", pool="train")
+        pod, late = node.pod("a"), node.pod("late")
+        node.add(pod, conf)
+        nsid = node.attachments()[0]["netns"]["nsid"]
+        node.stop()
+        node.delete(pod, conf)
+        pod.close()
+        lab.wait_for(lambda: "nsid" not in node.net.ip("netns", "list-id"), what="the id goes")
+        node.net.ip("netns", "set", late.name, str(nsid))
+        node.start(env={"SPUR_YOUNG_MS": "0"})
+        lab.wait_for(lambda: states(node) == ["dirty"], 15, "nobody can tell that it has died")
+        node.rail("eth2")
+        node.add(late, lab.netconf(device="eth2", pool="train"))
+        lab.wait_for(lambda: states(node) == ["attached"], 30, "the first one's record goes")
+
+
 def test_a_path_that_is_gone():
     """The bind mount went, a process keeps the namespace: not confirmed, and not touched; then it dies."""
     with node_with_rail() as node:

@@ -433,6 +433,28 @@ def test_hooked_an_nsid_that_was_used_again_meanwhile():
         assert node.states() == {"c2": "attached"}
 
 
+def test_hooked_a_lost_nsid_is_known_as_long_as_its_record():
+    """A dirty one is undone later and later: passes go by, and somebody else has the id."""
+    with Node() as node:
+        node.rail("eth1")
+        node.daemon(env=ALWAYS)
+        node.mode("fail")
+        pod, nsid = live(node, "a")
+        node.attach(device="net:eth1", nsid=nsid, cookie=cookie_of(pod), path=pod.path)
+        node.rpc("attachment.release", **generation_of(node.attachments()[0]), left=False, restored=False)
+        assert "lost" not in node.rpc("attachment.get", **key_of())
+        node.ipamd.send_signal(signal.SIGSTOP)
+        pod.close()
+        lab.wait_for(lambda: "nsid" not in node.net.ip("netns", "list-id"), what="the id goes")
+        _, other_nsid = live(node, "b")
+        assert other_nsid == nsid, "the kernel gives the lowest free one"
+        node.ipamd.send_signal(signal.SIGCONT)
+        lab.wait_for(lambda: node.rpc("attachment.get", **key_of()).get("lost"), what="the daemon hears of it")
+        for _ in range(3):
+            node.rpc("node.reconcile")
+        assert node.rpc("attachment.get", **key_of())["lost"]
+
+
 def test_young_records_are_left_alone():
     with Node() as node:
         node.daemon()

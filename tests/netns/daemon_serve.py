@@ -2,7 +2,7 @@
 """The daemon as its clients see it: reserve, the lock, waiting, undo, rude peers, signals, figures.
 
 A small program stands in for the plugin: it does what DEL does at the daemon (get, release) and
-writes down how it was called; MODE in its directory makes it fail, hang or find the device dirty.
+writes down how it was called; MODE in its directory makes it fail, hang, end late or find the device dirty.
 """
 
 import contextlib
@@ -70,6 +70,10 @@ if env["CNI_COMMAND"] == "CHECK":
 if a:
     call("attachment.release", **key, generation=a["generation"], left=True,
          restored=mode != "dirty", reason="undo")
+if mode == "late":
+    f.close()
+    s.close()
+    time.sleep(1)
 """
 
 
@@ -478,6 +482,19 @@ def test_an_add_waits_for_the_undo_of_the_last_one():
         a = node.attach(container="c2", device="net:eth1")
         assert a["containerID"] == "c2" and node.states() == {"c2": "attached"}
         assert len(node.calls()) == 3
+
+
+def test_an_add_that_fails_before_the_last_undo_has_ended():
+    """The record has gone, and its plugin is still ending: the next one's is undone all the same."""
+    with Node() as node:
+        node.rail("eth1")
+        node.daemon()
+        node.mode("late")
+        for _ in range(2):
+            with node.client() as client:
+                client.call("attachment.reserve", **node.request(device="net:eth1"))
+        node.gone()
+        assert [c["env"]["CNI_COMMAND"] for c in node.calls()] == ["DEL", "DEL"], node.calls()
 
 
 def test_undo_is_tried_again():
