@@ -111,6 +111,13 @@ static void take_baseline(struct vf_entry *vf)
 		vf->ethtool = vf->ethtool_now;
 }
 
+/* Both its PF and its driver tell, as far as they did when it was free? */
+static bool is_told(const struct vf_entry *vf)
+{
+	return (vf->now.known || !vf->baseline.known) &&
+	       (vf->ethtool_now.known || !vf->ethtool.known);
+}
+
 bool picture_is_away(const struct vf_entry *vf)
 {
 	return vf->unread[0] || (vf->driver[0] && !vf->userspace && !vf->netdev[0] && !vf->unseen);
@@ -140,9 +147,9 @@ static void compare(struct vf_entry *vf, const struct pf_entry *pf,
 {
 	char why[PICTURE_WHY_MAX];
 
-	if (!vf->now.known && !vf->ethtool_now.known)
-		return; /* nothing is said of it: nothing is known to differ */
 	differences(vf, why);
+	if (!why[0] && !is_told(vf))
+		return; /* what is not said of it may differ */
 	if (!why[0]) {
 		bool over = vf->drifted;
 

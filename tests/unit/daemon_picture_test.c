@@ -202,6 +202,32 @@ static void what_the_driver_tells_can_drift_too(void **state)
 	assert_false(told.drifted);
 }
 
+/* Its PF alone, or its driver alone, says nothing of what the other one tells. */
+static void what_is_not_told_may_differ(void **state)
+{
+	struct picture *picture = *state;
+	struct ethtool_settings settings = { .known = ETHTOOL_BIT(RINGS_RX) };
+	struct scan scan = reading(0, VFS, 200);
+
+	settings.numbers[RINGS_RX] = 1024;
+	scan.pfs[0].vfs[1].ethtool = settings;
+	(void)take(picture, scan);
+	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
+	picture_release(vf_of(picture, 0, 1), 250);
+	(void)take(picture, reading(0, VFS, 300)); /* the driver does not answer */
+	scan = reading(0, VFS, 310);
+	scan.pfs[0].vfs[1].ethtool = settings;
+	scan.pfs[0].vfs[1].said = false; /* nor does the PF */
+	(void)take(picture, scan);
+	assert_int_equal(told.count, 0);
+	scan = reading(0, VFS, 320);
+	settings.numbers[RINGS_RX] = 128;
+	scan.pfs[0].vfs[1].ethtool = settings;
+	scan.pfs[0].vfs[1].state.trust = true;
+	(void)take(picture, scan);
+	assert_string_equal(told.why, "trust is on, was off; ring rx is 128, was 1024");
+}
+
 /* A reading that began while the pod had it says nothing of how it came back. */
 static void a_reading_from_before_counts_not(void **state)
 {
@@ -405,6 +431,7 @@ int main(void)
 		TEST(a_held_one_keeps_its_baseline),
 		TEST(drift_is_told_once_and_ends),
 		TEST(what_the_driver_tells_can_drift_too),
+		TEST(what_is_not_told_may_differ),
 		TEST(a_reading_from_before_counts_not),
 		TEST(a_list_that_cannot_be_read),
 		TEST(what_cannot_be_read_stays),
