@@ -28,6 +28,7 @@ enum {
 	WIRE_DUMP_TRIES = 10,      /* a table that changes faster than it can be read */
 	WIRE_WHAT_MAX = 224,       /* longer than any operation and object of ours */
 	WIRE_WATCH_ROOM = 1 << 20, /* for a burst of events */
+	WIRE_WATCH_READ = 1 << 14, /* more events than that has room for */
 };
 
 struct wire {
@@ -290,17 +291,21 @@ int wire_watch_read(int fd, void (*each)(struct nlmsghdr *header, void *arg), vo
 		char bytes[WIRE_BUFFER]; /* an event is one message */
 	} buf;
 	bool lost = false;
-	ssize_t n;
+	ssize_t n = 0;
 
-	/* After an overrun the kernel adds nothing until all that it had queued is read. */
-	while ((n = recv(fd, &buf, sizeof(buf), 0)) > 0 || (n < 0 && errno == ENOBUFS)) {
+	/* After an overrun the kernel adds nothing until all that it had queued is read. Root of a
+	 * pod can tell the group as well, and faster than we read. */
+	for (int i = 0; i < WIRE_WATCH_READ; i++) {
 		struct nlmsghdr *header = &buf.header;
 
+		n = recv(fd, &buf, sizeof(buf), 0);
+		if (n <= 0 && (n == 0 || errno != ENOBUFS))
+			break;
 		lost = lost || n < 0;
 		for (int left = (int)n; nlmsg_ok(header, left); header = nlmsg_next(header, &left))
 			each(header, arg);
 	}
-	if (n < 0 && errno != EAGAIN)
+	if (n < 0 && errno != EAGAIN && errno != ENOBUFS)
 		return err_sys(err, errno, ERR_KERNEL, "watch %s", what);
 	return lost ? err_sys(err, ENOBUFS, ERR_KERNEL, "watch %s", what) : 0;
 }

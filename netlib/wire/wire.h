@@ -57,8 +57,8 @@ int wire_query(struct wire *wire, struct nl_msg *msg, wire_parse_fn parse, void 
 /*
  * A non-blocking socket subscribed to an rtnetlink group (RTNLGRP_*); the caller owns *@ret_fd.
  * When it is readable, or has an error (POLLERR: an overrun), wire_watch_read() calls @each for
- * every message there is. -ENOBUFS: it did, and some were lost. @what: what is watched, for the
- * error.
+ * every message there is, or for as many as the socket has room for if they do not end; then it is
+ * readable still. -ENOBUFS: it did, and some were lost. @what: what is watched, for the error.
  */
 int wire_watch(int group, int *ret_fd, struct err *err, const char *what);
 int wire_watch_read(int fd, void (*each)(struct nlmsghdr *header, void *arg), void *arg,

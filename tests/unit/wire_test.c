@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -300,15 +301,46 @@ static void test_interrupted_dump(void **state)
 	assert_int_equal(asked, 13);
 }
 
+/* Who hears of one event tells of another. */
+static void tell_more(struct nlmsghdr *header, void *arg)
+{
+	int *ends = arg;
+
+	ends[2]++;
+	assert_int_equal(write(ends[1], header, header->nlmsg_len), header->nlmsg_len);
+}
+
+/* Somebody who tells faster than we read keeps us from nothing else: then there is more to read. */
+static void test_endless_events(void **state)
+{
+	struct nlmsghdr event = { .nlmsg_len = sizeof(event), .nlmsg_type = RTM_NEWLINK };
+	int ends[3] = { 0 };
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
+	assert_int_equal(write(ends[1], &event, sizeof(event)), sizeof(event));
+	(void)alarm(30);
+	assert_int_equal(wire_watch_read(ends[0], tell_more, ends, &err, "devices"), 0);
+	(void)alarm(0);
+	assert_true(ends[2] > 8192 && recv(ends[0], &event, sizeof(event), 0) > 0);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
 #define SOCKET_TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		SOCKET_TEST(test_ack),         SOCKET_TEST(test_extended_ack),
-		SOCKET_TEST(test_not_for_us),  SOCKET_TEST(test_no_answer),
-		SOCKET_TEST(test_long_answer), SOCKET_TEST(test_get),
-		SOCKET_TEST(test_dump),        SOCKET_TEST(test_interrupted_dump),
+		SOCKET_TEST(test_ack),
+		SOCKET_TEST(test_extended_ack),
+		SOCKET_TEST(test_not_for_us),
+		SOCKET_TEST(test_no_answer),
+		SOCKET_TEST(test_long_answer),
+		SOCKET_TEST(test_get),
+		SOCKET_TEST(test_dump),
+		SOCKET_TEST(test_interrupted_dump),
+		cmocka_unit_test(test_endless_events),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
