@@ -36,11 +36,6 @@ static void obstacles_free(struct obstacles *o)
 	attachment_free(&o->by_identity);
 }
 
-static bool is_idle(const struct seat *seat)
-{
-	return !seat->holder && seat->work == SEAT_IDLE;
-}
-
 /* What is going on around a record that was found. @r is what the search returned. */
 static int obstacle(struct daemon *d, const struct request *q, int r, const struct attachment *a,
 		    struct turn_record *ret_record)
@@ -56,7 +51,7 @@ static int obstacle(struct daemon *d, const struct request *q, int r, const stru
 	key = attachment_key(a);
 	ret_record->a = a;
 	seat = seat_find(&d->seats, seat_key(&key, text));
-	if (a->state == ATTACHMENT_UNFINISHED && (!seat || is_idle(seat))) {
+	if (a->state == ATTACHMENT_UNFINISHED && seat_is_idle(seat)) {
 		undo_ask(d, text, "unfinished", true); /* its end was not seen, or not written */
 		seat = seat_find(&d->seats, text);
 	}

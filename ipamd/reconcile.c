@@ -355,22 +355,31 @@ static void pass_fail(struct reconcile *rc, int r, const struct err *err)
 	pass_end(rc, &report);
 }
 
-static void reclaim(struct daemon *d, uint64_t id)
+/* The record, if it is still there and nobody is at it; the caller frees it. */
+static bool find_if_idle(struct daemon *d, uint64_t id, struct attachment *ret_a,
+			 char text[SEAT_KEY_MAX])
 {
-	struct attachment a = { 0 };
 	struct attachment_key key;
-	char text[SEAT_KEY_MAX];
-	const struct seat *seat;
 	struct err err;
 
-	if (ledger_find_id(d->ledger, id, &a, &err) < 0)
-		return; /* it went by itself; or the next pass tells why */
-	key = attachment_key(&a);
-	seat = seat_find(&d->seats, seat_key(&key, text));
-	if (!seat || (!seat->holder && seat->work == SEAT_IDLE)) {
-		log_info("%s: its namespace %s has gone", text, a.netns.path);
-		undo_ask(d, text, "dead", false);
-	}
+	if (ledger_find_id(d->ledger, id, ret_a, &err) < 0)
+		return false; /* it went by itself; or the next pass tells why */
+	key = attachment_key(ret_a);
+	if (seat_is_idle(seat_find(&d->seats, seat_key(&key, text))))
+		return true;
+	attachment_free(ret_a);
+	return false;
+}
+
+static void reclaim(struct daemon *d, uint64_t id)
+{
+	char text[SEAT_KEY_MAX];
+	struct attachment a;
+
+	if (!find_if_idle(d, id, &a, text))
+		return;
+	log_info("%s: its namespace %s has gone", text, a.netns.path);
+	undo_ask(d, text, "dead", false);
 	attachment_free(&a);
 }
 
@@ -393,17 +402,12 @@ static void on_reclaim(uv_timer_t *timer)
 /* Dirty; or its ADD may be a good one: `done` could not be written, or the daemon was away. */
 static void see_unsettled(struct daemon *d, uint64_t id)
 {
-	struct attachment a = { 0 };
-	struct attachment_key key;
 	char text[SEAT_KEY_MAX];
-	const struct seat *seat;
-	struct err err;
+	struct attachment a;
 
-	if (ledger_find_id(d->ledger, id, &a, &err) < 0)
+	if (!find_if_idle(d, id, &a, text))
 		return;
-	key = attachment_key(&a);
-	seat = seat_find(&d->seats, seat_key(&key, text));
-	if (a.state != ATTACHMENT_ATTACHED && (!seat || (!seat->holder && seat->work == SEAT_IDLE)))
+	if (a.state != ATTACHMENT_ATTACHED)
 		undo_ask(d, text, attachment_state_name(a.state), a.state != ATTACHMENT_DIRTY);
 	attachment_free(&a);
 }

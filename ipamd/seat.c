@@ -135,6 +135,11 @@ bool seat_is_worked_by(const struct seat *seat, const struct conn *conn)
 	return seat->work == SEAT_RUNNING && conn->pid && seat->child_pid == conn->pid;
 }
 
+bool seat_is_idle(const struct seat *seat)
+{
+	return !seat || (!seat->holder && seat->work == SEAT_IDLE);
+}
+
 bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn)
 {
 	return seat->holder && seat->holder != conn;

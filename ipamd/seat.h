@@ -76,6 +76,8 @@ void seat_lock(struct seat *seat, struct conn *conn, const char *what);
 void seat_unlock(struct seat *seat);
 /* Is @conn the plugin that was started for this seat? */
 bool seat_is_worked_by(const struct seat *seat, const struct conn *conn);
+/* Nobody holds it, and nothing is to be done for it. */
+bool seat_is_idle(const struct seat *seat); /* NULL is */
 bool seat_is_held_by_other(const struct seat *seat, const struct conn *conn);
 /* The record of this seat has gone: what was said of it is history. */
 void seat_forget(struct seat *seat);

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -28,16 +29,25 @@ def start_another(node, options=(), env=None, **settings):
             config = json.load(f)
         with open(path, "w", encoding="utf-8") as f:
             json.dump(config | settings, f)
+    words = tempfile.TemporaryFile("w+", dir=node.dir)  # a pipe that nobody empties would stop it
     p = subprocess.Popen(
         ["nsenter", f"--net={node.net.path}", lab.program("spur-ipamd"), "--config", path, *options],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        stdout=subprocess.DEVNULL, stderr=words, env={**os.environ, **(env or {})})
+    p.words = words
     node.processes.append(p)
     return p
 
 
+def words_of(p):
+    """What it has said by its end."""
+    p.wait(20)
+    p.words.seek(0)
+    return p.words.read()
+
+
 def refused_start(node, words, **how):
     p = start_another(node, **how)
-    _, err = p.communicate(timeout=20)
+    err = words_of(p)
     assert p.returncode == 1 and all(w in err for w in words), (p.returncode, words, err)
     return err
 
@@ -159,7 +169,7 @@ def test_race_of_many_states():
             winner = next(p for p in crowd if p.poll() is None)
             for p in crowd:
                 if p is not winner:
-                    assert "serves there already" in p.stderr.read()
+                    assert "serves there already" in words_of(p)
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(node.socket)
                 pid = int.from_bytes(s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little")
