@@ -185,8 +185,8 @@ static int refuse_key(struct json_reader *r, const char *key)
 	r->r = err_set(r->err, EINVAL, ERR_KEY, "key \"%s%s%s\": is not known%s%s%s", r->path,
 		       r->path[0] ? "." : "", key, meant ? "; did you mean \"" : "",
 		       meant ? meant : "", meant ? "\"?" : "");
-	err_details(r->err, "misspelt, or meant for another plugin; a key that begins with \"x-\" "
-			    "is ignored");
+	err_details(r->err,
+		    "misspelt, or none of Spur's; a key that begins with \"x-\" is ignored");
 	return r->r;
 }
 

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/cleanup.h"
 
@@ -80,6 +81,21 @@ static const char *key_of_peer(const char *key, const char *const known[], size_
 	return NULL;
 }
 
+/* The longest known key that @key goes on from: stateDir, pciBusId where `pci` is known. */
+static const char *key_inside(const char *key, const char *const known[], size_t count)
+{
+	const char *longest = NULL;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t len = strlen(known[i]);
+
+		if (len < strlen(key) && strncasecmp(key, known[i], len) == 0 &&
+		    (!longest || len > strlen(longest)))
+			longest = known[i];
+	}
+	return longest;
+}
+
 const char *nearest_key(const char *key, const char *const known[], size_t count)
 {
 	const struct letters asked = letters_of(key);
@@ -95,5 +111,5 @@ const char *nearest_key(const char *key, const char *const known[], size_t count
 			nearest = known[i];
 		}
 	}
-	return nearest;
+	return nearest ? nearest : key_inside(key, known, count);
 }

@@ -68,6 +68,7 @@ static const struct {
 	{ "{\"sockt\":\"/a\"}", "key \"sockt\": is not known" },
 	{ "{\"log\":{\"levle\":\"info\"}}", "key \"log.levle\": is not known" },
 	{ "{\"engine\":{\"typ\":\"local\"}}", "key \"engine.typ\": is not known" },
+	{ "{\"stateDir\":\"/a\"}", "key \"stateDir\": is not known; did you mean \"state\"?" },
 	{ "{\"socket\":1}", "key \"socket\": 1: must be a string" },
 	{ "{\"socket\":\"a\"}", "key \"socket\": \"a\": must be an absolute path" },
 	{ "{\"socket\":\"" LONG_PATH "\"}", "must be an absolute path of at most 107 bytes" },

@@ -491,6 +491,8 @@ static void test_wrong_rail_names_the_key(void **state)
 		{ "'cidr': '10.0.0.0/24', 'match': {'pci': ['1a:00.0']}", "element 0 must be a" },
 		{ "'cidr': '10.0.0.0/24', 'match': {'pci': [1]}", "element 0 must be a PF's" },
 		{ "'cidr': '10.0.0.0/24', 'match': {'mac': 'x'}", "match.mac\": is not known" },
+		{ "'cidr': '10.0.0.0/24', 'match': {'pciBusId': ['0000:1a:00.0']}",
+		  "match.pciBusId\": is not known; did you mean \"pci\"?" },
 		{ "'cidr': '10.0.0.0/24', 'guidBase': 2", "guidBase\": 2: must be a string" },
 		{ "'cidr': '10.0.0.0/24', 'guidBase': '02'", "guidBase\": \"02\": must be the" },
 		{ "'cidr': '10.0.0.0/24', 'guidBase': '00:00:00:00:00:00:00:00'", "guidBase\"" },
