@@ -209,6 +209,15 @@ static void print_line(const char *head, const char *text)
 		printf("%-12s %s\n", head, text);
 }
 
+/* That of `routing`: what ADD has used; before `done` has told, what the ledger chose. */
+static void print_table(const struct attachment *a)
+{
+	int64_t table = a->facts.table ? a->facts.table : a->rail.table;
+
+	if (table)
+		printf("%-12s %lld\n", "table", (long long)table);
+}
+
 static void print_netdev(const struct baseline *device)
 {
 	char mac[MAC_TEXT];
@@ -314,6 +323,7 @@ int record_print(json_t *record, json_t *events, struct err *err)
 	print_line("addresses", text);
 	(void)snprintf(text, sizeof(text), "%s%s%s", a.pool, a.pool[0] ? "/" : "", a.rail.name);
 	print_line("pool/rail", text);
+	print_table(&a);
 	print_device(&a);
 	print_rdma(&a);
 	print_infiniband(&a);

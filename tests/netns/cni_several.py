@@ -48,7 +48,10 @@ def is_whole(node, pod, i, result, table, rail=0):
     assert record_of(node, device)["facts"]["table"] == table, node.attachments()
     assert record_of(node, device)["rail"]["table"] == table, node.attachments()
     for ip in result["ips"]:
-        assert tables(pod)[ip["address"].split("/")[0]] == table, (ip, tables(pod))
+        address = ip["address"].split("/")[0]
+        assert tables(pod)[address] == table, (ip, tables(pod))
+        shown = lab.run(lab.program("spurctl"), "--socket", node.socket, "show", address)
+        assert f"\ntable        {table}\n" in shown, shown
     for family in ("-4", "-6"):
         routes = pod.ip(family, "route", "show", "table", str(table))
         assert routes and all(f"dev {device}" in line for line in routes.splitlines()), (table, routes)
