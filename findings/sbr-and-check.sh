@@ -11,8 +11,9 @@
 #
 # Output: from host-device "Failed to find Gateway 10.9.0.254 for interface net1"; from sbr nothing.
 #
-# Why it matters: a chain with sbr cannot be checked, by whatever plugins. `routing` in Spur's
-# configuration does what sbr does, and CHECK looks at it.
+# Why it matters: prevResult does not say where a route is by now. So Spur's CHECK takes one that it
+# states from any table, and nobody sees what sbr has lost. `routing` in Spur's configuration does what
+# sbr does, and CHECK looks at it.
 . "$(dirname "$0")/lib"
 
 main='{"cniVersion":"1.0.0","name":"rails","type":"host-device","device":"rail","ipam":{"type":"static",
