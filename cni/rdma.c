@@ -30,8 +30,9 @@ enum {
 struct task {
 	int from_fd, to_fd; /* namespaces; to_fd -1: it stays */
 	const char *name;
-	const char *new_name; /* equal to name: keeps it */
-	const char *lock_dir; /* "" = none */
+	const char *new_name;            /* equal to name: keeps it */
+	enum rdma_moderation moderation; /* that it is to have afterwards; unknown: as it is */
+	const char *lock_dir;            /* "" = none */
 	int64_t deadline_ms;
 };
 
@@ -81,23 +82,35 @@ static int find_in(int netns_fd, const char *name, struct wire **ret_wire,
 	return r < 0 ? r : rdma_find(*ret_wire, name, ret_device, err);
 }
 
+/* @wire and @device are those of the target afterwards. */
+static int cross(const struct task *task, struct wire **wire, struct rdma_device *device,
+		 char uverbs[RDMA_CHARDEV_MAX + 1], struct err *err)
+{
+	struct err none;
+	int r = rdma_move(*wire, device->index, task->to_fd, err);
+
+	if (r == 0)
+		r = find_in(task->to_fd, task->new_name, wire, device, err);
+	if (r == 0 && rdma_chardev(*wire, device->index, uverbs, &none) < 0)
+		uverbs[0] = '\0'; /* it has none */
+	return r;
+}
+
 static int work(const struct task *task, char uverbs[RDMA_CHARDEV_MAX + 1], struct err *err)
 {
 	struct rdma_device device;
 	struct wire *wire;
-	struct err none;
 	int r;
 
 	r = find_in(task->from_fd, task->name, &wire, &device, err);
 	if (r == 0 && strcmp(task->name, task->new_name) != 0)
 		r = rdma_rename(wire, device.index, task->new_name, err);
-	if (r < 0 || task->to_fd < 0)
-		return r;
-	r = rdma_move(wire, device.index, task->to_fd, err);
-	if (r == 0)
-		r = find_in(task->to_fd, task->new_name, &wire, &device, err);
-	if (r == 0 && rdma_chardev(wire, device.index, uverbs, &none) < 0)
-		uverbs[0] = '\0'; /* it has none */
+	if (r == 0 && task->to_fd >= 0)
+		r = cross(task, &wire, &device, uverbs, err);
+	/* A kernel that does not tell it has none. */
+	if (r == 0 && task->moderation && device.moderation &&
+	    device.moderation != task->moderation)
+		r = rdma_set_moderation(wire, device.index, task->moderation, err);
 	return r;
 }
 
@@ -276,6 +289,12 @@ int rdma_take(struct site *site, const char *name, struct err *err)
 	return compare_uverbs(site, err);
 }
 
+/* Of another boot it says nothing: the device began anew. */
+static enum rdma_moderation moderation_at_home(const struct site *site)
+{
+	return site->other_boot ? RDMA_MODERATION_UNKNOWN : site->record->device.rdma.moderation;
+}
+
 static int move_home(struct site *site, const char *name, struct err *err)
 {
 	const struct task task = {
@@ -283,6 +302,7 @@ static int move_home(struct site *site, const char *name, struct err *err)
 		.to_fd = site->host_fd,
 		.name = name,
 		.new_name = name,
+		.moderation = moderation_at_home(site),
 		.deadline_ms =
 			clock_boot_ms() + RDMA_MOVE_MS, /* ADD's own may be what has passed */
 	};
@@ -294,6 +314,7 @@ static int move_home(struct site *site, const char *name, struct err *err)
 	return r;
 }
 
+/* And gives back what the pod told it. */
 static int rename_at_home(struct site *site, const char *name, const char *new_name,
 			  struct err *err)
 {
@@ -302,6 +323,7 @@ static int rename_at_home(struct site *site, const char *name, const char *new_n
 		.to_fd = -1,
 		.name = name,
 		.new_name = new_name,
+		.moderation = moderation_at_home(site),
 		.deadline_ms = clock_boot_ms() + RDMA_MOVE_MS,
 	};
 	struct answer answer;
@@ -349,6 +371,17 @@ static int await_home(struct site *site, char ret_name[SYSFS_NAME_MAX], struct e
 					    : "the pod's namespace lives, but no path leads to it");
 }
 
+/* It never left, but whoever sees it can tell it something. */
+static int return_shared(struct site *site, struct err *err)
+{
+	char name[SYSFS_NAME_MAX] = "";
+	int r = 0;
+
+	if (site->rdma_mode_known && site->rdma_mode == RDMA_SHARED && moderation_at_home(site))
+		r = rdma_name_of(site, false, name, err);
+	return r < 0 || !name[0] ? r : rename_at_home(site, name, name, err);
+}
+
 int rdma_return(struct site *site, struct err *err)
 {
 	char name[SYSFS_NAME_MAX] = "";
@@ -356,7 +389,7 @@ int rdma_return(struct site *site, struct err *err)
 	int r = rdma_is_movable(site, &movable, err);
 
 	if (r < 0 || !movable)
-		return r;
+		return r < 0 ? r : return_shared(site, err);
 	if (site->pod)
 		r = rdma_name_of(site, true, name, err);
 	if (r == 0 && name[0])

@@ -25,8 +25,8 @@ int rdma_is_movable(struct site *site, bool *ret_movable, struct err *err);
 int rdma_take(struct site *site, const char *name, struct err *err);
 
 /*
- * Home, wherever it is and whatever it is called. Nothing to do: success. Waits for a dead
- * namespace to give it back.
+ * Home, wherever it is and whatever it is called, and with the adaptive moderation that it had; in
+ * shared mode only that. Nothing to do: success. Waits for a dead namespace to give it back.
  */
 int rdma_return(struct site *site, struct err *err);
 /* Its old name again. Taken by another device by now: it stays without, which is logged. */

@@ -201,6 +201,7 @@ static int take_vf(const struct device_view *view, const char *key,
 		return err_set(err, EAGAIN, ERR_AGAIN, "reserve %s: it has not got its GUID: %s",
 			       key, vf->trouble);
 	device->ethtool = vf->ethtool;
+	device->rdma.moderation = vf->moderation;
 	device->vf = (struct vf_baseline) {
 		.is_vf = true,
 		.pf = pf->addr,

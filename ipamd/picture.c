@@ -82,6 +82,17 @@ static void ethtool_differences(const struct ethtool_settings *was,
 	}
 }
 
+/* Of its RDMA device, where both are known; likewise. Returns how many bytes there are then. */
+static size_t moderation_difference(enum rdma_moderation was, enum rdma_moderation is,
+				    char why[PICTURE_WHY_MAX], size_t len)
+{
+	if (!was || !is || was == is || len >= PICTURE_WHY_MAX)
+		return len;
+	return len + (size_t)snprintf(why + len, PICTURE_WHY_MAX - len,
+				      "%sadaptive-moderation is %s", len ? "; " : "",
+				      is == RDMA_MODERATION_ON ? "on, was off" : "off, was on");
+}
+
 /* "trust is on, was off; …": "" if all is as it was. */
 static void differences(const struct vf_entry *vf, char why[PICTURE_WHY_MAX])
 {
@@ -100,6 +111,7 @@ static void differences(const struct vf_entry *vf, char why[PICTURE_WHY_MAX])
 					vf_attr_format(is, attr, now),
 					vf_attr_format(was, attr, before));
 	}
+	len = moderation_difference(vf->moderation, vf->moderation_now, why, len);
 	ethtool_differences(&vf->ethtool, &vf->ethtool_now, why, len);
 }
 
@@ -109,13 +121,16 @@ static void take_baseline(struct vf_entry *vf)
 	vf->baseline = vf->now;
 	if (vf->ethtool_now.known)
 		vf->ethtool = vf->ethtool_now;
+	if (vf->moderation_now)
+		vf->moderation = vf->moderation_now;
 }
 
-/* Both its PF and its driver tell, as far as they did when it was free? */
+/* Its PF, its driver and its RDMA device tell, as far as they did when it was free? */
 static bool is_told(const struct vf_entry *vf)
 {
 	return (vf->now.known || !vf->baseline.known) &&
-	       (vf->ethtool_now.known || !vf->ethtool.known);
+	       (vf->ethtool_now.known || !vf->ethtool.known) &&
+	       (vf->moderation_now || !vf->moderation || !vf->rdma[0]);
 }
 
 bool picture_is_away(const struct vf_entry *vf)
@@ -188,6 +203,7 @@ static void take_state(struct vf_entry *vf, const struct pf_entry *pf, const str
 {
 	vf->now = seen->said ? seen->state : (struct vf_state) { 0 };
 	vf->ethtool_now = seen->ethtool;
+	vf->moderation_now = seen->moderation;
 	if (vf->owner)
 		return;
 	if (vf->touched)

@@ -40,6 +40,7 @@ struct scan_vf {
 	bool said;                 /* the PF's list has it: state */
 	struct vf_state state;
 	struct ethtool_settings ethtool; /* of its netdev, where it is here and was asked */
+	enum rdma_moderation moderation; /* likewise of its RDMA device */
 	char netdev[IFNAME_MAX + 1], rdma[PICTURE_NAME_MAX], driver[PICTURE_NAME_MAX];
 	bool userspace; /* the driver is one of user space */
 	struct mac mac; /* of its netdev; only of InfiniBand */
@@ -73,6 +74,7 @@ struct vf_entry {
 	int index;
 	struct vf_state baseline, now;
 	struct ethtool_settings ethtool, ethtool_now; /* likewise */
+	enum rdma_moderation moderation, moderation_now;
 	enum vf_use use;
 	char netdev[IFNAME_MAX + 1], rdma[PICTURE_NAME_MAX], driver[PICTURE_NAME_MAX];
 	bool userspace;

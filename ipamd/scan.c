@@ -14,6 +14,7 @@
 #include "base/utf8.h"
 #include "ethtool/ethtool.h"
 #include "host/sysfs.h"
+#include "rdma/rdma.h"
 #include "rt/link.h"
 #include "rt/vf.h"
 #include "wire/wire.h"
@@ -21,6 +22,7 @@
 struct scanner {
 	struct wire *rt;
 	struct ethtool *ethtool;
+	struct wire *rdma; /* NULL until there is a device: opening it loads ib_core */
 	int sysfs_fd;
 };
 
@@ -51,6 +53,7 @@ void scanner_close(struct scanner *scanner)
 		return;
 	wire_close(scanner->rt);
 	ethtool_close(scanner->ethtool);
+	wire_close(scanner->rdma);
 	if (scanner->sysfs_fd >= 0)
 		(void)close(scanner->sysfs_fd);
 	free(scanner);
@@ -184,6 +187,28 @@ static void read_ethtool(struct scanner *scanner, struct scan_pf *pf)
 	}
 }
 
+static void take_moderation(const struct rdma_device *device, void *arg)
+{
+	struct scan_pf *pf = arg;
+
+	for (size_t i = 0; i < pf->vf_count; i++) {
+		if (strcmp(pf->vfs[i].rdma, device->name) == 0)
+			pf->vfs[i].moderation = device->moderation;
+	}
+}
+
+/* Likewise of those that are here: one list has them all. */
+static void read_moderation(struct scanner *scanner, struct scan_pf *pf)
+{
+	bool any = false;
+	struct err err;
+
+	for (size_t i = 0; i < pf->vf_count; i++)
+		any = any || pf->vfs[i].rdma[0];
+	if (any && (scanner->rdma || rdma_open(&scanner->rdma, &err) == 0))
+		(void)rdma_list(scanner->rdma, take_moderation, pf, &err);
+}
+
 /* One PF that cannot be read is no reason not to read the others: only -ENOMEM is returned. */
 static int read_pf(struct scanner *scanner, struct scan_pf *pf, bool list, struct err *err)
 {
@@ -204,6 +229,7 @@ static int read_pf(struct scanner *scanner, struct scan_pf *pf, bool list, struc
 	if (list) {
 		read_list(scanner, pf);
 		read_ethtool(scanner, pf);
+		read_moderation(scanner, pf);
 	}
 	read_addresses(scanner, pf);
 	return 0;

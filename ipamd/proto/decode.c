@@ -411,12 +411,15 @@ static void read_vf(struct json_reader *r, struct vf_baseline *vf)
 static void read_rdma(struct json_reader *r, struct rdma_baseline *rdma)
 {
 	struct json_reader part;
+	bool on;
 
 	if (!read_begin(r, "rdma", &part))
 		return;
 	read_array_text(&part, "name", rdma->name, sizeof(rdma->name));
 	read_array_text(&part, "uverbs", rdma->uverbs, sizeof(rdma->uverbs));
 	rdma->count = (int)read_number(&part, "count", 0, INT_MAX, 1);
+	if (json_bool(&part, "adaptiveModeration", &on))
+		rdma->moderation = on ? RDMA_MODERATION_ON : RDMA_MODERATION_OFF;
 	read_end(r, &part);
 }
 

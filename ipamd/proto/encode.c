@@ -231,6 +231,9 @@ static json_t *rdma_encode(const struct rdma_baseline *rdma)
 	put(&obj, "name", json_string(rdma->name));
 	put_text(&obj, "uverbs", rdma->uverbs);
 	put(&obj, "count", json_integer(rdma->count));
+	if (rdma->moderation)
+		put(&obj, "adaptiveModeration",
+		    json_boolean(rdma->moderation == RDMA_MODERATION_ON));
 	return obj;
 }
 

@@ -99,6 +99,7 @@ struct rdma_baseline {
 	char name[64];
 	char uverbs[64]; /* "uverbs3" */
 	int count;       /* of the function's RDMA devices; above 1 none of them is moved */
+	enum rdma_moderation moderation;
 };
 
 /*

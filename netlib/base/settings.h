@@ -81,6 +81,13 @@ struct ethtool_settings {
 
 #define ETHTOOL_BIT(setting) (UINT64_C(1) << (setting))
 
+/* Of an RDMA device: adaptive moderation of the completion queues that the kernel itself makes. */
+enum rdma_moderation {
+	RDMA_MODERATION_UNKNOWN, /* the kernel does not tell (before 5.3), or was not asked */
+	RDMA_MODERATION_OFF,
+	RDMA_MODERATION_ON,
+};
+
 /* "ring rx", "coalesce rx-usecs"…; of ETHTOOL_FEATURES "features". */
 const char *ethtool_setting_name(int setting);
 /* Do they say the same of one? A setting that one of them does not know: yes. */

@@ -71,6 +71,55 @@ int rdma_mode(struct wire *wire, enum rdma_mode *ret_mode, struct err *err)
 			  err, "read RDMA mode");
 }
 
+static int read_device(struct nlmsghdr *header, struct rdma_device *ret_device, struct err *err)
+{
+	struct nlattr *attrs[RDMA_ATTRS], *name, *index, *guid, *dim;
+	int r = parse_attrs(header, attrs, err);
+
+	if (r < 0)
+		return r;
+	name = attrs[RDMA_NLDEV_ATTR_DEV_NAME];
+	index = attrs[RDMA_NLDEV_ATTR_DEV_INDEX];
+	guid = attrs[RDMA_NLDEV_ATTR_NODE_GUID];
+	dim = attrs[RDMA_NLDEV_ATTR_DEV_DIM];
+	if (!name || !index || nla_len(index) < (int)sizeof(uint32_t))
+		return err_set(err, EBADMSG, ERR_KERNEL, "read RDMA device: malformed answer");
+	*ret_device = (struct rdma_device) { .index = nla_get_u32(index) };
+	(void)nla_strlcpy(ret_device->name, name, sizeof(ret_device->name));
+	if (guid && nla_len(guid) >= (int)sizeof(uint64_t))
+		ret_device->node_guid = nla_get_u64(guid);
+	if (dim && nla_len(dim) >= 1)
+		ret_device->moderation = nla_get_u8(dim) ? RDMA_MODERATION_ON : RDMA_MODERATION_OFF;
+	return 0;
+}
+
+struct rdma_listing {
+	void (*each)(const struct rdma_device *device, void *arg);
+	void *arg;
+};
+
+static int list_device(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	const struct rdma_listing *listing = arg;
+	struct rdma_device device;
+	int r = read_device(header, &device, err);
+
+	if (r == 0)
+		listing->each(&device, listing->arg);
+	return r;
+}
+
+int rdma_list(struct wire *wire, void (*each)(const struct rdma_device *device, void *arg),
+	      void *arg, struct err *err)
+{
+	struct rdma_listing listing = { each, arg };
+
+	if (!wire)
+		return 0;
+	return wire_query(wire, rdma_message(RDMA_NLDEV_CMD_GET, NLM_F_DUMP), list_device, &listing,
+			  NULL, err, "list RDMA devices");
+}
+
 struct rdma_search {
 	const char *name;
 	struct rdma_device device;
@@ -79,23 +128,13 @@ struct rdma_search {
 
 static int match_device(struct nlmsghdr *header, void *arg, struct err *err)
 {
-	struct nlattr *attrs[RDMA_ATTRS], *name, *index, *guid;
 	struct rdma_search *search = arg;
-	int r = parse_attrs(header, attrs, err);
+	struct rdma_device device;
+	int r = read_device(header, &device, err);
 
-	if (r < 0)
+	if (r < 0 || strcmp(device.name, search->name) != 0)
 		return r;
-	name = attrs[RDMA_NLDEV_ATTR_DEV_NAME];
-	index = attrs[RDMA_NLDEV_ATTR_DEV_INDEX];
-	guid = attrs[RDMA_NLDEV_ATTR_NODE_GUID];
-	if (!name || !index || nla_len(index) < (int)sizeof(uint32_t))
-		return err_set(err, EBADMSG, ERR_KERNEL, "read RDMA device: malformed answer");
-	if (nla_strcmp(name, search->name) != 0)
-		return 0;
-	search->device = (struct rdma_device) { .index = nla_get_u32(index) };
-	(void)nla_strlcpy(search->device.name, name, sizeof(search->device.name));
-	if (guid && nla_len(guid) >= (int)sizeof(uint64_t))
-		search->device.node_guid = nla_get_u64(guid);
+	search->device = device;
 	search->found = true;
 	return 0;
 }
@@ -157,6 +196,20 @@ int rdma_chardev(struct wire *wire, uint32_t index, char ret_name[RDMA_CHARDEV_M
 		return err_set(err, ENODEV, ERR_DEVICE,
 			       "find uverbs device of RDMA device %u: it has none", index);
 	return r;
+}
+
+int rdma_set_moderation(struct wire *wire, uint32_t index, enum rdma_moderation moderation,
+			struct err *err)
+{
+	const bool on = moderation == RDMA_MODERATION_ON;
+	struct nl_msg *msg = device_message(RDMA_NLDEV_CMD_SET, NLM_F_ACK, index);
+
+	if (!msg || nla_put_u8(msg, RDMA_NLDEV_ATTR_DEV_DIM, on) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	return wire_request(wire, msg, err, "switch adaptive moderation of RDMA device %u %s",
+			    index, on ? "on" : "off");
 }
 
 int rdma_rename(struct wire *wire, uint32_t index, const char *name, struct err *err)

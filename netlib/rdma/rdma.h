@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/settings.h"
 #include "wire/wire.h"
 
 enum { RDMA_NAME_MAX = 63 /* IB_DEVICE_NAME_MAX - 1 */, RDMA_CHARDEV_MAX = 63 };
@@ -23,6 +24,7 @@ struct rdma_device {
 	uint32_t index;
 	char name[RDMA_NAME_MAX + 1];
 	uint64_t node_guid;
+	enum rdma_moderation moderation;
 };
 
 /*
@@ -34,6 +36,13 @@ int rdma_open(struct wire **ret_wire, struct err *err);
 /* Of the whole node; it can be changed only while no other namespace exists. @wire NULL: absent. */
 int rdma_mode(struct wire *wire, enum rdma_mode *ret_mode, struct err *err);
 
+/*
+ * Calls @each for every device of this namespace; for one again where the list changed meanwhile.
+ * @wire NULL: there are none.
+ */
+int rdma_list(struct wire *wire, void (*each)(const struct rdma_device *device, void *arg),
+	      void *arg, struct err *err);
+
 /* No such device in this namespace, or no RDMA (@wire NULL): -ENODEV with ERR_DEVICE. */
 int rdma_find(struct wire *wire, const char *name, struct rdma_device *ret_device, struct err *err);
 
@@ -43,6 +52,10 @@ int rdma_find(struct wire *wire, const char *name, struct rdma_device *ret_devic
  */
 int rdma_chardev(struct wire *wire, uint32_t index, char ret_name[RDMA_CHARDEV_MAX + 1],
 		 struct err *err);
+
+/* The kernel takes it of every device, but asks for CAP_NET_ADMIN of the first user namespace. */
+int rdma_set_moderation(struct wire *wire, uint32_t index, enum rdma_moderation moderation,
+			struct err *err);
 
 /* Names are unique in the node, whatever the namespace: -EEXIST. */
 int rdma_rename(struct wire *wire, uint32_t index, const char *name, struct err *err);

@@ -135,15 +135,22 @@ static void read_vfs(void)
 	(void)vf_list(wire, 7, each_vf, NULL, &err);
 }
 
+static void each_rdma(const struct rdma_device *device, void *arg)
+{
+	*(enum rdma_moderation *)arg = device->moderation;
+}
+
 static void read_rdma(void)
 {
 	char name[RDMA_CHARDEV_MAX + 1];
 	struct rdma_device device;
+	enum rdma_moderation moderation;
 	enum rdma_mode mode;
 	struct err err;
 
 	(void)rdma_mode(wire, &mode, &err);
 	(void)rdma_find(wire, "mlx5_3", &device, &err);
+	(void)rdma_list(wire, each_rdma, &moderation, &err);
 	(void)rdma_chardev(wire, 3, name, &err);
 }
 

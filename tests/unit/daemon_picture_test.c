@@ -182,6 +182,7 @@ static void what_the_driver_tells_can_drift_too(void **state)
 
 	settings.numbers[RINGS_RX] = 1024;
 	scan.pfs[0].vfs[1].ethtool = settings;
+	scan.pfs[0].vfs[1].moderation = RDMA_MODERATION_OFF;
 	(void)take(picture, scan);
 	picture_own(vf_of(picture, 0, 1), RECORD, NULL, NULL);
 	(void)take(picture, reading(0, VFS, 210)); /* it is away: nothing is told */
@@ -190,13 +191,17 @@ static void what_the_driver_tells_can_drift_too(void **state)
 	settings.numbers[RINGS_RX] = 128;
 	settings.features = 0x10;
 	scan.pfs[0].vfs[1].ethtool = settings;
+	scan.pfs[0].vfs[1].moderation = RDMA_MODERATION_ON;
 	(void)take(picture, scan);
-	assert_string_equal(told.why, "ring rx is 128, was 1024; features is 0x10, was 0x30");
+	assert_string_equal(told.why, "adaptive-moderation is on, was off; "
+				      "ring rx is 128, was 1024; features is 0x10, was 0x30");
+	assert_int_equal(vf_of(picture, 0, 1)->moderation, RDMA_MODERATION_OFF);
 	assert_int_equal(vf_of(picture, 0, 1)->ethtool.numbers[RINGS_RX], 1024);
 	scan = reading(0, VFS, 400);
 	settings.numbers[RINGS_RX] = 1024;
 	settings.features = 0x30;
 	scan.pfs[0].vfs[1].ethtool = settings;
+	scan.pfs[0].vfs[1].moderation = RDMA_MODERATION_OFF;
 	(void)take(picture, scan);
 	assert_int_equal(told.count, 2);
 	assert_false(told.drifted);

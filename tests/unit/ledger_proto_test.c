@@ -64,7 +64,8 @@ static const char record_text[] =
 	"     'minRate': 0, 'maxRate': 1000, 'spoofchk': true, 'trust': false,"
 	"     'linkState': 'disable', 'nodeGUID': '00:00:00:00:00:00:00:00',"
 	"     'portGUID': 'ff:ff:ff:ff:ff:ff:ff:ff'},"
-	"   'rdma': {'name': 'mlx5_3', 'uverbs': 'uverbs3', 'count': 1}},"
+	"   'rdma': {'name': 'mlx5_3', 'uverbs': 'uverbs3', 'count': 1, 'adaptiveModeration': "
+	"false}},"
 	" 'pool': 'train', 'rail': {'name': 'rail0', 'number': 0, 'index': 5, 'table': 1000},"
 	" 'sticky': 'job/worker-3',"
 	" 'ips': [{'address': '10.0.0.5/24', 'gateway': '10.0.0.1'}, {'address': 'fd00::5/64'}],"
@@ -107,6 +108,7 @@ static void test_record_is_read_back(void **state)
 	assert_true(a.device.vf.state.port_guid == UINT64_MAX);
 	assert_int_equal(a.guid, 0x0200000000000005);
 	assert_int_equal(a.pkey, 0x8001);
+	assert_int_equal(a.device.rdma.moderation, RDMA_MODERATION_OFF);
 	assert_int_equal(a.facts.rdma.gid_index, 0);
 
 	CLEANUP_JSON json_t *again = attachment_encode(&a);
@@ -180,7 +182,10 @@ static void test_what_is_absent_is_not_known(void **state)
 	json_object_set(json_object_get(json, "device"), "vf", vf);
 	json_object_del(json_object_get(json, "device"), "numa");
 	json_object_del(json_object_get(json_object_get(json, "facts"), "rdma"), "gidIndex");
+	json_object_del(json_object_get(json_object_get(json, "device"), "rdma"),
+			"adaptiveModeration");
 	assert_int_equal(attachment_decode(json, &a, &err), 0);
+	assert_int_equal(a.device.rdma.moderation, RDMA_MODERATION_UNKNOWN);
 	assert_true(a.device.vf.is_vf);
 	assert_int_equal(a.device.vf.state.known, 0);
 	assert_int_equal(a.device.numa_node, -1);
@@ -304,6 +309,8 @@ static void test_wrong_record_names_the_member(void **state)
 		{ "device", "vf", "{'pf': '0000:1a:00.0', 'nodeGUID': '01'}",
 		  "\"device.vf.nodeGUID\"" },
 		{ "device", "rdma", "{'name': 1}", "\"device.rdma.name\"" },
+		{ "device", "rdma", "{'adaptiveModeration': 1}",
+		  "\"device.rdma.adaptiveModeration\"" },
 		{ NULL, "guid", "'x'", "\"guid\"" },
 		{ NULL, "pkey", "'0x0000'", "\"pkey\"" },
 		{ "facts", "rdma", "{'gidIndex': -2}", "\"facts.rdma.gidIndex\"" },

@@ -99,13 +99,14 @@ static struct nl_msg *answer(int command)
 	return msg;
 }
 
-static void answer_device(uint32_t index, const char *name, uint64_t guid)
+static struct nl_msg *answer_device(uint32_t index, const char *name, uint64_t guid)
 {
 	struct nl_msg *msg = answer(RDMA_NLDEV_CMD_GET);
 
 	assert_int_equal(nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, index), 0);
 	assert_int_equal(nla_put_string(msg, RDMA_NLDEV_ATTR_DEV_NAME, name), 0);
 	assert_int_equal(nla_put_u64(msg, RDMA_NLDEV_ATTR_NODE_GUID, guid), 0);
+	return msg;
 }
 
 static void test_mode(void **state)
@@ -138,9 +139,9 @@ static void test_find(void **state)
 	struct rdma_device device = { .index = 42 };
 
 	(void)state;
-	answer_device(0, "mlx5_1", 1);
-	answer_device(7, "mlx5_10", 0x0200000000000001);
-	answer_device(8, "mlx5_11", 3);
+	(void)answer_device(0, "mlx5_1", 1);
+	(void)answer_device(7, "mlx5_10", 0x0200000000000001);
+	(void)answer_device(8, "mlx5_11", 3);
 	assert_int_equal(rdma_find(wire, "mlx5_10", &device, &err), 0);
 	assert_string_equal(sent, "1401 301 ");
 	assert_string_equal(what_text, "find RDMA device mlx5_10");
@@ -173,6 +174,48 @@ static void test_find_malformed(void **state)
 	assert_int_equal(rdma_find(wire, "mlx5_0", &device, &err), -EBADMSG);
 	refusal = -ETIMEDOUT;
 	assert_int_equal(rdma_find(wire, "mlx5_0", &device, &err), -ETIMEDOUT);
+}
+
+struct seen {
+	uint32_t indexes;
+	enum rdma_moderation moderation[3];
+};
+
+static void see(const struct rdma_device *device, void *arg)
+{
+	struct seen *seen = arg;
+
+	assert_in_range(device->index, 0, 2);
+	seen->indexes |= 1U << device->index;
+	seen->moderation[device->index] = device->moderation;
+}
+
+static void test_moderation(void **state)
+{
+	struct seen seen = { 0 };
+
+	(void)state;
+	assert_int_equal(rdma_list(NULL, see, &seen, &err), 0);
+	assert_int_equal(seen.indexes, 0);
+	(void)answer_device(0, "mlx5_0", 1); /* a kernel that does not tell */
+	assert_int_equal(nla_put_u8(answer_device(1, "mlx5_1", 2), RDMA_NLDEV_ATTR_DEV_DIM, 0), 0);
+	assert_int_equal(nla_put_u8(answer_device(2, "mlx5_2", 3), RDMA_NLDEV_ATTR_DEV_DIM, 1), 0);
+	assert_int_equal(rdma_list(wire, see, &seen, &err), 0);
+	assert_string_equal(sent, "1401 301 ");
+	assert_int_equal(seen.indexes, 7);
+	assert_int_equal(seen.moderation[0], RDMA_MODERATION_UNKNOWN);
+	assert_int_equal(seen.moderation[1], RDMA_MODERATION_OFF);
+	assert_int_equal(seen.moderation[2], RDMA_MODERATION_ON);
+	assert_int_equal(rdma_set_moderation(wire, 7, RDMA_MODERATION_ON, &err), 0);
+	assert_string_equal(sent, "1402 5 0800010007000000"
+				  "0500540001000000");
+	assert_string_equal(what_text, "switch adaptive moderation of RDMA device 7 on");
+	assert_int_equal(rdma_set_moderation(wire, 7, RDMA_MODERATION_OFF, &err), 0);
+	assert_string_equal(sent, "1402 5 0800010007000000"
+				  "0500540000000000");
+	refusal = -EPERM;
+	assert_int_equal(rdma_set_moderation(wire, 7, RDMA_MODERATION_OFF, &err), -EPERM);
+	assert_int_equal(rdma_list(wire, see, &seen, &err), -EPERM);
 }
 
 static void test_chardev(void **state)
@@ -220,11 +263,9 @@ static void test_rename_and_move(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MESSAGE_TEST(test_mode),
-		MESSAGE_TEST(test_find),
-		MESSAGE_TEST(test_find_malformed),
-		MESSAGE_TEST(test_chardev),
-		MESSAGE_TEST(test_rename_and_move),
+		MESSAGE_TEST(test_mode),           MESSAGE_TEST(test_find),
+		MESSAGE_TEST(test_find_malformed), MESSAGE_TEST(test_moderation),
+		MESSAGE_TEST(test_chardev),        MESSAGE_TEST(test_rename_and_move),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

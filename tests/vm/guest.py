@@ -73,6 +73,16 @@ def rdma_devices(ns=None):
     return sorted(d["ifname"] for d in json.loads(within(ns, "rdma", "-j", "dev") or "[]"))
 
 
+def is_moderated(rdma, ns=None):
+    """Adaptive moderation of an RDMA device."""
+    return "adaptive-moderation on" in within(ns, "rdma", "-d", "dev", "show", rdma)
+
+
+def moderate(rdma, value, ns=None):
+    within(ns, "rdma", "dev", "set", rdma, "adaptive-moderation", value)
+    assert is_moderated(rdma, ns) == (value == "on")
+
+
 def within(ns, *argv, **kw):
     """Runs a command in a namespace with the /sys that belongs to it, as verbs programs need."""
     return run(*_within(ns), *argv, **kw)

@@ -113,6 +113,15 @@ def test_shared():
         refused(node, pod, ["rdmaIsolation", "shares RDMA devices", "netns_mode=0"], rdmaIsolation=True)
 
 
+def test_shared_and_moderated():
+    """It never left, but a pod that has NET_ADMIN sees it and tells it something."""
+    with igb_node("shared") as (node, pod):
+        node.add(pod, conf(node))
+        guest.moderate("rdma0", "on", pod)
+        node.delete(pod, conf(node))
+        assert not guest.is_moderated("rdma0"), "the pod's adaptive moderation stays"
+
+
 def test_shared_infiniband():
     """Its netdev goes as any other does, for nothing makes it anew."""
     with fake_node("shared") as (node, pod):

@@ -399,6 +399,41 @@ def test_names_changed_in_the_pod():
         node.settles()
 
 
+def test_adaptive_moderation():
+    """Whatever the pod made of it, by DEL and from a dead namespace: as it was while the VF was free."""
+    with scene.Scene(scene.igb(1)) as node:
+        vf = node.vfs[0]
+        for before, value in (("off", "on"), ("on", "off")):
+            node.stop()
+            guest.moderate(vf.rdma_dev(), before)
+            node.start(env={"SPUR_YOUNG_MS": "0"})
+            node.settled()
+            for by_itself in (False, True):
+                pod, conf, _ = node.attach("a", vf, rdma="required")
+                rdma = vf.rdma_dev(pod)
+                assert guest.is_moderated(rdma, pod) == (before == "on"), "the pod before left its own"
+                guest.moderate(rdma, value, pod)
+                if not by_itself:
+                    node.delete(pod, conf)
+                node.end(pod)
+                node.settles(60)
+                assert guest.is_moderated(vf.rdma_dev()) == (before == "on"), (before, by_itself)
+        guest.moderate(vf.rdma_dev(), "off")
+
+
+def test_who_can_moderate():
+    """docs/kernel-facts.md: CAP_NET_ADMIN of the first user namespace."""
+    with scene.Scene(scene.igb(1)) as node:
+        vf = node.vfs[0]
+        pod, conf, _ = node.attach("a", vf, rdma="required")
+        rdma = vf.rdma_dev(pod)
+        for less in (("unshare", "-Ur"), ("setpriv", "--bounding-set=-net_admin")):
+            said = within(pod, *less, "sh", "-c", f"rdma dev set {rdma} adaptive-moderation on 2>&1", check=False)
+            assert "not permitted" in said and not guest.is_moderated(rdma, pod), (less, said)
+        node.delete(pod, conf)
+        node.settles()
+
+
 def test_device_is_open():
     """A process in the pod is cut off, whether the namespace lives or is only kept by that process."""
     with scene.Scene(scene.igb(1)) as node:
