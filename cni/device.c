@@ -539,11 +539,12 @@ static int function_is_gone(struct site *site, const struct pci_addr *addr, stru
 	struct pci_function function;
 	int sysfs, r = site_sysfs(site, false, &sysfs, err);
 
-	if (r == 0)
-		r = sysfs_pci_function(sysfs, addr, &function, err);
 	if (r < 0)
-		return r == -ENODEV ? 1 : r;
-	return !function.driver[0];
+		return r;
+	r = sysfs_pci_function(sysfs, addr, &function, err);
+	if (r == -ENODEV)
+		return 1;
+	return r < 0 ? r : !function.driver[0];
 }
 
 /* Is there proof that it is in no namespace at all? 1 yes, 0 no, or -errno. */
@@ -571,6 +572,8 @@ static int judge_absence(struct site *site, struct err *err)
 	const char *name = site->record->device.name;
 	int gone = site->pod_dead ? 1 : is_proven_gone(site, err);
 
+	/* Also of one that has moved: the pod may have put another in its place just before. */
+	site->outcome.left = gone > 0;
 	if (gone < 0)
 		return gone;
 	if (!gone && !site->pod)
@@ -579,7 +582,6 @@ static int judge_absence(struct site *site, struct err *err)
 	if (!gone)
 		return err_set(err, ENODEV, ERR_DEVICE,
 			       "find %s: neither in the pod, which lives, nor in the host", name);
-	site->outcome.left = true;
 	if (comes_back(&site->record->device))
 		return err_set(err, ENODEV, ERR_DEVICE,
 			       "find %s: neither in the pod nor in the host", name);

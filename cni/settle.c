@@ -76,18 +76,27 @@ static int take_device(const struct recorded *recorded, struct site *site, struc
 	return r;
 }
 
+static int take_all(const struct recorded *recorded, struct site *site, struct facts *facts,
+		    struct err *err)
+{
+	const struct attachment *record = recorded->record;
+	int r = 0;
+
+	if (!site->pod)
+		return drift(record, "no path leads to the pod's namespace", err);
+	if (record->device.name[0])
+		r = take_device(recorded, site, facts, err);
+	return r < 0 ? r : take_rdma(site, facts, err);
+}
+
 int settle(struct client *client, const struct recorded *recorded, struct site *site,
 	   struct attachment *record, struct err *err)
 {
 	struct facts facts = { .rdma.gid_index = -1, .net = record->net };
 	int r = 0;
 
-	if (site && !site->pod)
-		r = drift(record, "no path leads to the pod's namespace", err);
-	else if (record->device.name[0])
-		r = take_device(recorded, site, &facts, err);
-	if (r == 0 && site)
-		r = take_rdma(site, &facts, err);
+	if (site)
+		r = take_all(recorded, site, &facts, err);
 	if (r == 0)
 		r = client_settle(client, record, &facts, clock_boot_ms() + PROTO_WAIT_MS, err);
 	if (r == 0)

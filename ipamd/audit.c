@@ -21,8 +21,10 @@
 enum { CLOCK_NUMBERS = 4 + ATTACHMENT_STATES };
 
 /* Keeps the first of them. */
-static void keep(struct auditor *a, char *list[AUDIT_FINDINGS_MAX], uint64_t *count,
-		 const char *fmt, va_list args)
+__attribute__((format(printf, 4, 0))) static void keep(struct auditor *a,
+						       char *list[AUDIT_FINDINGS_MAX],
+						       uint64_t *count, const char *fmt,
+						       va_list args)
 {
 	if ((*count)++ >= AUDIT_FINDINGS_MAX)
 		return;

@@ -234,6 +234,13 @@ int config_load(const char *path, struct config *ret_config, struct err *err)
 	return r;
 }
 
+static const char *key_value(const struct config *config, const struct config_key *key)
+{
+	const void *member = (const char *)config + key->offset;
+
+	return *(const char *const *)member;
+}
+
 size_t config_compare(const struct config *old, const struct config *new,
 		      struct config_change ret_changes[CONFIG_CHANGES_MAX])
 {
@@ -241,8 +248,7 @@ size_t config_compare(const struct config *old, const struct config *new,
 
 	for (size_t i = 0; i < ARRAY_SIZE(config_keys); i++) {
 		const struct config_key *key = &config_keys[i];
-		const char *was = *(const char **)((char *)old + key->offset);
-		const char *is = *(const char **)((char *)new + key->offset);
+		const char *was = key_value(old, key), *is = key_value(new, key);
 
 		if (key->at_start && strcmp(was, is) != 0)
 			ret_changes[count++] = (struct config_change) { key->name, was, is };

@@ -720,7 +720,7 @@ static void test_behind_a_main_plugin(void **state)
 		",\"dad\":true",
 		",\"routing\":{\"table\":1}",
 		OURS,
-		OURS ",\"arp\":\"strict\"",
+		(OURS ",\"arp\":\"strict\""),
 		",\"vlan\":5",
 		",\"min_tx_rate\":5",
 		",\"max_tx_rate\":5",

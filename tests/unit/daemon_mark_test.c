@@ -32,8 +32,8 @@ static void test_decode(void **state)
 		"[]\n",
 		"{\"bootID\":1,\"state\":\"/s\",\"ledger\":\"l\",\"attachments\":true}\n",
 		"{\"bootID\":\"b\",\"state\":\"/s\",\"ledger\":\"l\",\"attachments\":1}\n",
-		"{\"bootID\":\"" BOOT
-		"5\",\"state\":\"/s\",\"ledger\":\"l\",\"attachments\":true}\n",
+		("{\"bootID\":\"" BOOT
+		 "5\",\"state\":\"/s\",\"ledger\":\"l\",\"attachments\":true}\n"),
 		"{\"bootID\":\"b\",\"state\":\"/s\",\"attachments\":true}\n",
 	};
 	struct mark_words words;
