@@ -289,12 +289,6 @@ int rdma_take(struct site *site, const char *name, struct err *err)
 	return compare_uverbs(site, err);
 }
 
-/* Of another boot it says nothing: the device began anew. */
-static enum rdma_moderation moderation_at_home(const struct site *site)
-{
-	return site->other_boot ? RDMA_MODERATION_UNKNOWN : site->record->device.rdma.moderation;
-}
-
 static int move_home(struct site *site, const char *name, struct err *err)
 {
 	const struct task task = {
@@ -302,7 +296,7 @@ static int move_home(struct site *site, const char *name, struct err *err)
 		.to_fd = site->host_fd,
 		.name = name,
 		.new_name = name,
-		.moderation = moderation_at_home(site),
+		.moderation = site->record->device.rdma.moderation,
 		.deadline_ms =
 			clock_boot_ms() + RDMA_MOVE_MS, /* ADD's own may be what has passed */
 	};
@@ -323,7 +317,7 @@ static int rename_at_home(struct site *site, const char *name, const char *new_n
 		.to_fd = -1,
 		.name = name,
 		.new_name = new_name,
-		.moderation = moderation_at_home(site),
+		.moderation = site->record->device.rdma.moderation,
 		.deadline_ms = clock_boot_ms() + RDMA_MOVE_MS,
 	};
 	struct answer answer;
@@ -377,7 +371,8 @@ static int return_shared(struct site *site, struct err *err)
 	char name[SYSFS_NAME_MAX] = "";
 	int r = 0;
 
-	if (site->rdma_mode_known && site->rdma_mode == RDMA_SHARED && moderation_at_home(site))
+	if (site->rdma_mode_known && site->rdma_mode == RDMA_SHARED &&
+	    site->record->device.rdma.moderation)
 		r = rdma_name_of(site, false, name, err);
 	return r < 0 || !name[0] ? r : rename_at_home(site, name, name, err);
 }

@@ -61,9 +61,6 @@ int settings_return(const struct site *site, const struct link_info *link, struc
 	struct err later;
 	int r = 0, told = 0;
 
-	if (site->other_boot) /* all of it began anew, and programs and features have other numbers
-			       */
-		return 0;
 	if (was->settings.known)
 		r = return_xdp(site, link, err);
 	if (was->ethtool.known)

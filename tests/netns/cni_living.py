@@ -54,16 +54,22 @@ def slow_ipam(node):
             lambda: open(f"{here}.go", "w", encoding="ascii").close())
 
 
+def slow_add(node):
+    """An ADD whose IPAM is at work: pod, configuration, what was before, the call, and how to let it go on."""
+    called, go = slow_ipam(node)
+    pod = node.pod("a")
+    before = node.snapshot(pod)
+    conf = lab.netconf(device="eth1", ipam={"type": "other"})
+    add = node.popen("ADD", pod, conf)
+    called()
+    return pod, conf, before, add, go
+
+
 def test_restart_under_a_slow_ipam():
     """The daemon goes and comes in the middle of an ADD, which then succeeds."""
     for sig in (signal.SIGTERM, signal.SIGKILL):
         with node_with_rail() as node:
-            called, go = slow_ipam(node)
-            pod = node.pod("a")
-            before = node.snapshot(pod)
-            conf = lab.netconf(device="eth1", ipam={"type": "other"})
-            add = node.popen("ADD", pod, conf)
-            called()
+            pod, conf, before, add, go = slow_add(node)
             restart(node, sig, "unconfirmed")
             go()
             got = node.finish(add)
@@ -79,12 +85,7 @@ def test_restart_under_a_slow_ipam():
 def test_done_without_a_daemon():
     """It is away when ADD ends: `done` waits in the spool."""
     with node_with_rail() as node:
-        called, go = slow_ipam(node)
-        pod = node.pod("a")
-        before = node.snapshot(pod)
-        conf = lab.netconf(device="eth1", ipam={"type": "other"})
-        add = node.popen("ADD", pod, conf)
-        called()
+        pod, conf, before, add, go = slow_add(node)
         node.stop()
         go()
         assert node.finish(add).returncode == 0
@@ -103,12 +104,7 @@ def test_done_without_a_daemon():
 def test_a_del_meets_an_add_that_has_lost_its_lock():
     """The daemon is restarted, the pod deleted, and only then does ADD get its addresses: it fails, and leaves nothing."""
     with node_with_rail() as node:
-        called, go = slow_ipam(node)
-        pod = node.pod("a")
-        before = node.snapshot(pod)
-        conf = lab.netconf(device="eth1", ipam={"type": "other"})
-        add = node.popen("ADD", pod, conf)
-        called()
+        pod, conf, before, add, go = slow_add(node)
         restart(node, expected="unconfirmed")
         node.delete(pod, conf)
         assert not node.attachments()
@@ -121,12 +117,7 @@ def test_a_del_meets_an_add_that_has_lost_its_lock():
 def test_an_add_that_fails_without_a_daemon():
     """What it has walked back is released when the daemon is back."""
     with node_with_rail() as node:
-        called, go = slow_ipam(node)
-        pod = node.pod("a")
-        before = node.snapshot(pod)
-        conf = lab.netconf(device="eth1", ipam={"type": "other"})
-        add = node.popen("ADD", pod, conf)
-        called()
+        pod, conf, before, add, go = slow_add(node)
         node.stop()
         pod.ip("link", "add", "net1", "type", "veth", "peer", "name", "x")
         go()
