@@ -51,6 +51,7 @@ struct site {
 	} rdma;
 	uint32_t priorities[PROTO_ROUTES_MAX]; /* of the given routes, as they were added */
 	struct outcome outcome;
+	bool used_above;   /* an upper was seen on the device, or its receive hook is claimed */
 	bool return_tried; /* device_return() has been through; if in vain, why */
 	struct err why_not_returned;
 

@@ -75,6 +75,7 @@ static int release(const struct undo *how, const struct recorded *recorded, cons
 		.left = site->outcome.left,
 		.restored = site->outcome.restored,
 		.never_up = how->never_up,
+		.used_above = site->used_above,
 		.reason = reason,
 	};
 	struct err later, unreachable;

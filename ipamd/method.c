@@ -219,6 +219,7 @@ static int read_release(json_t *params, uint64_t *ret_generation, struct release
 	if (!json_bool(&read, "restored", &how.restored))
 		json_missing(&read, "restored");
 	(void)json_bool(&read, "neverUp", &how.never_up);
+	(void)json_bool(&read, "usedAbove", &how.used_above);
 	(void)json_str(&read, "reason", &how.reason);
 	*ret_how = how;
 	return json_finish(&read, READ_LENIENT);

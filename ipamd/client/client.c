@@ -320,10 +320,10 @@ int client_release(struct client *client, const struct attachment *a, const stru
 {
 	CLEANUP_JSON json_t *result = NULL;
 	struct attachment_key key = attachment_key(a);
-	json_t *more =
-		json_pack("{s:I, s:b, s:b, s:b, s:s, s:I}", "generation", (json_int_t)a->generation,
-			  "left", how->left, "restored", how->restored, "neverUp", how->never_up,
-			  "reason", how->reason, "deadline", (json_int_t)deadline_ms);
+	json_t *more = json_pack(
+		"{s:I, s:b, s:b, s:b, s:b, s:s, s:I}", "generation", (json_int_t)a->generation,
+		"left", how->left, "restored", how->restored, "neverUp", how->never_up, "usedAbove",
+		how->used_above, "reason", how->reason, "deadline", (json_int_t)deadline_ms);
 
 	return client_call(client, "attachment.release", key_with(&key, more),
 			   deadline_ms + CLIENT_GRACE_MS, &result, err);

@@ -238,9 +238,10 @@ struct reserve_request {
 
 /* How an attachment ends: the params of attachment.release. */
 struct release {
-	bool left;     /* the device has left the pod (or there was none): free the addresses */
-	bool restored; /* the device is as its baseline says, or gone for good */
-	bool never_up; /* the device was never set up in the pod: no packet has left by it */
+	bool left;       /* the device has left the pod (or there was none): free the addresses */
+	bool restored;   /* the device is as its baseline says, or gone for good */
+	bool never_up;   /* the device was never set up in the pod: no packet has left by it */
+	bool used_above; /* something was seen on the device, or may be: it is in use from above */
 	const char *reason; /* for the history: "DEL", "ADD failed", "GC", … */
 };
 

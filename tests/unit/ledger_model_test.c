@@ -724,7 +724,9 @@ static void step_release(struct model *m, struct ledger *ledger)
 	works = tenant->live && !stale;
 	goes = works && left && (restored || tenant_device(key) < 0);
 	if (ledger) {
-		const struct release how = { left, restored, never_up, "test" };
+		const struct release how = {
+			.left = left, .restored = restored, .never_up = never_up, .reason = "test"
+		};
 		struct attachment_key name = tenant_key(key);
 		bool gone;
 
