@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -12,6 +13,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "ipamd/http_host.h"
 #include "ipamd/pool.h"
 #include "ipamd/pool_check.h"
 #include "ipamd/proto/proto.h"
@@ -158,6 +160,22 @@ static int read_object(json_t *parent, const char *section, struct config *confi
 	return json_finish(&r, READ_STRICT);
 }
 
+static int read_http_hosts(struct json_reader *r, struct config *config)
+{
+	const json_t *name;
+	size_t i;
+
+	if (json_arr(r, "httpHosts", &config->http_hosts) &&
+	    json_array_size(config->http_hosts) > CONFIG_HOSTS_MAX)
+		json_bad(r, "httpHosts", "must be at most %d names", CONFIG_HOSTS_MAX);
+	json_array_foreach (config->http_hosts, i, name) {
+		if (!json_is_string(name) || !http_host_is_name(json_string_value(name)))
+			json_bad(r, "httpHosts", "must be an array of DNS names, without a port");
+	}
+	config->http_hosts_line = config->http_hosts ? json_line(config->http_hosts) : strdup("[]");
+	return config->http_hosts_line ? 0 : err_nomem(r->err);
+}
+
 static int config_read(json_t *json, struct config *config, struct err *err)
 {
 	struct json_reader r;
@@ -169,6 +187,8 @@ static int config_read(json_t *json, struct config *config, struct err *err)
 	(void)json_obj(&r, "engine", &unused);
 	(void)json_obj(&r, "log", &unused);
 	(void)json_arr(&r, "pools", &config->pools);
+	if (read_http_hosts(&r, config) < 0)
+		return -ENOMEM;
 	ret = json_finish(&r, READ_STRICT);
 	if (ret == 0)
 		ret = read_object(json, "engine", config, err);
@@ -185,8 +205,10 @@ int config_decode(json_t *json, struct config *ret_config, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(config_keys); i++)
 		*config_text(&config, &config_keys[i]) = config_keys[i].otherwise;
 	r = config_read(json, &config, err);
-	if (r < 0)
+	if (r < 0) {
+		config_free(&config);
 		return r;
+	}
 	config.json = json_incref(json);
 	*ret_config = config;
 	return 0;
@@ -253,11 +275,15 @@ size_t config_compare(const struct config *old, const struct config *new,
 		if (key->at_start && strcmp(was, is) != 0)
 			ret_changes[count++] = (struct config_change) { key->name, was, is };
 	}
+	if (strcmp(old->http_hosts_line, new->http_hosts_line) != 0)
+		ret_changes[count++] = (struct config_change) { "httpHosts", old->http_hosts_line,
+								new->http_hosts_line };
 	return count;
 }
 
 void config_free(struct config *config)
 {
 	json_decref(config->json);
+	free(config->http_hosts_line);
 	*config = (struct config) { 0 };
 }

@@ -13,7 +13,7 @@
 
 #include "base/err.h"
 
-enum { CONFIG_MAX = 4 * 1024 * 1024 /* bytes of a file */ };
+enum { CONFIG_MAX = 4 * 1024 * 1024 /* bytes of a file */, CONFIG_HOSTS_MAX = 64 };
 
 struct config {
 	/* Texts that were checked; they belong to @json, or are the defaults. */
@@ -22,7 +22,9 @@ struct config {
 	const char *node; /* "" = the host's name */
 	const char *engine;
 	const char *log_level, *log_format;
-	json_t *pools; /* borrowed from @json; NULL = the file has none */
+	json_t *http_hosts;    /* names, borrowed from @json; NULL = none */
+	char *http_hosts_line; /* the same as one line of JSON */
+	json_t *pools;         /* borrowed from @json; NULL = the file has none */
 	json_t *json;
 };
 

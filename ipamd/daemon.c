@@ -417,12 +417,24 @@ static int open_parts(struct daemon *d, struct err *err)
 	return inventory_start(d->inventory, err); /* who owns the VFs is clear by now */
 }
 
+static int open_http(struct daemon *d, struct err *err)
+{
+	const struct http_words words = {
+		.address = d->config.http,
+		.socket = d->config.socket,
+		.node = d->node,
+		.hosts = d->config.http_hosts,
+	};
+
+	return http_open(&words, &d->http, err);
+}
+
 static int open_doors(struct daemon *d, struct err *err)
 {
 	int r = watch_signals(d, err);
 
 	if (r == 0 && d->config.http[0])
-		r = http_open(d->config.http, d->config.socket, &d->http, err);
+		r = open_http(d, err);
 	if (r == 0)
 		r = server_open(&d->loop, d->config.socket,
 				&(struct server_events) { batch_line, batch_end, d->batch },

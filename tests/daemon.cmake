@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(test daemon_config_test daemon_mark_test daemon_rpc_test daemon_seat_test daemon_turn_test daemon_picture_test)
+foreach(test daemon_config_test daemon_http_test daemon_mark_test daemon_rpc_test daemon_seat_test daemon_turn_test daemon_picture_test)
   spur_unit_test(${test} ipamd_core)
 endforeach()
 spur_unit_test(daemon_client_test ipamd_client)
 
 # A program of the test stands in for the plugin.
-foreach(file daemon_serve daemon_recover daemon_crowd daemon_ctl daemon_vf daemon_watch daemon_guard daemon_dump daemon_socket)
+foreach(file daemon_serve daemon_recover daemon_crowd daemon_ctl daemon_vf daemon_watch daemon_guard daemon_dump daemon_socket
+    hostile_http)
   spur_python_tests(netns ${file})
 endforeach()
 
