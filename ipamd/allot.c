@@ -570,16 +570,17 @@ static bool is_given(const struct pool_set *pools, const char *pool, const struc
 }
 
 void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
-		   const struct rail_ref *rail, uint64_t id, const char *pod, int64_t now_ms)
+		   const struct rail_ref *rail, uint64_t id, const struct pod_ref *pod,
+		   int64_t now_ms)
 {
 	struct lease lease;
 
 	if (!lease_of(store, pool, rail, LEASE_HELD, id, &lease))
 		return;
-	if (pod || lease.since_ms == LEASE_UNKNOWN) {
+	if (pod || lease.since_ms == LEASE_UNKNOWN)
 		lease.since_ms = now_ms;
-		(void)snprintf(lease.pod, sizeof(lease.pod), "%s", pod ? pod : "");
-	}
+	if (pod)
+		lease_set_pod(&lease, pod);
 	rest(store, pool, rail, LEASE_HELD, !is_given(pools, pool, rail), &lease);
 }
 
@@ -648,6 +649,26 @@ void allot_edit(struct store *store, const struct rails_held *held)
 void allot_migrate(struct store *store, const struct rails_held *held)
 {
 	states_rewrite(store, RAIL_NUMBERS_OLD, held);
+}
+
+void allot_tell_namespaces(struct store *store, const char *(*tell)(const char *pod, void *arg),
+			   void *arg)
+{
+	struct store_view found, value;
+	struct store_key key = { 0 };
+	const char *namespace;
+	struct lease lease;
+
+	for (; store_seek(store, STORE_BY_INDEX, &key, 0, &found, &value); store_key_next(&key)) {
+		store_key_set(&key, &found);
+		lease = lease_get(store, &key);
+		namespace = lease.pod[0] && !lease.has_namespace ? tell(lease.pod, arg) : NULL;
+		if (!namespace || strlen(namespace) > LEASE_NAMESPACE_MAX)
+			continue;
+		lease.has_namespace = true;
+		(void)snprintf(lease.namespace, sizeof(lease.namespace), "%s", namespace);
+		lease_put(store, &key, &lease);
+	}
 }
 
 bool allot_next_draining(struct store *store, struct store_key *key, struct rail_held *ret_held)

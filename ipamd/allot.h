@@ -71,16 +71,21 @@ bool allot_next_of_pod(struct store *store, const struct pool *pool, const struc
 /* Since when the index would rest if nobody used it: LEASE_NEVER if nobody ever has. */
 int64_t allot_rested_since_ms(const struct allotment *choice);
 /*
- * The index, held by @id, begins to rest of @pod (lease_pod()). @pod NULL: nobody has used it, and
- * its earlier rest goes on; if that is not known, it begins now.
+ * The index, held by @id, begins to rest of @pod. @pod NULL: nobody has used it, and its earlier
+ * rest goes on; if that is not known, it begins now.
  */
 void allot_release(struct store *store, const struct pool_set *pools, const char *pool,
-		   const struct rail_ref *rail, uint64_t id, const char *pod, int64_t now_ms);
+		   const struct rail_ref *rail, uint64_t id, const struct pod_ref *pod,
+		   int64_t now_ms);
 
 /* The rails have changed: @held of them drain, and indexes that were left out may be given. */
 void allot_edit(struct store *store, const struct rails_held *held);
 /* The same, from the form before schema 3. */
 void allot_migrate(struct store *store, const struct rails_held *held);
+/* Before schema 5 the namespace of the pod that an index rests of was not kept: @tell says which it
+ * was, or NULL. */
+void allot_tell_namespaces(struct store *store, const char *(*tell)(const char *pod, void *arg),
+			   void *arg);
 /* The first rail with something draining, as allot_next_held(). */
 bool allot_next_draining(struct store *store, struct store_key *key, struct rail_held *ret_held);
 

@@ -78,6 +78,15 @@ bool audit_view_is(const struct store_view *view, const struct store_key *bytes)
 
 /* --- identities, events, meta --- */
 
+/* @key: pool NUL namespace NUL name NUL… */
+static void audit_find_unqueued(struct auditor *a, const char *key)
+{
+	const char *namespace = key + strlen(key) + 1;
+
+	audit_find(a, "identity \"%s\" of namespace \"%s\": is not in the queue",
+		   namespace + strlen(namespace) + 1, namespace);
+}
+
 static void check_identities(struct auditor *a)
 {
 	struct store_view found, value, empty;
@@ -95,9 +104,7 @@ static void check_identities(struct auditor *a)
 			memcpy(queued.bytes + queued.len, found.data, found.len);
 			queued.len += found.len;
 			if (!store_get(a->store, STORE_STICKY_Q, &queued, &empty))
-				audit_find(a, "identity \"%s\": is not in the queue",
-					   (const char *)key.bytes +
-						   strlen((const char *)key.bytes) + 1);
+				audit_find_unqueued(a, (const char *)key.bytes);
 		}
 		store_key_next(&key);
 	}

@@ -55,6 +55,7 @@ static bool entry_key(enum store_table table, const struct attachment *rec,
 		store_key_u32(&key, (uint32_t)rec->netns.nsid);
 		store_key_u64(&key, rec->id);
 	} else if (table == STORE_BY_IDENTITY && rec->sticky[0] && rec->pool[0]) {
+		store_key_text(&key, rec->pod.namespace);
 		store_key_text(&key, rec->sticky);
 		store_key_u64(&key, rec->id);
 	} else if (table == STORE_BY_INDEX && rec->pool[0]) {

@@ -80,6 +80,16 @@ static int find_fixed(const struct choice_ask *ask, struct wishes *wishes, struc
 	return 0;
 }
 
+static bool find_identity(const struct choice_ask *ask, const struct rail *rail,
+			  struct sticky *ret_had)
+{
+	const struct reserve_request *request = ask->request;
+	const struct identity identity = { request->pod.namespace, request->sticky };
+
+	return request->sticky &&
+	       sticky_find(ask->store, ask->pool->name, rail->name, &identity, ret_had);
+}
+
 static int find_wishes(const struct choice_ask *ask, const struct choice *choice,
 		       struct wishes *wishes, struct err *err)
 {
@@ -93,9 +103,8 @@ static int find_wishes(const struct choice_ask *ask, const struct choice *choice
 		wishes->sibling = true;
 		wishes->of_sibling = choice->claim.rails[0].rail.index;
 	}
-	if (request->sticky && ask->pool->sticky_ms)
-		wishes->sticky = sticky_find(ask->store, ask->pool->name, ask->rail->name,
-					     request->sticky, &wishes->of_name);
+	if (ask->pool->sticky_ms)
+		wishes->sticky = find_identity(ask, ask->rail, &wishes->of_name);
 	if (wishes->sticky && ask->now_ms - wishes->of_name.last_ms >= ask->pool->sticky_ms)
 		wishes->sticky = false;
 	return store_check(ask->store, err);
@@ -108,33 +117,29 @@ static struct allotment look(const struct choice_ask *ask, const struct rail *ra
 	return allot_look(ask->store, ask->pool, rail, index);
 }
 
-/* The rest of an index that the pod itself, or its own identity, has given up keeps only others
- * away. */
-static bool is_free_for(const struct choice_ask *ask, const struct rail *rail,
-			const struct allotment *a)
+/* Has the pod itself, or its own identity, given up what rests? That keeps only others away. */
+static bool rests_for(const struct choice_ask *ask, const struct rail *rail,
+		      const struct allotment *a)
 {
 	struct sticky had;
 
-	if (allot_is_free(a, ask->now_ms))
-		return true;
-	if (a->before.state != LEASE_RESTING || !rail_has_index(rail, a->index))
-		return false;
 	if (ask->pod[0] && strcmp(a->before.pod, ask->pod) == 0)
 		return true;
-	return ask->request->sticky &&
-	       sticky_find(ask->store, ask->pool->name, rail->name, ask->request->sticky, &had) &&
-	       had.here && had.index == a->index && had.last_ms == a->before.since_ms;
+	return find_identity(ask, rail, &had) && had.here && had.index == a->index &&
+	       had.last_ms == a->before.since_ms;
 }
 
-static int refuse_held(const struct choice_ask *ask, const struct allotment *a, struct err *err)
+static bool is_free_for(const struct choice_ask *ask, const struct rail *rail,
+			const struct allotment *a)
 {
-	char what[IP_TEXT + 16], text[IP_TEXT];
+	if (allot_is_free(a, ask->now_ms))
+		return true;
+	return a->before.state == LEASE_RESTING && rail_has_index(rail, a->index) &&
+	       rests_for(ask, rail, a);
+}
 
-	if (ask->request->ip_count > 0)
-		(void)snprintf(what, sizeof(what), "address %s",
-			       ip_format(&ask->request->ips[0].ip, text));
-	else
-		(void)snprintf(what, sizeof(what), "index %u", a->index);
+static int refuse_held(const struct allotment *a, const char *what, struct err *err)
+{
 	if (a->before.state == LEASE_CLAIMED)
 		return err_set(err, EBUSY, ERR_AGAIN,
 			       "requested %s: is claimed by another pod on rail \"%s\"", what,
@@ -143,7 +148,56 @@ static int refuse_held(const struct choice_ask *ask, const struct allotment *a, 
 		       (unsigned long long)a->before.holder);
 }
 
-/* By name: whoever names an index knows its peers, and does not wait for its rest. */
+/* Until when, whose it was, and for whom the pool keeps it. */
+static int refuse_resting(const struct choice_ask *ask, const struct allotment *a, const char *what,
+			  struct err *err)
+{
+	const struct lease *before = &a->before;
+	int64_t left = lease_rest_left_ms(before->since_ms, ask->pool->cooldown_ms, ask->now_ms);
+	char whose[LEASE_NAMESPACE_MAX + 64] = "whose namespace is not known";
+
+	if (before->has_namespace)
+		(void)snprintf(whose, sizeof(whose), "of %s%s%s",
+			       before->namespace[0] ? "namespace \"" : "no namespace",
+			       before->namespace, before->namespace[0] ? "\"" : "");
+	(void)err_set(err, EAGAIN, ERR_AGAIN,
+		      "requested %s: rests on rail \"%s\" for %lld s more, of a pod %s", what,
+		      a->rail->name, (long long)(left + 999) / 1000, whose);
+	err_details(err, "pool \"%s\" has \"restFor\": \"%s\": until then it is only for %s",
+		    ask->pool->name, pool_rest_for_name(ask->pool->rest_for),
+		    ask->pool->rest_for == POOL_REST_FOR_POD ? "that very pod"
+							     : "pods of that namespace");
+	return -EAGAIN;
+}
+
+static int refuse_taken(const struct choice_ask *ask, const struct allotment *a, struct err *err)
+{
+	char what[IP_TEXT + 16], text[IP_TEXT];
+
+	if (ask->request->ip_count > 0)
+		(void)snprintf(what, sizeof(what), "address %s",
+			       ip_format(&ask->request->ips[0].ip, text));
+	else
+		(void)snprintf(what, sizeof(what), "index %u", a->index);
+	return a->before.state == LEASE_RESTING ? refuse_resting(ask, a, what, err)
+						: refuse_held(a, what, err);
+}
+
+/* Whoever names an index may know its peers, and then does not wait for its rest. */
+static bool is_free_by_name(const struct choice_ask *ask, const struct rail *rail,
+			    const struct allotment *a)
+{
+	const struct lease *before = &a->before;
+
+	if (before->state != LEASE_RESTING)
+		return before->state == LEASE_UNUSED;
+	if (!lease_rest_left_ms(before->since_ms, ask->pool->cooldown_ms, ask->now_ms) ||
+	    ask->pool->rest_for == POOL_REST_FOR_ANY || rests_for(ask, rail, a))
+		return true;
+	return ask->pool->rest_for == POOL_REST_FOR_NAMESPACE && before->has_namespace &&
+	       strcmp(before->namespace, ask->request->pod.namespace) == 0;
+}
+
 static int choose_fixed(const struct choice_ask *ask, const struct choice *choice,
 			const struct rail *rail, uint32_t index, struct allotment *ret_a,
 			struct err *err)
@@ -154,11 +208,11 @@ static int choose_fixed(const struct choice_ask *ask, const struct choice *choic
 		return err_set(err, EINVAL, ERR_VALUE, "requested index %u: %s rail \"%s\"", index,
 			       rail_refusal(rail, index), rail->name);
 	*ret_a = look(ask, rail, index);
-	if (ret_a->before.state == LEASE_UNUSED || ret_a->before.state == LEASE_RESTING)
+	if (is_free_by_name(ask, rail, ret_a))
 		return store_check(ask->store, err);
 	if (rail == ask->rail && mine && mine->rail.index == index)
 		return store_check(ask->store, err);
-	return refuse_held(ask, ret_a, err);
+	return refuse_taken(ask, ret_a, err);
 }
 
 /* One that the pod itself has given up on this rail. */

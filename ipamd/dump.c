@@ -127,6 +127,8 @@ static char *print_resting(struct store *store, const struct store_view *key,
 			 (json_int_t)index, "since", (json_int_t)store_view_u64(key, since));
 	if (json && lease.pod[0])
 		(void)json_object_set_new(json, "pod", json_string(lease.pod));
+	if (json && lease.has_namespace)
+		(void)json_object_set_new(json, "namespace", json_string(lease.namespace));
 	return print_json(json_pack("{s:o}", "resting", json));
 }
 
@@ -172,18 +174,20 @@ static char *print_claim(struct store *store, const struct store_view *key,
 				    "rails", claim_rails(&claim)));
 }
 
-/* pool NUL identity NUL rail NUL */
+/* pool NUL namespace NUL identity NUL rail NUL */
 static char *print_identity(struct store *store, const struct store_view *key,
 			    const struct store_view *value)
 {
-	const char *pool = (const char *)key->data, *identity = pool + strlen(pool) + 1;
+	const char *pool = (const char *)key->data, *namespace = pool + strlen(pool) + 1;
+	const char *identity = namespace + strlen(namespace) + 1;
 
 	(void)store;
 	if (value->len != sizeof(uint32_t) + sizeof(uint64_t))
 		return NULL;
-	return print_json(json_pack("{s:{s:s, s:s, s:s, s:I, s:I}}", "identity", "pool", pool,
-				    "identity", identity, "rail", identity + strlen(identity) + 1,
-				    "index", (json_int_t)store_view_u32(value, 0), "last",
+	return print_json(json_pack("{s:{s:s, s:s, s:s, s:s, s:I, s:I}}", "identity", "pool", pool,
+				    "namespace", namespace, "identity", identity, "rail",
+				    identity + strlen(identity) + 1, "index",
+				    (json_int_t)store_view_u32(value, 0), "last",
 				    (json_int_t)store_view_u64(value, sizeof(uint32_t))));
 }
 
@@ -199,7 +203,7 @@ static const struct {
 	{ STORE_FREE_Q, 2, sizeof(uint64_t) + sizeof(uint32_t), print_resting },
 	{ STORE_BY_GUID, 0, sizeof(uint64_t), print_guid },
 	{ STORE_CLAIM, 2, 0, print_claim },
-	{ STORE_STICKY, 3, 0, print_identity },
+	{ STORE_STICKY, 4, 0, print_identity },
 	{ STORE_HISTORY, 0, sizeof(uint64_t), print_event },
 };
 
@@ -417,7 +421,7 @@ static int load_record(struct loading *l, json_t *json, struct err *err)
 static int load_resting(struct loading *l, json_t *json, struct err *err)
 {
 	struct lease lease = { .state = LEASE_RESTING };
-	const char *pool = "", *rail = "", *pod = "";
+	const char *pool = "", *rail = "", *pod = "", *namespace = "";
 	int64_t index = 0;
 	struct json_reader r;
 
@@ -436,9 +440,13 @@ static int load_resting(struct loading *l, json_t *json, struct err *err)
 		json_bad(&r, "rail", "must be 1 to %d bytes", PROTO_POOL_MAX);
 	if (json_str(&r, "pod", &pod) && strlen(pod) > LEASE_POD_MAX)
 		json_bad(&r, "pod", "must be at most %d bytes", LEASE_POD_MAX);
+	lease.has_namespace = json_str(&r, "namespace", &namespace);
+	if (strlen(namespace) > LEASE_NAMESPACE_MAX)
+		json_bad(&r, "namespace", "must be at most %d bytes", LEASE_NAMESPACE_MAX);
 	if (json_finish(&r, READ_STRICT) < 0)
 		return -err->errnum;
 	(void)snprintf(lease.pod, sizeof(lease.pod), "%s", pod);
+	(void)snprintf(lease.namespace, sizeof(lease.namespace), "%s", namespace);
 	return load_lease(l, pool, rail, (uint32_t)index, &lease, err);
 }
 
@@ -540,17 +548,23 @@ static int load_claim(struct loading *l, json_t *json, struct err *err)
 	return store_check(l->store, err);
 }
 
+/* Without its namespace, as an export before schema 5 has it, it is nobody's. */
 static int load_identity(struct loading *l, json_t *json, struct err *err)
 {
-	const char *pool = "", *identity = "", *rail = "";
+	struct identity identity = { "", "" };
+	const char *pool = "", *rail = "";
 	int64_t index = 0, last = 0;
+	bool has_namespace;
 	struct json_reader r;
 
 	json_read(&r, json, "identity", err);
 	if (!json_str(&r, "pool", &pool) || !pool[0] || strlen(pool) > PROTO_POOL_MAX)
 		json_bad(&r, "pool", "must be 1 to %d bytes", PROTO_POOL_MAX);
-	if (!json_str(&r, "identity", &identity) || !identity[0] ||
-	    strlen(identity) > PROTO_STICKY_MAX)
+	has_namespace = json_str(&r, "namespace", &identity.namespace);
+	if (strlen(identity.namespace) > LEASE_NAMESPACE_MAX)
+		json_bad(&r, "namespace", "must be at most %d bytes", LEASE_NAMESPACE_MAX);
+	if (!json_str(&r, "identity", &identity.name) || !identity.name[0] ||
+	    strlen(identity.name) > PROTO_STICKY_MAX)
 		json_bad(&r, "identity", "must be 1 to %d bytes", PROTO_STICKY_MAX);
 	if (!json_str(&r, "rail", &rail) || !rail[0] || strlen(rail) > PROTO_POOL_MAX)
 		json_bad(&r, "rail", "must be 1 to %d bytes", PROTO_POOL_MAX);
@@ -560,7 +574,8 @@ static int load_identity(struct loading *l, json_t *json, struct err *err)
 		json_missing(&r, "last");
 	if (json_finish(&r, READ_STRICT) < 0)
 		return -err->errnum;
-	sticky_put(l->store, pool, rail, identity, (uint32_t)index, last);
+	if (has_namespace)
+		sticky_put(l->store, pool, rail, &identity, (uint32_t)index, last);
 	return store_check(l->store, err);
 }
 

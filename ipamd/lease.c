@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rest is counted in the ledger's own time. It keeps an index from other pods than the one that had
- * it, for their peers may have cached whose it was; and one that is asked for by name does not wait
- * for it: whoever names an address knows its peers.
+ * it, for their peers may have cached whose it was. Whoever names an address may know its peers;
+ * for whom that is believed the pool says ("restFor").
  */
 #include "ipamd/lease.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* State, and the holder or the moment; then, of what is held or claimed, the moment before; then
- * the pod. */
+ * the pod; then its namespace, if that is known. */
 size_t lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES_MAX])
 {
 	bool rests = lease->state == LEASE_RESTING;
@@ -26,7 +26,11 @@ size_t lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES_MAX])
 		len += sizeof(since);
 	}
 	memcpy(buf + len, lease->pod, pod_len);
-	return len + pod_len;
+	len += pod_len;
+	if (!lease->has_namespace)
+		return len;
+	memcpy(buf + len, lease->namespace, strlen(lease->namespace) + 1);
+	return len + strlen(lease->namespace) + 1;
 }
 
 static int64_t take_number(const uint8_t **at)
@@ -36,6 +40,18 @@ static int64_t take_number(const uint8_t **at)
 	memcpy(&number, *at, sizeof(number));
 	*at += sizeof(number);
 	return (int64_t)be64toh(number);
+}
+
+/* A text with its NUL, into @buf of @size bytes. */
+static bool take_text(const uint8_t **at, const uint8_t *end, char *buf, size_t size)
+{
+	size_t len = strnlen((const char *)*at, (size_t)(end - *at));
+
+	if (*at + len == end || len >= size)
+		return false;
+	memcpy(buf, *at, len + 1);
+	*at += len + 1;
+	return true;
 }
 
 int lease_decode(const uint8_t *buf, size_t len, struct lease *ret_lease)
@@ -57,13 +73,13 @@ int lease_decode(const uint8_t *buf, size_t len, struct lease *ret_lease)
 		if (at < end)
 			lease.since_ms = take_number(&at);
 	}
-	if (at < end) {
-		size_t room = (size_t)(end - at);
-
-		if (room > sizeof(lease.pod) || strnlen((const char *)at, room) != room - 1)
-			return -EINVAL;
-		memcpy(lease.pod, at, room);
-	}
+	if (at < end && !take_text(&at, end, lease.pod, sizeof(lease.pod)))
+		return -EINVAL;
+	lease.has_namespace = at < end;
+	if (at < end && !take_text(&at, end, lease.namespace, sizeof(lease.namespace)))
+		return -EINVAL;
+	if (at < end)
+		return -EINVAL;
 	*ret_lease = lease;
 	return 0;
 }
@@ -81,6 +97,14 @@ const char *lease_pod(const struct pod_ref *pod, char buf[LEASE_POD_MAX + 1])
 	if (len > LEASE_POD_MAX)
 		buf[0] = '\0';
 	return buf;
+}
+
+void lease_set_pod(struct lease *lease, const struct pod_ref *pod)
+{
+	(void)lease_pod(pod, lease->pod);
+	lease->has_namespace = strlen(pod->namespace) <= LEASE_NAMESPACE_MAX;
+	(void)snprintf(lease->namespace, sizeof(lease->namespace), "%s",
+		       lease->has_namespace ? pod->namespace : "");
 }
 
 int64_t lease_rest_left_ms(int64_t since_ms, int64_t cooldown_ms, int64_t now_ms)

@@ -22,23 +22,31 @@ enum lease_state {
 
 enum {
 	LEASE_POD_MAX = 317, /* a namespace of 63 bytes, a slash, a name of 253 */
-	LEASE_NEVER = 0,     /* a moment of release: nobody has ever used the index */
-	LEASE_UNKNOWN = -1,  /* likewise: when is not known */
+	LEASE_NAMESPACE_MAX = PROTO_NAMESPACE_MAX,
+	LEASE_NEVER = 0,    /* a moment of release: nobody has ever used the index */
+	LEASE_UNKNOWN = -1, /* likewise: when is not known */
 };
 
 struct lease {
 	enum lease_state state;
 	uint64_t holder; /* LEASE_HELD: the record's id, LEASE_CLAIMED: the claim's */
-	/* LEASE_RESTING: ledger time of the release, and the pod that had it until then ("" = not
-	 * known). Held or claimed: of the rest before, which goes on if nobody has used the index.
+	/* LEASE_RESTING: ledger time of the release, the pod that had it until then ("" = not
+	 * known), and that pod's Kubernetes namespace ("" = it had none), if it is known. Held or
+	 * claimed: of the rest before, which goes on if nobody has used the index.
 	 */
 	int64_t since_ms;
 	char pod[LEASE_POD_MAX + 1];
+	bool has_namespace;
+	char namespace[LEASE_NAMESPACE_MAX + 1];
 };
 
-enum { LEASE_BYTES_MIN = 9, LEASE_BYTES_MAX = 17 + LEASE_POD_MAX + 1 };
+enum {
+	LEASE_BYTES_MIN = 9,
+	LEASE_BYTES_MAX = 17 + LEASE_POD_MAX + 1 + LEASE_NAMESPACE_MAX + 1,
+};
 
-/* The form in the store; returns its length. An older one ends after the first nine bytes. */
+/* The form in the store; returns its length. Older ones end after the first nine bytes, or with the
+ * pod. */
 size_t lease_encode(const struct lease *lease, uint8_t buf[LEASE_BYTES_MAX]);
 int lease_decode(const uint8_t *buf, size_t len, struct lease *ret_lease); /* 0 or -EINVAL */
 
@@ -47,6 +55,8 @@ int lease_decode(const uint8_t *buf, size_t len, struct lease *ret_lease); /* 0 
  * long to be remembered). Returns @buf.
  */
 const char *lease_pod(const struct pod_ref *pod, char buf[LEASE_POD_MAX + 1]);
+/* From now on it rests of @pod. */
+void lease_set_pod(struct lease *lease, const struct pod_ref *pod);
 
 /* How long a resting index has still to wait; 0 = rested. */
 int64_t lease_rest_left_ms(int64_t since_ms, int64_t cooldown_ms, int64_t now_ms);

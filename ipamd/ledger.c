@@ -408,6 +408,7 @@ int ledger_find_namesake(struct ledger *ledger, const struct reserve_request *re
 			 struct attachment *ret_a, struct err *err)
 {
 	const struct pool *pool = request->pool ? pool_find(&ledger->pools, request->pool) : NULL;
+	const struct identity identity = { request->pod.namespace, request->sticky };
 	CLEANUP(attachment_free) struct attachment found = { 0 };
 	struct store_key key = { 0 };
 	int r = 0;
@@ -418,7 +419,7 @@ int ledger_find_namesake(struct ledger *ledger, const struct reserve_request *re
 	for (int i = 0; r == 0 && i < NAMESAKES_MAX; i++) {
 		CLEANUP(attachment_free) struct attachment a = { 0 };
 
-		r = record_next_of_identity(ledger->store, request->sticky, &key, &a, err);
+		r = record_next_of_identity(ledger->store, &identity, &key, &a, err);
 		if (r < 0 || ledger_is_rebooted(ledger, a.id))
 			continue;
 		if (strcmp(a.container_id, request->key.container_id) == 0)

@@ -36,18 +36,20 @@ static bool is_kept_for(struct ledger *ledger, const struct attachment *a, const
 		return lease.since_ms == had->last_ms;
 	return lease.state == LEASE_HELD &&
 	       record_get(ledger->store, lease.holder, &holder, &err) == 0 &&
-	       strcmp(holder.sticky, a->sticky) == 0;
+	       strcmp(holder.sticky, a->sticky) == 0 &&
+	       strcmp(holder.pod.namespace, a->pod.namespace) == 0;
 }
 
 /* Of two that live under one identity the first keeps its index. */
 static void sticky_note(struct ledger *ledger, const struct attachment *a, int64_t now_ms)
 {
+	const struct identity identity = { a->pod.namespace, a->sticky };
 	struct sticky had;
 
-	if (sticky_find(ledger->store, a->pool, a->rail.name, a->sticky, &had) && had.here &&
+	if (sticky_find(ledger->store, a->pool, a->rail.name, &identity, &had) && had.here &&
 	    had.index != a->rail.index && is_kept_for(ledger, a, &had))
 		return;
-	sticky_put(ledger->store, a->pool, a->rail.name, a->sticky, a->rail.index, now_ms);
+	sticky_put(ledger->store, a->pool, a->rail.name, &identity, a->rail.index, now_ms);
 }
 
 /*
@@ -58,12 +60,11 @@ static void sticky_note(struct ledger *ledger, const struct attachment *a, int64
 static void index_release(struct ledger *ledger, const struct attachment *a, bool never_up)
 {
 	int64_t now_ms = ledger_now_ms(ledger);
-	char pod[LEASE_POD_MAX + 1];
 
 	if (now_ms <= LEASE_NEVER)
 		now_ms = LEASE_NEVER + 1;
 	allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id,
-		      never_up ? NULL : lease_pod(&a->pod, pod), now_ms);
+		      never_up ? NULL : &a->pod, now_ms);
 	if (a->sticky[0] && !never_up)
 		sticky_note(ledger, a, now_ms);
 	ledger_end_claim_if_last(ledger, a);

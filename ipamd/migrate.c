@@ -6,6 +6,9 @@
  *
  * From 3: the clock counts the unconfirmed, too, and an identity leads to who has it. What rests is
  * not known to be of any pod.
+ *
+ * From 4: an identity is of a Kubernetes namespace, and so is what rests. Which one that was the
+ * name of the pod tells, or the history; whose it was nobody can tell is remembered of nobody.
  */
 #include "ipamd/migrate.h"
 
@@ -14,11 +17,13 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "ipamd/allot.h"
 #include "ipamd/edit.h"
 #include "ipamd/era.h"
 #include "ipamd/guid.h"
 #include "ipamd/record.h"
+#include "ipamd/sticky.h"
 
 /* Numbers of the clock, before the boot id: ledger time, BOOTTIME, next id; since 3 also… */
 enum {
@@ -132,6 +137,103 @@ static int migrate_from_3(struct store *store, struct err *err)
 	return records_rewrite(store, boot_id, &era, err);
 }
 
+/* {UID: namespace} of all pods that the history tells of. */
+static json_t *namespaces_read(struct store *store)
+{
+	struct store_view found, value;
+	struct store_key key = { 0 };
+	json_t *names = json_object();
+
+	for (; store_seek(store, STORE_HISTORY, &key, 0, &found, &value); store_key_next(&key)) {
+		CLEANUP_JSON json_t *event = NULL;
+		const char *uid, *namespace;
+		struct err unread;
+
+		store_key_set(&key, &found);
+		if (json_parse((const char *)value.data, value.len, &event, &unread) == 0 &&
+		    json_unpack(event, "{s:{s:s, s:s}}", "pod", "uid", &uid, "namespace",
+				&namespace) == 0 &&
+		    uid[0])
+			(void)json_object_set_new(names, uid, json_string(namespace));
+	}
+	return names;
+}
+
+struct telling {
+	struct store *store;
+	json_t *names;
+	char namespace[LEASE_NAMESPACE_MAX + 1];
+};
+
+/* Of a pod by its UID, or by namespace/name. */
+static const char *tell_of_pod(const char *pod, void *arg)
+{
+	struct telling *telling = arg;
+	const char *slash = strchr(pod, '/');
+
+	if (!slash)
+		return json_string_value(json_object_get(telling->names, pod));
+	if (slash - pod > LEASE_NAMESPACE_MAX)
+		return NULL;
+	(void)snprintf(telling->namespace, sizeof(telling->namespace), "%.*s", (int)(slash - pod),
+		       pod);
+	return telling->namespace;
+}
+
+/* That of the pod that the index still rests of, or of the one that has it under this name. */
+static const char *tell_of_identity(const char *pool, const char *rail, const char *name,
+				    const struct sticky *had, void *arg)
+{
+	struct telling *telling = arg;
+	struct lease lease = allot_lease(telling->store, pool, rail, had->index);
+	CLEANUP(attachment_free) struct attachment holder = { 0 };
+	const char *namespace = NULL;
+	struct err err;
+
+	if (lease.state == LEASE_RESTING && lease.since_ms == had->last_ms && lease.has_namespace)
+	namespace = lease.namespace;
+	else if (lease.state == LEASE_HELD &&
+		 record_get(telling->store, lease.holder, &holder, &err) == 0 &&
+		 strcmp(holder.sticky, name) == 0) namespace = holder.pod.namespace;
+	if (!namespace || strlen(namespace) > LEASE_NAMESPACE_MAX)
+		return NULL;
+	(void)snprintf(telling->namespace, sizeof(telling->namespace), "%s", namespace);
+	return telling->namespace;
+}
+
+static int migrate_from_4(struct store *store, struct err *err)
+{
+	CLEANUP_JSON json_t *names = namespaces_read(store);
+	struct telling telling = { .store = store, .names = names };
+	struct attachment a;
+	int r;
+
+	if (!names)
+		return err_nomem(err);
+	table_empty(store, STORE_BY_IDENTITY);
+	for (uint64_t after = 0; (r = record_next(store, after, RECORD_HEAD, &a, err)) == 0;) {
+		after = a.id;
+		record_index_identity(store, &a);
+		attachment_free(&a);
+	}
+	if (r < 0 && r != -ENOENT)
+		return r;
+	allot_tell_namespaces(store, tell_of_pod, &telling);
+	return sticky_migrate(store, tell_of_identity, &telling, err);
+}
+
+/* Each step makes of the store what the next one expects, in records and tables of today. */
+static int migrate_steps(struct store *store, struct err *err)
+{
+	int r = 0;
+
+	if (store_schema(store) < 3)
+		r = migrate_from_1(store, err);
+	else if (store_schema(store) == 3)
+		r = migrate_from_3(store, err);
+	return r < 0 ? r : migrate_from_4(store, err);
+}
+
 int migrate(struct store *store, struct err *err)
 {
 	int r;
@@ -141,7 +243,7 @@ int migrate(struct store *store, struct err *err)
 	r = store_begin(store, STORE_WRITE, err);
 	if (r < 0)
 		return r;
-	r = store_schema(store) < 3 ? migrate_from_1(store, err) : migrate_from_3(store, err);
+	r = migrate_steps(store, err);
 	if (r < 0) {
 		store_abort(store);
 		err_prefix(err, "bring the store up to date");

@@ -590,6 +590,32 @@ static void pool_check_slots(struct json_reader *r, const struct pool *pool)
 			 (unsigned long long)slots);
 }
 
+static const char *const rest_for_names[] = {
+	[POOL_REST_FOR_NAMESPACE] = "namespace",
+	[POOL_REST_FOR_POD] = "pod",
+	[POOL_REST_FOR_ANY] = "any",
+};
+
+const char *pool_rest_for_name(enum pool_rest_for rest_for)
+{
+	return rest_for_names[rest_for];
+}
+
+static void read_rest_for(struct json_reader *r, struct pool *pool)
+{
+	const char *text;
+
+	if (!json_str(r, "restFor", &text))
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(rest_for_names); i++) {
+		if (strcmp(text, rest_for_names[i]) == 0) {
+			pool->rest_for = (enum pool_rest_for)i;
+			return;
+		}
+	}
+	json_bad(r, "restFor", "must be \"namespace\", \"pod\" or \"any\"");
+}
+
 static int pool_read(json_t *json, const char *path, struct pool *pool, struct err *err)
 {
 	int64_t cooldown_s = POOL_COOLDOWN_S, sticky_s = POOL_STICKY_S, claim_s = POOL_CLAIM_S;
@@ -603,6 +629,7 @@ static int pool_read(json_t *json, const char *path, struct pool *pool, struct e
 	pool->cooldown_ms = cooldown_s * 1000;
 	pool->sticky_ms = sticky_s * 1000;
 	pool->claim_ms = claim_s * 1000;
+	read_rest_for(&r, pool);
 	read_slots(&r, &pool->slots);
 	read_rails(&r, pool);
 	pool_check_slots(&r, pool);

@@ -55,12 +55,17 @@ struct rail {
 	size_t route_count;
 };
 
+/* "restFor": to whom an address that rests is given when it is asked for by name. */
+enum pool_rest_for { POOL_REST_FOR_NAMESPACE, POOL_REST_FOR_POD, POOL_REST_FOR_ANY };
+const char *pool_rest_for_name(enum pool_rest_for rest_for);
+
 struct pool {
 	char name[PROTO_POOL_MAX + 1];
 	int64_t cooldown_ms;
 	int64_t sticky_ms; /* how long an identity's index is remembered after its release; 0 = not
 			    */
-	int64_t claim_ms;  /* how long a rail that a pod has claimed waits to be bound */
+	enum pool_rest_for rest_for;
+	int64_t claim_ms; /* how long a rail that a pod has claimed waits to be bound */
 	struct slots slots;
 	struct rail *rails;
 	size_t rail_count;

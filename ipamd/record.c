@@ -65,6 +65,7 @@ static struct store_key record_by_identity(const struct attachment *a)
 {
 	struct store_key key = { 0 };
 
+	store_key_text(&key, a->pod.namespace);
 	store_key_text(&key, a->sticky);
 	store_key_u64(&key, a->id);
 	return key;
@@ -279,16 +280,14 @@ int record_next(struct store *store, uint64_t after, enum record_part part,
 	return r < 0 ? r : -ENOENT;
 }
 
-/* The next record that a table leads to under @name. */
-static int next_of(struct store *store, enum store_table table, const char *name,
+/* The next record that a table leads to under @prefix. */
+static int next_of(struct store *store, enum store_table table, const struct store_key *prefix,
 		   struct store_key *key, struct attachment *ret_a, struct err *err)
 {
-	struct store_key prefix = { 0 };
 	struct store_view found, value;
 	int r;
 
-	store_key_text(&prefix, name);
-	if (store_seek(store, table, key->len ? key : &prefix, prefix.len, &found, &value)) {
+	if (store_seek(store, table, key->len ? key : prefix, prefix->len, &found, &value)) {
 		store_key_set(key, &found);
 		r = record_find(store, table, key, RECORD_HEAD, ret_a, err);
 		store_key_next(key);
@@ -301,13 +300,20 @@ static int next_of(struct store *store, enum store_table table, const char *name
 int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
 		       struct attachment *ret_a, struct err *err)
 {
-	return next_of(store, STORE_BY_POD, uid, key, ret_a, err);
+	struct store_key prefix = { 0 };
+
+	store_key_text(&prefix, uid);
+	return next_of(store, STORE_BY_POD, &prefix, key, ret_a, err);
 }
 
-int record_next_of_identity(struct store *store, const char *identity, struct store_key *key,
-			    struct attachment *ret_a, struct err *err)
+int record_next_of_identity(struct store *store, const struct identity *identity,
+			    struct store_key *key, struct attachment *ret_a, struct err *err)
 {
-	return next_of(store, STORE_BY_IDENTITY, identity, key, ret_a, err);
+	struct store_key prefix = { 0 };
+
+	store_key_text(&prefix, identity->namespace);
+	store_key_text(&prefix, identity->name);
+	return next_of(store, STORE_BY_IDENTITY, &prefix, key, ret_a, err);
 }
 
 uint64_t record_id(struct store *store, enum store_table table, const struct store_key *key)
@@ -400,12 +406,19 @@ static void by_key_put(struct store *store, const struct attachment *a)
 	store_put(store, STORE_BY_KEY, &key, value, by_key_encode(a, value));
 }
 
+void record_index_identity(struct store *store, const struct attachment *a)
+{
+	struct store_key by_identity = record_by_identity(a);
+
+	if (a->sticky[0] && a->pool[0])
+		id_put(store, STORE_BY_IDENTITY, &by_identity, a->id);
+}
+
 static void record_index(struct store *store, const struct attachment *a)
 {
 	struct attachment_key attachment = attachment_key(a);
 	struct store_key by_device = record_by_device(a->device.key);
 	struct store_key by_pod = record_by_pod(a->pod.uid, &attachment);
-	struct store_key by_identity = record_by_identity(a);
 
 	by_key_put(store, a);
 	brief_put(store, a);
@@ -413,8 +426,7 @@ static void record_index(struct store *store, const struct attachment *a)
 		id_put(store, STORE_BY_DEVICE, &by_device, a->id);
 	if (a->pod.uid[0])
 		id_put(store, STORE_BY_POD, &by_pod, a->id);
-	if (a->sticky[0] && a->pool[0])
-		id_put(store, STORE_BY_IDENTITY, &by_identity, a->id);
+	record_index_identity(store, a);
 }
 
 static int record_write(struct store *store, const struct attachment *a,

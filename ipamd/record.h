@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "ipamd/ledger.h"
 #include "ipamd/proto/proto.h"
+#include "ipamd/sticky.h"
 #include "ipamd/store.h"
 
 /* Keys of the tables by_key, by_device and by_pod. */
@@ -51,8 +52,8 @@ int record_next(struct store *store, uint64_t after, enum record_part part,
 int record_next_of_pod(struct store *store, const char *uid, struct store_key *key,
 		       struct attachment *ret_a, struct err *err);
 /* The head of the next record that holds an index under an identity: likewise. */
-int record_next_of_identity(struct store *store, const char *identity, struct store_key *key,
-			    struct attachment *ret_a, struct err *err);
+int record_next_of_identity(struct store *store, const struct identity *identity,
+			    struct store_key *key, struct attachment *ret_a, struct err *err);
 /* The whole of a record, from its text. */
 int record_decode(const struct store_view *value, struct attachment *ret_a, struct err *err);
 /* Does the text of a record end with what was asked for, as all do since schema 3? */
@@ -69,4 +70,6 @@ bool record_next_brief(struct store *store, struct ledger_brief *brief);
 int record_add(struct store *store, const struct attachment *a, struct err *err);
 int record_put(struct store *store, const struct attachment *a, struct err *err);
 int record_rewrite(struct store *store, const struct attachment *a, struct err *err);
+/* Puts its entry of by_identity, if it has one: what a store before schema 5 lacks. */
+void record_index_identity(struct store *store, const struct attachment *a);
 void record_delete(struct store *store, const struct attachment *a);

@@ -152,8 +152,9 @@ static int add_pool(struct daemon *d, const struct pool *pool, json_t *pools, st
 		r = add_rail(d, pool, &pool->rails[i], rails, err);
 	if (r < 0)
 		return r;
-	json = json_pack("{s:s, s:I, s:O}", "name", pool->name, "cooldown_s",
-			 (json_int_t)(pool->cooldown_ms / 1000), "rails", rails);
+	json = json_pack("{s:s, s:I, s:s, s:O}", "name", pool->name, "cooldown_s",
+			 (json_int_t)(pool->cooldown_ms / 1000), "restFor",
+			 pool_rest_for_name(pool->rest_for), "rails", rails);
 	if (json && pool->slots.bits < RAIL_ONE_SLOT)
 		(void)json_object_update_new(
 			json, json_pack("{s:i, s:s, s:I}", "blockBits", pool->slots.bits, "subnet",

@@ -37,7 +37,7 @@ enum store_table {
 	STORE_TABLES,
 };
 
-enum { STORE_SCHEMA = 4 };
+enum { STORE_SCHEMA = 5 };
 
 const char *store_table_name(enum store_table table);
 

@@ -132,13 +132,14 @@ static void print_rails(struct table *table, json_t *pool)
 		table_cell(table, "%lld", resting);
 		table_cell(table, "%lld", capacity - (held - draining) - resting - claimed);
 		table_cell(table, "%lld", draining);
+		table_cell(table, "%s", text_of(pool, "restFor"));
 	}
 }
 
 static int run_pools(struct ctl *ctl, struct err *err)
 {
-	static const char *const heads[] = { "POOL",    "RAIL", "PREFIX",  "HELD",
-					     "RESTING", "FREE", "DRAINING" };
+	static const char *const heads[] = { "POOL",    "RAIL", "PREFIX",   "HELD",
+					     "RESTING", "FREE", "DRAINING", "REST-FOR" };
 	CLEANUP_JSON json_t *result = NULL;
 	struct table table;
 	json_t *pool;

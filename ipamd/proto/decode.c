@@ -762,6 +762,14 @@ static void read_table(struct json_reader *r, struct reserve_request *request)
 		json_bad(r, "table", "needs \"pool\"");
 }
 
+/* Keys of the store have it. */
+static void read_pod_namespace(struct json_reader *r, struct reserve_request *request)
+{
+	if (strlen(request->pod.namespace) > PROTO_NAMESPACE_MAX)
+		json_bad(r, "pod", "its namespace must be at most %d bytes long",
+			 PROTO_NAMESPACE_MAX);
+}
+
 static void read_sticky(struct json_reader *r, struct reserve_request *request)
 {
 	if (json_str(r, "sticky", &request->sticky) && !sticky_is_valid(request->sticky))
@@ -777,6 +785,7 @@ int reserve_decode(json_t *params, struct reserve_request *ret_request, struct e
 	json_read(&r, params, "", err);
 	read_key(&r, &request.key);
 	read_pod(&r, &request.key, &request.pod);
+	read_pod_namespace(&r, &request);
 	read_netns(&r, &request.netns);
 	read_request(&r, &request.program, &request.env, &request.netconf);
 	request.pool = read_name(&r, "pool", PROTO_POOL_MAX);

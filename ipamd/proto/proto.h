@@ -27,6 +27,7 @@ enum {
 	PROTO_DEVICE_MAX = 128,    /* "net:NAME", "pci:ADDRESS", "aux:NAME" */
 	PROTO_POOL_MAX = 63,       /* a pool's or rail's name */
 	PROTO_RAILS_MAX = 32,      /* of a pool */
+	PROTO_NAMESPACE_MAX = 63,  /* a Kubernetes namespace's */
 	PROTO_STICKY_MAX = 253,    /* an identity's name */
 	PROTO_WAIT_MS = 10 * 1000, /* how long a verb waits for its turn at the daemon */
 	PROTO_ADD_MS = 60 * 1000,  /* how long an ADD may take in all */

@@ -100,8 +100,8 @@ def test_status_and_pools():
         out, _ = ctl(node, "status")
         assert node.label in out and "3 attached, 0 unfinished, 0 dirty, 0 unconfirmed" in out and "ALARM" not in out, out
         assert rows(ctl(node, "pools")[0]) == [
-            ["POOL", "RAIL", "PREFIX", "HELD", "RESTING", "FREE", "DRAINING"],
-            ["train", "rail0", "10.0.0.0/24", "2", "0", "251", "0"]]
+            ["POOL", "RAIL", "PREFIX", "HELD", "RESTING", "FREE", "DRAINING", "REST-FOR"],
+            ["train", "rail0", "10.0.0.0/24", "2", "0", "251", "0", "namespace"]]
         assert json.loads(ctl(node, "status", "--json")[0])["attachments"]["attached"] == 3
         out, _ = ctl(node, "history")
         assert [r[1] for r in rows(out)[1:]] == ["reserved", "finished"] * 3, out
@@ -189,8 +189,8 @@ def test_pools_diff():
             return diff_and_take(node, json.dumps({**file, "pools": pools}), verdict, says)
 
         assert take([train], "unchanged") == "unchanged\n"
-        out = take([{**train, "cooldown_s": 7, "sticky_s": 1}, other], "taken")
-        assert "~ train\n    cooldown_s: 0 -> 7\n    sticky_s: none -> 1\n+ other\n" in out, out
+        out = take([{**train, "cooldown_s": 7, "restFor": "pod"}, other], "taken")
+        assert "~ train\n    cooldown_s: 0 -> 7\n    restFor: none -> \"pod\"\n+ other\n" in out, out
         assert "+ other/r\n    cidr: \"10.9.0.0/30\"\n    addresses: 2\n" in out, out
         out = take([rail(exclude=["10.0.0.4-10.0.0.5"])], "taken")
         assert "exclude: none -> [\"10.0.0.4-10.0.0.5\"]\n    addresses: 14 -> 12\n" in out, out

@@ -292,8 +292,8 @@ class Node:
             self.net.ip("link", "set", name, "up")
         return name
 
-    def pod(self, name, container=None, pod_name="", uid=""):
-        pod = Pod(f"{self.label}-{name}", container or f"ctr-{name}", pod_name=pod_name, uid=uid)
+    def pod(self, name, container=None, namespace="default", pod_name="", uid=""):
+        pod = Pod(f"{self.label}-{name}", container or f"ctr-{name}", namespace, pod_name, uid)
         self.pods.append(pod)
         return pod
 

@@ -121,6 +121,16 @@ def pod_of(key):
     return key[0].rpartition("-")[0]
 
 
+def client_of(key):
+    """Each client has a Kubernetes namespace of its own."""
+    return key[0].partition("-")[0]
+
+
+def identity_of(asked):
+    """The same names in all namespaces: whoever asks, and a record, has one of its own, or None."""
+    return (asked["pod"]["namespace"], asked["sticky"]) if asked.get("sticky") else None
+
+
 def same_record(a, b):
     keys = ("id", "generation", "pool", "rail", "ips", "guid")
     return all(a.get(k) == b.get(k) for k in keys) and a.get("device", {}).get("key") == b.get("device", {}).get("key")
@@ -159,11 +169,11 @@ class Model:
             if what[0] == "index":
                 self.rested.pop(what, None)
                 if releases:
-                    self.rested[what] = (self.now(), record.get("sticky"), key)
-                    self.identities[record.get("sticky"), what[1], what[2]] = (what, self.now())
+                    self.rested[what] = (self.now(), identity_of(record), key)
+                    self.identities[identity_of(record), what[1], what[2]] = (what, self.now())
 
     def check_choice(self, key, record, asked, sent, claimed_by):
-        """A reservation that did not ask for a certain index got one that was free to give."""
+        """A reservation got an index that was free to give; by name also one that rests of its namespace."""
         index = next(owned(record), None)
         if index is None or index[0] != "index":
             return
@@ -173,16 +183,17 @@ class Model:
         if asked.get("ips"):
             if asked["ips"][0] not in [ip["address"].split("/")[0] for ip in record["ips"]]:
                 raise Contradiction(f"{key} asked for {asked['ips']}, and got {record['ips']}", key)
-            return
         since, identity, holder = self.rested.get(index, (None, None, None))
-        its_own = identity and identity in (record.get("sticky"), claimed_by) or holder and pod_of(holder) == pod_of(key)
+        its_own = identity and identity in (identity_of(record), claimed_by) or holder and pod_of(holder) == pod_of(key)
+        if asked.get("ips"):
+            its_own = holder and client_of(holder) == client_of(key)
         if pool == "train" and since is not None and self.now() - since < COOLDOWN_S and not its_own:
             raise Contradiction(f"{key} got {index} {self.now() - since:.3f} s after its release by {holder}", key, index, holder)
 
     def check_identity(self, key, record, asked):
         """An identity got what it had: so shortly after its release nobody else can have got it, unless by name,
         or as the same pod."""
-        index, since = self.identities.get((asked["sticky"], record["pool"], record["rail"]["name"]), (None, 0))
+        index, since = self.identities.get((identity_of(asked), record["pool"], record["rail"]["name"]), (None, 0))
         address = index and f"10.{index[2][-1]}.0.{index[3]}"
         if (index and self.now() - since < COOLDOWN_S and not asked.get("ips") and index not in self.asked
                 and index[1] == "train" and all(gives(pools, *index[1:3], address) for pools, until in self.forms)
@@ -193,7 +204,7 @@ class Model:
         """Its pod has it again, and not under the identity that it had it under."""
         held = set(owned(record))
         for name, (what, _) in list(self.identities.items()):
-            if what in held and name[0] != record.get("sticky"):
+            if what in held and name[0] != identity_of(record):
                 del self.identities[name]
 
     # forms of the pools
@@ -284,7 +295,7 @@ class Client:
         env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": key[0], "CNI_IFNAME": key[1], "CNI_NETNS": "/nowhere"}
         params = {
             **self.name(key), "deadline": self.deadline(),
-            "pod": {"namespace": "ns", "name": key[0], "uid": f"u{pod_of(key)}"},
+            "pod": {"namespace": f"ns{self.number}", "name": key[0], "uid": f"u{pod_of(key)}"},
             "netns": {"path": "/nowhere", "cookie": 7, "nsid": -1},
             "request": {"program": "spur", "env": env, "netconf": conf},
         }
@@ -304,7 +315,7 @@ class Client:
             else:
                 params["device"] = f"pci:{daemon_vf.vf_of(rail, self.rng.randrange(VFS))}"
         if self.maybe(0.3):
-            params["sticky"] = f"job/{container.rpartition('-')[0]}-{params['ifname']}"
+            params["sticky"] = f"job/{container.split('-')[1]}-{params['ifname']}"
         if alone and self.maybe(0.2):
             params["claim"] = ["rail0", "rail1"] if "chooseDevice" in params else ["*"]
         elif alone and self.maybe(0.1):
@@ -397,7 +408,7 @@ class Client:
     def note_claim(self, key, params):
         if "claim" in params:
             named = [r["name"] for pools, until in self.model.forms for p in pools for r in p["rails"] if until is None]
-            self.claims[key[0]] = (set(named if params["claim"] == ["*"] else params["claim"]), self.model.now(), params.get("sticky"))
+            self.claims[key[0]] = (set(named if params["claim"] == ["*"] else params["claim"]), self.model.now(), identity_of(params))
         if key[0] in self.claims:
             self.claims[key[0]][0].discard(params.get("rail"))
 

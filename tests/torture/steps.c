@@ -216,9 +216,10 @@ static void prepare_nothing(struct ledger *ledger)
 
 struct change {
 	const char *name;
-	void (*prepare)(struct ledger *ledger); /* NULL: the store of the first release */
+	void (*prepare)(struct ledger *ledger); /* NULL: the fixture */
 	int (*change)(struct ledger *ledger);
 	const char *pools; /* that are set first */
+	const char *fixture;
 };
 
 static const struct change changes[] = {
@@ -238,7 +239,8 @@ static const struct change changes[] = {
 	{ "four in one batch", prepare, change_many, pools_text },
 	{ "edit the pools", prepare, NULL, edited_text },
 	{ "first start", prepare_nothing, NULL, pools_text },
-	{ "migrate from schema 1", NULL, NULL, NULL },
+	{ "migrate from schema 1", NULL, NULL, NULL, "store-v1" },
+	{ "migrate from schema 4", NULL, NULL, NULL, "store-v4" },
 };
 
 /* --- in children: their count of steps begins at 1 --- */
@@ -300,7 +302,7 @@ static void make_begin(const struct change *change)
 	int status;
 
 	if (!change->prepare) {
-		sh("cp -r %s/store-v1 %s/begin", SPUR_FIXTURES, kit_root);
+		sh("cp -r %s/%s %s/begin", SPUR_FIXTURES, change->fixture, kit_root);
 		return;
 	}
 	pid = fork();

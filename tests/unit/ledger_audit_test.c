@@ -353,7 +353,7 @@ static void identity_not_queued(void)
 
 	store_key_u32(&value, 5);
 	store_key_u64(&value, 7);
-	put(STORE_STICKY, key_of("p", "job/worker-3", "r0"), value);
+	put(STORE_STICKY, key_of("p", "ns", "job/worker-3", "r0"), value);
 }
 
 static void identity_queued_alone(void)
@@ -361,6 +361,7 @@ static void identity_queued_alone(void)
 	struct store_key key = id_key(7);
 
 	store_key_text(&key, "p");
+	store_key_text(&key, "ns");
 	store_key_text(&key, "job/worker-3");
 	store_key_text(&key, "r0");
 	put(STORE_STICKY_Q, key, (struct store_key) { 0 });
@@ -396,7 +397,7 @@ static void rest_before_cut(void)
 
 static struct store_key holder_key(const char *identity, uint64_t id)
 {
-	struct store_key key = key_of(identity);
+	struct store_key key = key_of("ns", identity);
 
 	store_key_u64(&key, id);
 	return key;
@@ -496,7 +497,8 @@ static const struct {
 	{ claim_without_device,
 	  "claim of container c9 on pool \"p\": device pci:0000:02:00.1 is not claimed by it", 1 },
 	{ index_without_claim, "table by_index: 1 indexes are claimed, by claims 0", 1 },
-	{ identity_not_queued, "identity \"job/worker-3\": is not in the queue", 1 },
+	{ identity_not_queued, "identity \"job/worker-3\" of namespace \"ns\": is not in the queue",
+	  1 },
 	{ identity_queued_alone, "table sticky_q: 1 identities are queued, of 0", 1 },
 	{ last_gone, "pool \"q\" rail \"r0\": index 2 rests of pod ns/c4, and is not found by it",
 	  1 },

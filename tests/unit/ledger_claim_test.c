@@ -667,6 +667,8 @@ static void test_identity_is_forgotten(void **state)
 	close_ledger(ledger);
 }
 
+#define IDENTITY(number) ((const struct identity) { "ns", "id-" #number })
+
 static void test_table_of_identities_is_bounded(void **state)
 {
 	(void)state;
@@ -674,22 +676,24 @@ static void test_table_of_identities_is_bounded(void **state)
 	struct sticky had;
 	struct store *store;
 	char name[16];
+	const struct identity one = { "ns", name };
 
 	assert_ok(store_open(kit_dir, &store, &kit_err));
 	assert_ok(store_begin(store, STORE_WRITE, &kit_err));
 	for (int i = 0; i < STICKY_MAX + 2; i++) {
 		(void)snprintf(name, sizeof(name), "id-%d", i);
-		sticky_put(store, "p", "r", name, (uint32_t)i, 1000 + i);
+		sticky_put(store, "p", "r", &one, (uint32_t)i, 1000 + i);
 		if (i == STICKY_MAX - 1) /* the oldest is used again, and is not the oldest now */
-			sticky_put(store, "p", "r", "id-0", 7, 500000);
+			sticky_put(store, "p", "r", &IDENTITY(0), 7, 500000);
 	}
 	assert_int_equal(store_count(store, STORE_STICKY), STICKY_MAX);
 	assert_int_equal(store_count(store, STORE_STICKY_Q), STICKY_MAX);
-	assert_false(sticky_find(store, "p", "r", "id-1", &had));
-	assert_false(sticky_find(store, "p", "r", "id-2", &had));
-	assert_true(sticky_find(store, "p", "r", "id-3", &had));
-	assert_true(sticky_find(store, "p", "r", "id-0", &had) && had.index == 7 && had.here);
-	assert_true(sticky_find(store, "p", "other", "id-0", &had) && !had.here);
+	assert_false(sticky_find(store, "p", "r", &IDENTITY(1), &had));
+	assert_false(sticky_find(store, "p", "r", &IDENTITY(2), &had));
+	assert_true(sticky_find(store, "p", "r", &IDENTITY(3), &had));
+	assert_true(sticky_find(store, "p", "r", &IDENTITY(0), &had) && had.index == 7 && had.here);
+	assert_true(sticky_find(store, "p", "other", &IDENTITY(0), &had) && !had.here);
+	assert_false(sticky_find(store, "p", "r", &(struct identity) { "other", "id-0" }, &had));
 	assert_true(store_last(store, STORE_STICKY_Q, &last));
 	assert_ok(store_commit(store, &kit_err));
 	store_close(store);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A ledger that goes out as lines and comes in again is the same; what is not whole comes not in.
  */
+#include "ipamd/crc32c.h"
 #include "ledger_kit.h"
 
 static const char pools[] = "[{'name':'p','rails':[{'name':'r0','cidr':'10.0.0.0/28'},"
@@ -337,6 +338,41 @@ static void test_wrong_lines(void **state)
 	kit_check();
 }
 
+/* An export from before schema 5 does not say whose an identity was, nor of which namespace a pod
+ * was that an index rests of. */
+static void test_export_without_namespaces(void **state)
+{
+	static const char lines[] =
+		"{\"ledger\":{\"format\":1,\"bootID\":\"boot\",\"clock\":2000000,"
+		"\"firstID\":1,\"nextID\":9}}\n"
+		"{\"resting\":{\"pool\":\"p\",\"rail\":\"r0\",\"index\":3,"
+		"\"since\":2000000,\"pod\":\"u1\"}}\n"
+		"{\"identity\":{\"pool\":\"p\",\"identity\":\"w\",\"rail\":"
+		"\"r0\",\"index\":3,\"last\":2000000}}\n";
+	struct reserve_request request = kit_request("c", "p");
+	struct ledger *ledger = empty_ledger("boot");
+	struct dump_report report;
+	struct attachment a;
+	char text[1024];
+
+	(void)state;
+	(void)snprintf(text, sizeof(text), "%s{\"end\":{\"lines\":3,\"crc32c\":\"%08x\"}}\n", lines,
+		       crc32c(0, lines, strlen(lines)));
+	assert_ok(load(ledger, text, strlen(text), &report));
+	request.rail = "r0";
+	request.has_index = true;
+	request.index = 3;
+	assert_int_equal(kit_reserve(ledger, &request, NULL, &a), -EAGAIN);
+	assert_non_null(strstr(kit_err.msg, "of a pod whose namespace is not known"));
+	request.has_index = false;
+	request.sticky = "w";
+	assert_ok(kit_reserve(ledger, &request, NULL, &a));
+	assert_int_not_equal(a.rail.index, 3);
+	attachment_free(&a);
+	ledger_close(ledger);
+	kit_check();
+}
+
 static const struct {
 	const char *head, *refusal;
 } wrong_heads[] = {
@@ -429,6 +465,7 @@ int main(void)
 		cmocka_unit_test_setup(test_each_cut, kit_setup),
 		cmocka_unit_test_setup(test_each_change, kit_setup),
 		cmocka_unit_test_setup(test_wrong_lines, kit_setup),
+		cmocka_unit_test_setup(test_export_without_namespaces, kit_setup),
 		cmocka_unit_test_setup(test_wrong_heads, kit_setup),
 		cmocka_unit_test_setup(test_line_without_an_end, kit_setup),
 		cmocka_unit_test_setup(test_other_pools, kit_setup),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tests/fixture/store-v1, -v2 and -v3 were written by the code of their time. Whatever the schema
+ * tests/fixture/store-v1 to -v4 were written by the code of their time. Whatever the schema
  * becomes, these stores open and mean what they meant, also when the daemon is killed over it.
  *
  * With a directory as argument it writes such a store there, with the code of today.
@@ -19,11 +19,13 @@
 #include <lmdb.h>
 
 #include "base/fs.h"
+#include "ipamd/sticky.h"
 #include "ledger_kit.h"
 
 static const char fixture_v1[] = SPUR_FIXTURES "/store-v1/data.mdb";
 static const char fixture_v2[] = SPUR_FIXTURES "/store-v2/data.mdb";
 static const char fixture_v3[] = SPUR_FIXTURES "/store-v3/data.mdb";
+static const char fixture_v4[] = SPUR_FIXTURES "/store-v4/data.mdb";
 
 /* The process dies before so many puts and commits; 0: never. */
 static int puts_left;
@@ -269,6 +271,86 @@ static void test_store_of_the_third_schema(void **state)
 	assert_opens(fixture_v3, 3, 3);
 }
 
+/* As it was written before schema 5: without a namespace. */
+static void put_old_identity(struct store *store, const char *name, uint32_t index, uint64_t last)
+{
+	struct store_key key = { 0 }, queued = { 0 }, value = { 0 };
+
+	store_key_u64(&queued, last);
+	for (int i = 0; i < 3; i++) {
+		const char *text = (const char *const[]) { "train", name, "rail0" }[i];
+
+		store_key_text(&key, text);
+		store_key_text(&queued, text);
+	}
+	store_key_u32(&value, index);
+	store_key_u64(&value, last);
+	store_put(store, STORE_STICKY, &key, value.bytes, value.len);
+	store_put(store, STORE_STICKY_Q, &queued, NULL, 0);
+}
+
+static void put_old_identities(void)
+{
+	struct store *store;
+
+	assert_ok(store_open(kit_dir, &store, &kit_err));
+	assert_ok(store_begin(store, STORE_WRITE, &kit_err));
+	put_old_identity(store, "stranger", 77, 5); /* an index that has rested, and is forgotten */
+	put_old_identity(store, "dirty", 3, 5);     /* its record holds it */
+	put_old_identity(store, "attached", 3, 5);  /* and not this one's */
+	assert_ok(store_commit(store, &kit_err));
+	store_close(store);
+}
+
+static bool is_known(const char *namespace, const char *name, uint32_t index)
+{
+	struct sticky had;
+	struct store *store;
+	bool known;
+
+	assert_ok(store_open(kit_dir, &store, &kit_err));
+	assert_ok(store_begin(store, STORE_READ, &kit_err));
+	known = sticky_find(store, "train", "rail0", &(struct identity) { namespace, name },
+			    &had) &&
+		had.here && had.index == index;
+	store_close(store);
+	return known;
+}
+
+/* Whose an identity was, and of whom an index rests, is told by what is kept; else it is nobody's.
+ */
+static void test_store_of_the_fourth_schema(void **state)
+{
+	(void)state;
+	struct reserve_request other = kit_request("other", "train");
+	CLEANUP(attachment_free) struct attachment a = { 0 };
+	struct ledger *ledger;
+
+	copy_fixture(fixture_v4);
+	put_old_identities();
+	ledger_close(kit_open("boot-of-the-fixture"));
+	kit_check();
+	assert_true(is_known("ns", "gone", 4)); /* its pod was known by its UID alone */
+	assert_true(is_known("ns", "dirty", 3));
+	assert_false(is_known("ns", "attached", 3));
+	assert_false(is_known("", "gone", 4));
+	for (size_t i = 0; i < 2; i++)
+		assert_false(is_known((const char *const[]) { "ns", "" }[i], "stranger", 77));
+
+	ledger = kit_open("boot-of-the-fixture");
+	other.rail = "rail0";
+	other.has_index = true;
+	other.index = 4;
+	other.pod.namespace = (char *)"other";
+	assert_int_equal(kit_reserve(ledger, &other, NULL, &a), -EAGAIN);
+	assert_non_null(strstr(kit_err.msg, "of a pod of namespace \"ns\""));
+	other.pod.namespace = (char *)"ns";
+	assert_ok(kit_reserve(ledger, &other, NULL, &a));
+	ledger_close(ledger);
+	(void)kit_setup(state);
+	assert_opens(fixture_v4, 4, 3);
+}
+
 /* Opens the store, and is killed when it has made @step changes in it; false: there were fewer. */
 static bool killed_at(int step)
 {
@@ -308,6 +390,7 @@ static void test_migration_is_whole_or_absent(void **state)
 {
 	kill_at_each_step(state, fixture_v2, 4, 20);
 	kill_at_each_step(state, fixture_v3, 3, 2);
+	kill_at_each_step(state, fixture_v4, 3, 2);
 }
 
 /* What is written today means the same: the writer and the test agree. */
@@ -339,6 +422,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(test_store_of_the_first_schema, kit_setup),
 		cmocka_unit_test_setup(test_store_of_the_second_schema, kit_setup),
 		cmocka_unit_test_setup(test_store_of_the_third_schema, kit_setup),
+		cmocka_unit_test_setup(test_store_of_the_fourth_schema, kit_setup),
 		cmocka_unit_test_setup(test_migration_is_whole_or_absent, kit_setup),
 		cmocka_unit_test_setup(test_store_of_today, kit_setup),
 	};

@@ -55,14 +55,26 @@ static void test_rest(void **state)
 	assert_int_equal(lease_rest_left_ms(LEASE_NEVER, 1000, 1), 0);
 }
 
+/* Without what is said of a pod, or without its namespace. */
+static bool is_older_form(const struct lease *lease, size_t len)
+{
+	size_t pod_at = lease->state == LEASE_RESTING ? 9 : 17;
+
+	return len == LEASE_BYTES_MIN ||
+	       (lease->has_namespace && len == pod_at + strlen(lease->pod) + 1);
+}
+
 static void test_lease_is_read_back(void **state)
 {
 	static const struct lease rows[] = {
 		{ LEASE_HELD, UINT64_C(0x0102030405060708), LEASE_NEVER, "" },
 		{ LEASE_HELD, 7, LEASE_UNKNOWN, "" },
 		{ LEASE_CLAIMED, 7, 123456789, "namespace/name" },
+		{ LEASE_CLAIMED, 7, 123456789, "namespace/name", true, "namespace" },
 		{ LEASE_RESTING, 0, 123456789, "" },
 		{ LEASE_RESTING, 0, 123456789, "5cd0a13d-1d5b-4e07-9f0c-2a4a3f0a6b10" },
+		{ LEASE_RESTING, 0, 123456789, "5cd0a13d-1d5b-4e07-9f0c-2a4a3f0a6b10", true, "ns" },
+		{ LEASE_RESTING, 0, 123456789, "", true, "" },
 	};
 	uint8_t bytes[LEASE_BYTES_MAX];
 	struct lease found;
@@ -76,10 +88,12 @@ static void test_lease_is_read_back(void **state)
 		assert_int_equal(found.holder, rows[i].holder);
 		assert_int_equal(found.since_ms, rows[i].since_ms);
 		assert_string_equal(found.pod, rows[i].pod);
-		/* Of any shorter form only the one before schema 4 can be read. */
+		assert_true(found.has_namespace == rows[i].has_namespace);
+		assert_string_equal(found.namespace, rows[i].namespace);
+		/* Of any shorter form only those before schema 4 and 5 can be read. */
 		for (size_t k = 0; k < len; k++)
 			assert_int_equal(lease_decode(bytes, k, &found),
-					 k == LEASE_BYTES_MIN ? 0 : -EINVAL);
+					 is_older_form(&rows[i], k) ? 0 : -EINVAL);
 		assert_int_equal(lease_decode(bytes, LEASE_BYTES_MIN, &found), 0);
 		assert_string_equal(found.pod, "");
 		bytes[0] = LEASE_UNUSED;

@@ -544,6 +544,11 @@ static void test_wrong_pools_name_the_key(void **state)
 		  "\"pools[0].cooldown_s\"" },
 		{ "[{'name': 'p', 'sticky_s': 2592001, 'rails': []}]",
 		  "\"pools[0].sticky_s\": 2592001" },
+		{ "[{'name': 'p', 'restFor': 'all', 'rails': []}]",
+		  "\"pools[0].restFor\": \"all\": must be \"namespace\", \"pod\" or \"any\"" },
+		{ "[{'name': 'p', 'restFor': 1, 'rails': []}]", "\"pools[0].restFor\"" },
+		{ "[{'name': 'p', 'restfor': 'any', 'rails': [{'name': 'r'}]}]",
+		  "\"pools[0].restfor\": is not known; did you mean \"restFor\"?" },
 		{ "[{'name': 'p', 'claim_s': 0, 'rails': []}]", "\"pools[0].claim_s\": 0" },
 		{ "[{'name': 'p', 'claim_s': 3601, 'rails': []}]", "\"pools[0].claim_s\": 3601" },
 		{ "[{'name': 'p', 'colour': 1, 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24'}]}]",
@@ -648,7 +653,8 @@ static void test_pools_and_rails_are_found(void **state)
 	CLEANUP_JSON json_t *json =
 		parse("[{'name': 'a', 'rails': [{'name': 'r0', 'cidr': '10.0.0.0/24'}, {'name': "
 		      "'r1', 'cidr': '10.0.1.0/24'}]}, {'name': 'b', 'cooldown_s': 0, "
-		      "'sticky_s': 0, 'claim_s': 7, 'x-note': 1, 'rails': [{'name': 'r0', 'cidr': "
+		      "'sticky_s': 0, 'claim_s': 7, 'restFor': 'pod', 'x-note': 1, 'rails': "
+		      "[{'name': 'r0', 'cidr': "
 		      "'10.0.2.0/24'}]}]");
 	CLEANUP(pool_set_free) struct pool_set set = { 0 };
 	struct err err;
@@ -664,6 +670,8 @@ static void test_pools_and_rails_are_found(void **state)
 	assert_int_equal(set.pools[1].cooldown_ms, 0);
 	assert_int_equal(set.pools[0].sticky_ms, 3600000);
 	assert_int_equal(set.pools[1].sticky_ms, 0);
+	assert_int_equal(set.pools[0].rest_for, POOL_REST_FOR_NAMESPACE);
+	assert_int_equal(set.pools[1].rest_for, POOL_REST_FOR_POD);
 	assert_int_equal(set.pools[0].claim_ms, 120000);
 	assert_int_equal(set.pools[1].claim_ms, 7000);
 	assert_true(json_equal(set.source, json));

@@ -508,6 +508,8 @@ static void test_wrong_request_is_refused(void **state)
 		{ "sticky", "''" },
 		{ "sticky", "'a b'" },
 		{ "sticky", "7" },
+		{ "pod", "{'namespace': "
+			 "'a123456789b123456789c123456789d123456789e123456789f1234567890123'}" },
 	};
 	(void)state;
 
@@ -517,7 +519,7 @@ static void test_wrong_request_is_refused(void **state)
 			      " 'request': {'program': 'spur', 'env': {}, 'netconf': {}}}");
 		struct reserve_request request;
 		struct err err;
-		char text[64];
+		char text[128];
 
 		assert_int_equal(reserve_decode(json, &request, &err), 0);
 		(void)snprintf(text, sizeof(text), "[%s]", rows[i].value ? rows[i].value : "");

@@ -342,6 +342,90 @@ static void test_identity_keeps_what_it_had(void **state)
 	close_ledger();
 }
 
+/* Another tenant's pod may call itself as it likes. */
+static void test_identity_is_of_its_namespace(void **state)
+{
+	(void)state;
+	open_ledger();
+	assert_int_equal(take(&del, ask("q", .namespace = "a", .uid = "a", .sticky = "w")), 2);
+	assert_int_equal(take(NULL, ask("q", .namespace = "b", .uid = "b", .sticky = "w")), 3);
+	assert_int_equal(take(NULL, ask("q", .uid = "c", .sticky = "w")), 4);
+	assert_int_equal(take(NULL, ask("q", .namespace = "a", .uid = "d", .sticky = "w")), 2);
+	close_ledger();
+}
+
+/* --- asked for by name --- */
+
+#define REST_FOR(who) \
+	"[{'name':'p','restFor':'" who "','rails':[{'name':'r0','cidr':'10.0.0.0/28'}]}]"
+
+static void test_by_name_while_it_rests(void **state)
+{
+	static const char any[] = REST_FOR("any"), namespace[] = REST_FOR("namespace"),
+			  pod[] = REST_FOR("pod");
+	static const struct {
+		const char *pools;
+		struct ask first, second;
+		const char *refusal; /* "": it is given */
+	} rows[] = {
+		{ any, { .namespace = "a", .uid = "u1" }, { .namespace = "b", .uid = "u2" }, "" },
+		{ namespace,
+		  { .namespace = "a", .uid = "u1" },
+		  { .namespace = "a", .uid = "u2" },
+		  "" },
+		{ namespace,
+		  { .namespace = "a", .uid = "u1" },
+		  { .namespace = "b", .uid = "u2" },
+		  "requested address 10.0.0.5: rests on rail \"r0\" for 117 s more, of a pod of "
+		  "namespace \"a\"" },
+		{ namespace,
+		  { .namespace = "a", .name = "x" },
+		  { .namespace = "b", .name = "x" },
+		  "of a pod of namespace \"a\"" },
+		{ namespace, { .uid = "u1" }, { .uid = "u2" }, "" }, /* as podman's */
+		{ namespace,
+		  { .uid = "u1" },
+		  { .namespace = "a", .uid = "u2" },
+		  "of a pod of no namespace" },
+		{ namespace,
+		  { .namespace = "a", .uid = "u1" },
+		  { .uid = "u2" },
+		  "namespace \"a\"" },
+		{ pod, { .namespace = "a", .uid = "u1" }, { .namespace = "a", .uid = "u1" }, "" },
+		{ pod,
+		  { .namespace = "a", .uid = "u1" },
+		  { .namespace = "a", .uid = "u2" },
+		  "namespace \"a\"" },
+		{ pod,
+		  { .namespace = "a", .uid = "u1", .sticky = "s" },
+		  { .namespace = "a", .uid = "u2", .sticky = "s" },
+		  "" },
+		{ pod,
+		  { .namespace = "a", .uid = "u1", .sticky = "s" },
+		  { .namespace = "b", .uid = "u2", .sticky = "s" },
+		  "namespace \"a\"" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct ask first = rows[i].first, second = rows[i].second;
+		int expected = rows[i].refusal[0] ? -EAGAIN : 5;
+
+		first.pool = second.pool = "p";
+		first.ip = second.ip = "10.0.0.5";
+		(void)kit_setup(state);
+		ledger = kit_open("boot-1");
+		kit_set_pools(ledger, rows[i].pools);
+		assert_int_equal(take(&del, first), 5);
+		kit_now_ms += 3 * SECOND;
+		if (take(&never_up, second) != expected || !strstr(kit_err.msg, rows[i].refusal))
+			fail_msg("row %zu: %s", i, kit_err.msg);
+		assert_int_equal(kit_err.code, expected < 0 ? ERR_AGAIN : 0);
+		kit_now_ms += REST;
+		assert_int_equal(take(NULL, second), 5);
+		close_ledger();
+	}
+}
+
 /* --- a pod that was forced away, and its successor --- */
 
 static int find_namesake(const struct reserve_request *request)
@@ -388,6 +472,9 @@ static void test_namesake(void **state)
 	asked.sticky = "w4";
 	assert_int_equal(find_namesake(&asked), -ENOENT);
 	asked.sticky = "w3";
+	asked.pod.namespace = (char *)"other";
+	assert_int_equal(find_namesake(&asked), -ENOENT);
+	asked.pod.namespace = (char *)"ns";
 	asked.has_index = true;
 	assert_int_equal(find_namesake(&asked), -ENOENT);
 	asked.has_index = false;
@@ -415,6 +502,8 @@ int main(void)
 		cmocka_unit_test_setup(test_claimed, kit_setup),
 		cmocka_unit_test_setup(test_dirty, kit_setup),
 		cmocka_unit_test_setup(test_identity_keeps_what_it_had, kit_setup),
+		cmocka_unit_test_setup(test_identity_is_of_its_namespace, kit_setup),
+		cmocka_unit_test_setup(test_by_name_while_it_rests, kit_setup),
 		cmocka_unit_test_setup(test_namesake, kit_setup),
 	};
 

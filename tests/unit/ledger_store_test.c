@@ -589,8 +589,8 @@ static void test_other_schema_is_refused(void **state)
 	static const struct {
 		uint8_t schema;
 		const char *says;
-	} rows[] = { { 5, "its schema is 5, this program knows 1 to 4" },
-		     { 0, "its schema is 0, this program knows 1 to 4" } };
+	} rows[] = { { 6, "its schema is 6, this program knows 1 to 5" },
+		     { 0, "its schema is 0, this program knows 1 to 5" } };
 	struct store *store;
 	(void)state;
 
