@@ -14,6 +14,7 @@
 #include "base/hook.h"
 #include "base/log.h"
 #include "cni/apply.h"
+#include "cni/confine.h"
 #include "cni/plan.h"
 #include "cni/recorded.h"
 #include "cni/repeat.h"
@@ -243,7 +244,9 @@ static int reserve_and_attach(struct add *add, struct err *err)
 	const struct request *request = add->request;
 	int r;
 
-	r = client_open(&add->client, request->conf.socket, err);
+	r = confine(VERB_ADD, &request->conf, err);
+	if (r == 0)
+		r = client_open(&add->client, request->conf.socket, err);
 	if (r == 0)
 		r = site_enter(&add->site, request->env.netns, err);
 	if (r == 0)

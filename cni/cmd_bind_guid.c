@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cni/confine.h"
 #include "cni/guid.h"
 #include "host/sysfs.h"
 
@@ -55,6 +56,8 @@ int cmd_bind_guid(const char *pci, const char *guid, struct err *err)
 	int r = read_words(pci, guid, &vf, &value, err);
 
 	block_stop();
+	if (r == 0)
+		r = confine_bind_guid(err);
 	if (r == 0)
 		r = sysfs_open(&sysfs, err);
 	if (r == 0)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "cni/check.h"
+#include "cni/confine.h"
 #include "cni/recorded.h"
 #include "cni/settle.h"
 #include "cni/site.h"
@@ -20,7 +21,9 @@ static int check_device(const struct request *request, struct client *client,
 
 	site->record = record;
 	site->conf = &recorded->conf;
-	r = site_enter_recorded(site, request->env.netns, err);
+	r = confine(VERB_CHECK, &recorded->conf, err);
+	if (r == 0)
+		r = site_enter_recorded(site, request->env.netns, err);
 	if (r == 0 && settle_is_due(record))
 		r = settle(client, recorded, site, record, err);
 	if (r == 0)
@@ -42,8 +45,12 @@ static int check_record(const struct request *request, struct client *client,
 	if (record->state == ATTACHMENT_DIRTY)
 		return err_set(err, ESTALE, ERR_DRIFT,
 			       "%s: was deleted, and its device is not restored", record->ifname);
-	if (request->ipam_only) /* what the main plugin did with the addresses is its own affair */
-		return settle_is_due(record) ? settle(client, NULL, NULL, record, err) : 0;
+	if (request->ipam_only) { /* what the main plugin did with the addresses is its own affair
+				   */
+		r = confine(VERB_CHECK, &request->conf, err);
+		return r == 0 && settle_is_due(record) ? settle(client, NULL, NULL, record, err)
+						       : r;
+	}
 	r = recorded_read(record, &recorded, err);
 	if (r == 0) {
 		r = site_open(&site, deadline_ms, err);
@@ -64,7 +71,9 @@ int cmd_check(const struct request *request, struct err *err)
 	bool found;
 	int r;
 
-	r = client_open(&client, request->conf.socket, err);
+	r = confine_lower(VERB_CHECK, err);
+	if (r == 0)
+		r = client_open(&client, request->conf.socket, err);
 	if (r == 0)
 		r = client_get(&client, &key, clock_boot_ms() + PROTO_WAIT_MS, &record, &found,
 			       err);

@@ -7,14 +7,17 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cni/confine.h"
 #include "cni/undo.h"
 #include "ipamd/client/client.h"
 
 /* No record, nothing of ours: but a foreign IPAM keeps its own books. */
 static int del_unknown(const struct request *request, int64_t deadline_ms, struct err *err)
 {
-	if (request->ipam_only)
-		return 0;
+	int r = confine(VERB_DEL, &request->conf, err);
+
+	if (r < 0 || request->ipam_only)
+		return r;
 	return ipam_forget(&request->conf, &request->env, "DEL", request->conf.prev_result,
 			   deadline_ms, err);
 }
@@ -28,6 +31,7 @@ static int del_with(struct client *client, const struct request *request, struct
 		.netns = request->env.netns,
 		.prev_result = request->conf.prev_result,
 		.reason = "DEL",
+		.is_last = true,
 		.deadline_ms = clock_boot_ms() + PROTO_ADD_MS,
 	};
 	bool found;
@@ -46,8 +50,11 @@ int cmd_del(const struct request *request, struct err *err)
 {
 	const bool is_asked_again = getenv(PROTO_UNDO_ENV);
 	struct client client;
-	int r = client_open(&client, request->conf.socket, err);
+	int r = confine_lower(VERB_DEL, err);
 
+	if (r < 0)
+		return r;
+	r = client_open(&client, request->conf.socket, err);
 	if (r < 0 && is_asked_again)
 		return r;
 	if (r < 0) {

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cni/confine.h"
 #include "cni/undo.h"
 #include "ipamd/client/client.h"
 
@@ -159,6 +160,9 @@ int cmd_gc(const struct request *request, struct err *err)
 
 	if (!json_is_array(request->conf.valid_attachments))
 		return 0;
+	r = confine_lower(VERB_GC, err); /* each record may have an IPAM of its own */
+	if (r < 0)
+		return r;
 	r = collect_ours(request, err);
 	if (!request->ipam_only)
 		r2 = ipam_forget(&request->conf, &request->env, "GC", NULL,

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "cni/confine.h"
 #include "cni/undo.h"
 #include "ipamd/client/client.h"
 
@@ -26,8 +27,10 @@ static int ask_daemon(const struct request *request, struct err *err)
 
 int cmd_status(const struct request *request, struct err *err)
 {
-	int r = ask_daemon(request, err);
+	int r = confine(VERB_STATUS, &request->conf, err);
 
+	if (r == 0)
+		r = ask_daemon(request, err);
 	if (r < 0) {
 		err->code = ERR_UNAVAILABLE;
 		return r;

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "host/caps.h"
 
 enum {
 	ANSWER_MAX = 1024 * 1024,
@@ -108,12 +109,15 @@ static int envp_make(const struct delegation *how, struct envp *envp, struct err
 	return 0;
 }
 
-/* In the child. Nothing but system calls; 127 is what shells say for "could not be started". */
+/* In the child, with all that we were given. Nothing but system calls; 127 is what shells say for
+ * "could not be started". */
 __attribute__((noreturn)) static void become(const char *path, char **envp, int in, int out,
 					     int host_fd)
 {
 	char *const argv[] = { (char *)path, NULL };
+	struct err ignored;
 
+	(void)caps_raise(&ignored);
 	(void)signal(SIGPIPE, SIG_DFL);
 	if ((host_fd < 0 || setns(host_fd, CLONE_NEWNET) == 0) && dup2(in, STDIN_FILENO) >= 0 &&
 	    dup2(out, STDOUT_FILENO) >= 0)

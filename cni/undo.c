@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "cni/apply.h"
+#include "cni/confine.h"
 #include "cni/delegate.h"
 #include "cni/device.h"
 
@@ -140,6 +141,8 @@ int undo_attachment(const struct undo *how, const struct attachment *record, str
 	int r;
 
 	r = recorded_read(record, &recorded, err);
+	if (r == 0 && how->is_last)
+		r = confine(VERB_DEL, &recorded.conf, err);
 	if (r == 0) {
 		r = site_open(&site, how->deadline_ms, err);
 		site.record = record;

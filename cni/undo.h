@@ -20,6 +20,7 @@ struct undo {
 	json_t *prev_result;   /* for a foreign IPAM; NULL: none */
 	const char *reason;    /* for the history: "DEL", "GC", "ADD failed: …" */
 	bool never_up; /* the device was never set up in the pod; false: that is not known */
+	bool is_last;  /* nothing is undone after it: no more is kept than it needs */
 	int64_t deadline_ms;
 };
 

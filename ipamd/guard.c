@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 
 #include <linux/capability.h>
-#include <seccomp.h>
 
 #include "base/cleanup.h"
+#include "filter/filter.h"
 #include "host/caps.h"
 
 /* docs/operations.md says what each is for. */
@@ -19,10 +19,7 @@
 	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
 	 CLONE_NEWPID | CLONE_NEWNET)
 
-/*
- * Whatever is not here does not exist (ENOSYS). clone3 is not: its flags cannot be seen, and
- * everybody falls back on clone. A name that this machine or libseccomp does not know is none.
- */
+/* clone3 is not here: its flags cannot be seen, and everybody falls back on clone. */
 static const char *const allowed[] = {
 	/* files */
 	"access", "chdir", "chmod", "close", "close_range", "copy_file_range", "dup", "dup2",
@@ -62,58 +59,26 @@ static const char *const allowed[] = {
 #endif
 };
 
-/* AF_PACKET is not: only an ADD sends through it, and nobody starts one here. */
-static const int families[] = { AF_UNIX, AF_NETLINK, AF_INET, AF_INET6 };
-
-static int allow_names(scmp_filter_ctx filter)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(allowed); i++) {
-		int number = seccomp_syscall_resolve_name(allowed[i]);
-
-		/* Below zero: a call that this architecture has not. */
-		if (number >= 0)
-			r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 0);
-	}
-	return r;
-}
-
-/* Calls of which a part is allowed, by an argument. */
-static int allow_parts(scmp_filter_ctx filter)
-{
-	int r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-				 SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0));
-
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(setns), 1,
-				     SCMP_A1(SCMP_CMP_EQ, CLONE_NEWNET));
-	if (r == 0)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 1,
-				     SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(families); i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
-	return r;
-}
+/* AF_PACKET is not: nobody needs it. */
+static const struct filter_part parts[] = {
+	{ "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, NEW_NAMESPACES, 0) },
+	{ "setns", SCMP_A1(SCMP_CMP_EQ, CLONE_NEWNET) },
+	{ "socketpair", SCMP_A0(SCMP_CMP_EQ, AF_UNIX) },
+	{ "socket", SCMP_A0(SCMP_CMP_EQ, AF_UNIX) },
+	{ "socket", SCMP_A0(SCMP_CMP_EQ, AF_NETLINK) },
+	{ "socket", SCMP_A0(SCMP_CMP_EQ, AF_INET) },
+	{ "socket", SCMP_A0(SCMP_CMP_EQ, AF_INET6) },
+};
 
 static int filter_load(struct err *err)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-	int r;
+	const struct filter_list list = { allowed, ARRAY_SIZE(allowed), parts, ARRAY_SIZE(parts) };
+	scmp_filter_ctx filter;
+	int r = filter_make(&list, &filter, err);
 
-	if (!filter)
-		return err_nomem(err);
-	/* Another architecture's calls (x32 is one) have other numbers. */
-	r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
-	if (r == 0)
-		r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2); /* a tree, not a list */
-	if (r == 0)
-		r = allow_names(filter);
-	if (r == 0)
-		r = allow_parts(filter);
-	if (r == 0)
-		r = seccomp_load(filter);
+	if (r < 0)
+		return r;
+	r = seccomp_load(filter);
 	seccomp_release(filter);
 	return r < 0 ? err_sys(err, -r, ERR_KERNEL, "load the filter of system calls") : 0;
 }

@@ -56,6 +56,33 @@ int caps_keep(uint64_t set, struct err *err)
 	return caps_set(words, err);
 }
 
+int caps_lower(uint64_t set, struct err *err)
+{
+	cap_words words = { 0 };
+	int r = caps_get(words, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		words[i].effective &= (uint32_t)(set >> (32 * i));
+	return caps_set(words, err);
+}
+
+int caps_seal(uint64_t set, struct err *err)
+{
+	cap_words words = { 0 };
+	int r = caps_get(words, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+		words[i].permitted &= (uint32_t)(set >> (32 * i));
+		words[i].effective &= words[i].permitted;
+		words[i].inheritable &= words[i].permitted; /* and with that the ambient ones */
+	}
+	return caps_set(words, err);
+}
+
 int caps_raise(struct err *err)
 {
 	cap_words words = { 0 };

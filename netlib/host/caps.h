@@ -18,5 +18,11 @@
  */
 int caps_keep(uint64_t set, struct err *err);
 
+/* Makes none effective but those of @set. All can be raised again, and are those of a program. */
+int caps_lower(uint64_t set, struct err *err);
+
+/* The same for good. */
+int caps_seal(uint64_t set, struct err *err);
+
 /* Makes effective what is permitted, until the thread ends. */
 int caps_raise(struct err *err);

@@ -185,4 +185,5 @@ def test_none_of_them_is_too_much():
                 del os.environ["SPUR_IPAMD_BIN"]
 
 
-lab.main(globals())
+if __name__ == "__main__":
+    lab.main(globals())

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -172,6 +173,23 @@ def test_stop_while_guids_are_bound():
             assert time.monotonic() < end, "no VF is being bound"
         node.stop()
         wait_for(lambda: all(vf.driver() and vf.netdevs() for vf in node.vfs), 10, "each has its driver")
+
+
+def test_bind_guid_needs_one_capability():
+    with Ib(guids=False) as node:
+        vf = node.vfs[0]
+        node.stop()
+
+        def bind(kept):
+            return subprocess.run(["setpriv", f"--bounding-set=-all,{kept}", lab.program("spur"), "bind-guid", vf.pci, OTHER],
+                                  capture_output=True, text=True, check=False)
+        got = bind("+sys_admin,+sys_ptrace,+dac_override")
+        assert got.returncode == 1 and json.loads(got.stdout)["code"] == 101, got
+        got = bind("+net_admin")
+        assert got.returncode == 0, got
+        assert node.port_guid(vf) == OTHER, node.port_guid(vf)
+        got = subprocess.run([lab.program("spur"), "bind-guid", vf.pci, ZERO], capture_output=True, text=True, check=False)
+        assert got.returncode == 0, got
 
 
 def test_what_the_host_uses_is_not_bound():
