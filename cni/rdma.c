@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
+#include <sys/param.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "cni/rdma_turn.h"
 #include "host/netns.h"
 #include "host/sysfs.h"
 
@@ -26,13 +27,15 @@ enum {
 	CHILD_FDS_FROM = 64, /* above what we have open; below every limit */
 };
 
+/* Of the way home: the ADD's own may be what has passed. */
+static const int64_t NO_DEADLINE = INT64_MAX;
+
 /* What the child is to do. */
 struct task {
 	int from_fd, to_fd; /* namespaces; to_fd -1: it stays */
 	const char *name;
 	const char *new_name;            /* equal to name: keeps it */
 	enum rdma_moderation moderation; /* that it is to have afterwards; unknown: as it is */
-	const char *lock_dir;            /* "" = none */
 	int64_t deadline_ms;
 };
 
@@ -61,15 +64,6 @@ static int keep_only(int fds[], int count)
 		fds[i] = i;
 	}
 	return close_range((unsigned int)count, ~0U, 0) < 0 ? -errno : 0;
-}
-
-/* Its own open file: the lock ends with this process. Without the directory there is no daemon. */
-static void wait_for_turn(const char *dir)
-{
-	int fd = dir[0] ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (fd >= 0)
-		(void)flock(fd, LOCK_EX);
 }
 
 static int find_in(int netns_fd, const char *name, struct wire **ret_wire,
@@ -130,7 +124,6 @@ static _Noreturn void child(const struct task *given, int answer_fd, pid_t paren
 		answer_fd = fds[0];
 		task.from_fd = fds[1];
 		task.to_fd = given->to_fd < 0 ? -1 : fds[2];
-		wait_for_turn(task.lock_dir);
 		answer.r = work(&task, answer.uverbs, &answer.err);
 	}
 	(void)fs_write_all(answer_fd, (const char *)&answer, sizeof(answer));
@@ -139,17 +132,24 @@ static _Noreturn void child(const struct task *given, int answer_fd, pid_t paren
 
 /* In the parent. */
 
-static int await_answer(int fd, int64_t deadline_ms, struct answer *ret_answer)
+/* One that hangs in the kernel keeps nobody else waiting. */
+static int await_answer(int fd, int64_t deadline_ms, int *turn, struct answer *ret_answer)
 {
 	struct pollfd watched = { .fd = fd, .events = POLLIN };
+	const int turn_ms = (int)MIN(clock_left_ms(deadline_ms), RDMA_TURN_MS);
 	ssize_t n = -1;
+	int ready = poll(&watched, 1, turn_ms);
 
-	if (poll(&watched, 1, (int)clock_left_ms(deadline_ms)) > 0)
+	rdma_turn_end(turn);
+	if (ready == 0)
+		ready = poll(&watched, 1, (int)clock_left_ms(deadline_ms));
+	if (ready > 0)
 		n = read(fd, ret_answer, sizeof(*ret_answer));
 	return n == (ssize_t)sizeof(*ret_answer) ? 0 : n == 0 ? -EPIPE : -ETIMEDOUT;
 }
 
-static int run(const struct task *task, struct answer *ret_answer, struct err *err)
+/* Ends the turn, if it has one. */
+static int run(const struct task *task, int *turn, struct answer *ret_answer, struct err *err)
 {
 	CLEANUP_CLOSE int read_fd = -1;
 	const pid_t parent = getpid();
@@ -165,7 +165,7 @@ static int run(const struct task *task, struct answer *ret_answer, struct err *e
 	(void)close(fds[1]);
 	if (pid < 0)
 		return err_sys(err, errno, ERR_INTERNAL, "fork");
-	r = await_answer(read_fd, task->deadline_ms, ret_answer);
+	r = await_answer(read_fd, task->deadline_ms, turn, ret_answer);
 	if (r == 0) {
 		(void)waitpid(pid, NULL, 0);
 		*err = ret_answer->err;
@@ -177,24 +177,8 @@ static int run(const struct task *task, struct answer *ret_answer, struct err *e
 	if (r == -EPIPE)
 		return err_set(err, EIO, ERR_INTERNAL, "the process that was to do it has died");
 	err_set(err, ETIMEDOUT, ERR_AGAIN, "the kernel has not done it in time");
-	err_details(err, "a process may still use the device, or another move of this node hangs");
+	err_details(err, "a process may still use the device");
 	return -ETIMEDOUT;
-}
-
-/* The directory of the daemon's socket. */
-static void lock_dir_of(const struct site *site, char *buf, size_t size)
-{
-	const char *socket = site->conf->socket;
-	const char *end = strrchr(socket, '/');
-
-	(void)snprintf(buf, size, "%.*s", end ? (int)(end - socket) + 1 : 0, socket);
-}
-
-static int64_t move_deadline(const struct site *site)
-{
-	int64_t deadline_ms = clock_boot_ms() + RDMA_MOVE_MS;
-
-	return deadline_ms < site->deadline_ms ? deadline_ms : site->deadline_ms;
 }
 
 static const char *bus_of(const char *key)
@@ -241,21 +225,21 @@ static int compare_uverbs(const struct site *site, struct err *err)
 	return -EAGAIN;
 }
 
-static int run_task(struct site *site, const struct task *asked, struct answer *ret_answer,
-		    struct err *err)
+/* @deadline_ms: past which nobody waits for an answer. A move has its time from its turn on. */
+static int run_task(struct site *site, const struct task *asked, int64_t deadline_ms,
+		    struct answer *ret_answer, struct err *err)
 {
-	char dir[256];
 	struct task task = *asked;
-	bool patient; /* else it may only have waited for its turn */
+	CLEANUP_CLOSE int turn = -1;
 	int r;
 
 	if (site->rdma.hangs)
 		return err_set(err, ETIMEDOUT, ERR_AGAIN, "an earlier move still hangs");
-	lock_dir_of(site, dir, sizeof(dir));
-	task.lock_dir = dir;
-	patient = clock_left_ms(task.deadline_ms) >= RDMA_MOVE_MS / 2;
-	r = run(&task, ret_answer, err);
-	site->rdma.hangs = r == -ETIMEDOUT && patient;
+	if (task.to_fd >= 0)
+		turn = rdma_turn_take(site->conf->socket, deadline_ms);
+	task.deadline_ms = MIN(clock_boot_ms() + RDMA_MOVE_MS, deadline_ms);
+	r = run(&task, &turn, ret_answer, err);
+	site->rdma.hangs = r == -ETIMEDOUT;
 	return r;
 }
 
@@ -267,7 +251,6 @@ int rdma_take(struct site *site, const char *name, struct err *err)
 		.to_fd = site->pod_fd,
 		.name = now,
 		.new_name = name ? name : now,
-		.deadline_ms = move_deadline(site),
 	};
 	struct answer answer;
 	int r = rdma_name_of(site, false, now, err);
@@ -275,7 +258,7 @@ int rdma_take(struct site *site, const char *name, struct err *err)
 	if (r == 0 && !now[0])
 		r = err_set(err, ENODEV, ERR_DEVICE, "it is not in the host any more");
 	if (r == 0)
-		r = run_task(site, &task, &answer, err);
+		r = run_task(site, &task, site->deadline_ms, &answer, err);
 	if (r == -EOPNOTSUPP)
 		err_details(err, "its driver cannot take it from its users; \"rdma\": \"none\" "
 				 "leaves it in the host");
@@ -297,11 +280,9 @@ static int move_home(struct site *site, const char *name, struct err *err)
 		.name = name,
 		.new_name = name,
 		.moderation = site->record->device.rdma.moderation,
-		.deadline_ms =
-			clock_boot_ms() + RDMA_MOVE_MS, /* ADD's own may be what has passed */
 	};
 	struct answer answer;
-	int r = run_task(site, &task, &answer, err);
+	int r = run_task(site, &task, NO_DEADLINE, &answer, err);
 
 	if (r < 0)
 		err_prefix(err, "bring RDMA device %s home", name);
@@ -318,11 +299,10 @@ static int rename_at_home(struct site *site, const char *name, const char *new_n
 		.name = name,
 		.new_name = new_name,
 		.moderation = site->record->device.rdma.moderation,
-		.deadline_ms = clock_boot_ms() + RDMA_MOVE_MS,
 	};
 	struct answer answer;
 
-	return run_task(site, &task, &answer, err);
+	return run_task(site, &task, NO_DEADLINE, &answer, err);
 }
 
 /* Character devices are shown in every namespace: without one there is no RDMA device anywhere. */

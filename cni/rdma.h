@@ -4,10 +4,8 @@
  *
  * The kernel moves it only for a task that stands in its present namespace, and may block for as
  * long as a user of it does not let go. So a child does it, which holds nothing of ours (neither
- * the runtime's pipes nor the daemon's connection), dies with us, and is given up at its deadline.
- * One move at a time in the node: character devices are numbered by the lowest free number, and two
- * moves at once could swap theirs. The children wait for each other with a flock on the directory
- * of the daemon's socket.
+ * the runtime's pipes, nor the daemon's connection, nor the turn of rdma_turn.h), dies with us, and
+ * is given up at its deadline.
  */
 #pragma once
 

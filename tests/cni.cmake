@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(test cni_request_test cni_plan_test cni_refusal_test cni_result_test cni_devinfo_test cni_device_test)
+foreach(test cni_request_test cni_plan_test cni_refusal_test cni_result_test cni_devinfo_test cni_device_test
+        cni_rdma_turn_test)
   spur_unit_test(${test} cni_core)
 endforeach()
 # The kernel of cni_guid_test is of its own making.

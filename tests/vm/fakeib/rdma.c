@@ -28,6 +28,12 @@ static unsigned int move_ms;
 module_param(move_ms, uint, 0644);
 MODULE_PARM_DESC(move_ms, "how long it takes until an RDMA device can leave its namespace");
 
+static char hold[24];
+module_param_string(hold, hold, sizeof(hold), 0644);
+MODULE_PARM_DESC(
+	hold,
+	"the function whose RDMA device cannot leave its namespace for as long as this names it");
+
 struct fake_rdma {
 	struct ib_device ib;
 	struct fake *fake;
@@ -242,6 +248,8 @@ static void client_remove(struct ib_device *ib, void *data)
 		return;
 	if (move_ms)
 		msleep(move_ms);
+	while (sysfs_streq(hold, pci_name(fake_of_ib(ib)->pdev)))
+		msleep(20);
 	fake_net_remove(fake_of_ib(ib));
 }
 
