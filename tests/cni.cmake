@@ -17,3 +17,9 @@ foreach(file cni_attach cni_living cni_rest cni_settings cni_several cni_sweep c
   spur_python_tests(netns ${file})
 endforeach()
 spur_python_tests(netns hostile_owners)
+# A build with sanitizers has no filter (cni/CMakeLists.txt).
+if(NOT SPUR_SANITIZE AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  spur_python_tests(netns hostile_filter)
+endif()
+# How the programs were linked.
+spur_python_tests(unit programs)
