@@ -14,6 +14,7 @@
 #include "cni/await.h"
 #include "cni/rdma.h"
 #include "cni/settings.h"
+#include "cni/upper.h"
 #include "cni/vf.h"
 
 enum {
@@ -390,6 +391,8 @@ static int bring_home(const struct site *site, const struct link_info *link, str
 	int r;
 
 	r = drop_strange_altnames(site, site->pod, link, err);
+	if (r == 0 && change.mtu)
+		r = settings_detach_xdp(site, site->pod, link, err);
 	if (r < 0)
 		return r;
 	change.netns_fd = site->host_fd;
@@ -420,6 +423,8 @@ static int leave_pod(struct site *site, struct err *err)
 	int r;
 
 	r = device_find_in_pod(site, &link, err);
+	if (r > 0 && upper_clear_in_pod(site, &link))
+		r = device_find_in_pod(site, &link, err);
 	if (r <= 0)
 		return r;
 	r = bring_home(site, &link, err);
@@ -445,6 +450,8 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 	}
 	if (r == 0 && (change.name || site->pod_dead)) /* it came home as the pod knew it */
 		r = drop_strange_altnames(site, site->host, link, err);
+	if (r == 0 && change.mtu)
+		r = settings_detach_xdp(site, site->host, link, err);
 	if (r == 0 && (change.name || change.mac || change.mtu || change.up || change.settings))
 		r = link_set(site->host, &change, err);
 	for (size_t i = 0; r == 0 && i < was->altname_count; i++) {
@@ -501,15 +508,20 @@ static bool is_late(const struct baseline *was, int r)
 	return was->vf.is_vf && (r == -EADDRNOTAVAIL || r == -EPERM || r == -EBUSY || r == -EAGAIN);
 }
 
-/* It is in the host, or nowhere. */
+/* It is in the host, or nowhere. What the pod has put upon it goes before the rest is mended: some
+ * change it when they go. */
 static int settle_in_host(struct site *site, struct link_info *ret_link, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
 	const int64_t deadline_ms = clock_boot_ms() + VF_PATIENCE_MS;
+	bool cleared = false;
 	int mends = 0, r;
 
 	for (;;) {
 		r = await_in_host(site, ret_link, err);
+		if (r > 0 && !cleared && upper_clear_in_host(site, ret_link))
+			r = await_in_host(site, ret_link, err);
+		cleared = true;
 		if (r <= 0)
 			return r;
 		site->outcome.left = true;
@@ -600,6 +612,21 @@ static bool is_gone(struct site *site)
 }
 
 /*
+ * Something stands upon it in a namespace that nobody sees. The driver of a VF can be bound anew,
+ * which ends that (the daemon's part); any other device waits until it has gone.
+ */
+static int refuse_claimed(const struct site *site, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+
+	if (!site->claimed || was->vf.is_vf)
+		return 0;
+	return err_set(err, EBUSY, ERR_DEVICE,
+		       "restore %s: it is in use from above, by a device in another namespace",
+		       was->name);
+}
+
+/*
  * Out of the pod; then itself again, and what its driver was told; then what its PF was told of it,
  * but not while the pod still has the RDMA device.
  */
@@ -626,7 +653,9 @@ static int return_netdev(struct site *site, bool rdma_home, struct err *err)
 	r = settings_return(site, &link, err);
 	if (rdma_home)
 		told = vf_give_back(site, r < 0 ? &later : err);
-	return r < 0 ? r : told;
+	if (r == 0)
+		r = told;
+	return r < 0 ? r : refuse_claimed(site, err);
 }
 
 /* User space had it, or it was not ours to move. */

@@ -6,20 +6,31 @@
 #include "ethtool/ethtool.h"
 #include "host/netns.h"
 
+int settings_detach_xdp(const struct site *site, struct wire *rt, const struct link_info *link,
+			struct err *err)
+{
+	const struct link_settings *was = &site->record->device.settings;
+	const uint32_t *is = link->settings.xdp;
+	int r = 0;
+
+	for (int i = 0; r == 0 && was->known && i < XDP_PLACES; i++) {
+		if (is[i] && is[i] != was->xdp[i])
+			r = link_xdp_detach(rt, link->ifindex, (enum settings_xdp)i, err);
+	}
+	return r;
+}
+
 /* The pod's XDP programs go. One that was there before cannot be attached again. */
 static int return_xdp(const struct site *site, const struct link_info *link, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
-	int r = 0;
+	int r = settings_detach_xdp(site, site->host, link, err);
 
 	for (int i = 0; r == 0 && i < XDP_PLACES; i++) {
-		if (link->settings.xdp[i] == was->settings.xdp[i])
-			continue;
-		if (was->settings.xdp[i])
-			return err_set(err, ENOENT, ERR_DEVICE,
-				       "restore %s: the pod has detached its XDP program %u",
-				       was->name, was->settings.xdp[i]);
-		r = link_xdp_detach(site->host, link->ifindex, (enum settings_xdp)i, err);
+		if (was->settings.xdp[i] && link->settings.xdp[i] != was->settings.xdp[i])
+			r = err_set(err, ENOENT, ERR_DEVICE,
+				    "restore %s: the pod has detached its XDP program %u",
+				    was->name, was->settings.xdp[i]);
 	}
 	return r;
 }

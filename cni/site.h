@@ -52,6 +52,8 @@ struct site {
 	uint32_t priorities[PROTO_ROUTES_MAX]; /* of the given routes, as they were added */
 	struct outcome outcome;
 	bool used_above;   /* an upper was seen on the device, or its receive hook is claimed */
+	bool claimed;      /* it still is, by something that cannot be seen */
+	bool looked_above; /* all that could be seen before the move has been */
 	bool return_tried; /* device_return() has been through; if in vain, why */
 	struct err why_not_returned;
 

@@ -23,3 +23,4 @@ if(NOT SPUR_SANITIZE AND CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
 endif()
 # How the programs were linked.
 spur_python_tests(unit programs)
+spur_python_tests(netns hostile_uppers)

@@ -37,6 +37,7 @@
 #include "rt/nsid.h"
 #include "rt/route.h"
 #include "rt/rule.h"
+#include "rt/upper.h"
 
 static struct err err;
 static int here_fd, there_fd;
@@ -535,6 +536,85 @@ static void remember_nsid(int32_t nsid, void *arg)
 	*seen = nsid;
 }
 
+static bool claims(const char *name)
+{
+	struct link_info link;
+	bool claimed;
+
+	assert_ok(link_get(here, name, &link, &err));
+	assert_ok(upper_claims(here, &link, &claimed, &err));
+	return claimed;
+}
+
+/* From whatever namespace; and to ask for it changes nothing. */
+static void test_upper_claims(void **state)
+{
+	(void)state;
+	run("ip link set a0 up");
+	assert_false(claims("a0"));
+	assert_false(claims("a0"));
+	assert_false(claims("lo"));
+	run("ip link add up0 link a0 type macvlan");
+	assert_true(claims("a0"));
+	assert_false(claims("up0")); /* it would be asked of a0 */
+	(void)snprintf(command, sizeof(command), "ip link set up0 netns /proc/%d/fd/%d", getpid(),
+		       there_fd);
+	run(command);
+	assert_true(claims("a0"));
+	assert_ok(netns_enter(there_fd, &err));
+	run("ip link del up0");
+	assert_ok(netns_enter(here_fd, &err));
+	assert_false(claims("a0"));
+	run("ip link add up0 type bridge && ip link set a0 master up0");
+	assert_true(claims("a0"));
+	run("ip link del up0");
+	assert_false(claims("a0"));
+	run("test $(ip -o link | wc -l) = 3");
+}
+
+static void find_uppers(struct wire *rt, const char *lower, bool elsewhere, struct upper_list *list)
+{
+	struct link_info link;
+
+	assert_ok(link_get(here, lower, &link, &err));
+	assert_ok(upper_find(rt, &link, elsewhere, list, &err));
+}
+
+/* In one namespace and from another; neither the pair's other end, nor what stands upon that. */
+static void test_uppers(void **state)
+{
+	struct upper_list uppers;
+	int32_t nsid;
+
+	(void)state;
+	run("for n in 1 2 3; do ip link add up$n link a0 type macvlan; done; ip link add b0 link "
+	    "a1 "
+	    "type macvlan");
+	find_uppers(here, "a0", false, &uppers);
+	assert_int_equal(uppers.count, 3);
+	assert_ok(upper_delete(here, &uppers, &err));
+	assert_ok(upper_delete(here, &uppers, &err)); /* they have gone */
+	find_uppers(here, "a0", false, &uppers);
+	assert_int_equal(uppers.count, 0);
+	find_uppers(here, "a1", false, &uppers);
+	assert_int_equal(uppers.count, 1);
+	(void)snprintf(command, sizeof(command), "ip link set b0 netns /proc/%d/fd/%d", getpid(),
+		       there_fd);
+	run(command);
+	find_uppers(here, "a1", false, &uppers);
+	assert_int_equal(uppers.count, 0);
+	find_uppers(there, "a1", true, &uppers);
+	assert_int_equal(uppers.count, 1);
+	assert_ok(nsid_ensure(there, here_fd, &nsid, &err));
+	upper_keep(&uppers, nsid + 1);
+	assert_int_equal(uppers.count, 0);
+	find_uppers(there, "a1", true, &uppers);
+	upper_keep(&uppers, nsid);
+	assert_int_equal(uppers.count, 1);
+	assert_ok(upper_delete(there, &uppers, &err));
+	assert_false(claims("a1"));
+}
+
 static void test_nsid(void **state)
 {
 	int32_t nsid = -1, again = -1, gone = -1;
@@ -828,6 +908,8 @@ int main(void)
 		NETNS_TEST(test_routes_that_somebody_made),
 		NETNS_TEST(test_permanent_neighbours),
 		NETNS_TEST(test_rules),
+		NETNS_TEST(test_upper_claims),
+		NETNS_TEST(test_uppers),
 		NETNS_TEST(test_nsid),
 		NETNS_TEST(test_cookies),
 		NETNS_TEST(test_announce),
