@@ -10,7 +10,6 @@
 #include "base/pkey.h"
 
 enum {
-	VLAN_MAX = 4094, /* IEEE 802.1Q: 4095 is reserved */
 	QOS_MAX = 7,
 	RATE_MAX = INT32_MAX, /* Mbit/s */
 	RDMA_NAME_LEN = 63,   /* IB_DEVICE_NAME_MAX - 1 */

@@ -24,6 +24,7 @@ enum { WANTS_MAX = 256 /* more functions than this at once: all */ };
 struct inventory {
 	struct daemon *daemon;
 	struct picture picture;
+	struct owners owners;
 	struct prepare *prepare;
 	struct ledger_vfs vfs;
 	struct scanner *scanner; /* the thread's while at_work */
@@ -64,21 +65,11 @@ uint64_t inventory_last(const struct inventory *inventory)
 
 /* --- owners --- */
 
-bool inventory_function(const struct baseline *device, struct pci_addr *ret_addr)
-{
-	static const char key[] = "pci:", parent[] = "pci/";
-
-	if (strncmp(device->key, key, strlen(key)) == 0)
-		return pci_parse(device->key + strlen(key), ret_addr) == 0;
-	return strncmp(device->parent, parent, strlen(parent)) == 0 &&
-	       pci_parse(device->parent + strlen(parent), ret_addr) == 0;
-}
-
 static struct vf_entry *vf_of(const struct inventory *inventory, const struct attachment *a)
 {
 	struct pci_addr addr;
 
-	if (inventory->picture.pf_count == 0 || !inventory_function(&a->device, &addr))
+	if (inventory->picture.pf_count == 0 || !baseline_function(&a->device, &addr))
 		return NULL;
 	return picture_vf(&inventory->picture, &addr, NULL);
 }
@@ -86,15 +77,30 @@ static struct vf_entry *vf_of(const struct inventory *inventory, const struct at
 void inventory_taken(struct inventory *inventory, const struct attachment *a)
 {
 	struct vf_entry *vf = vf_of(inventory, a);
+	struct owned owned = owned_of_record(a);
 
 	if (vf)
 		picture_own(vf, a->id, NULL, NULL);
+	if (a->device.key[0])
+		owners_add(&inventory->owners, &owned);
+}
+
+int inventory_find_owner(struct inventory *inventory, const struct baseline *device,
+			 const struct owned *wanted, struct owners_clash *ret_clash)
+{
+	struct pci_addr self = { 0 };
+
+	if (owners_make_room(&inventory->owners) < 0)
+		return -ENOMEM;
+	(void)baseline_function(device, &self);
+	return owners_find(&inventory->owners, &inventory->picture, &self, wanted, ret_clash);
 }
 
 void inventory_released(struct inventory *inventory, const struct attachment *a)
 {
 	struct vf_entry *vf = vf_of(inventory, a);
 
+	owners_remove(&inventory->owners, a->id);
 	if (!vf || vf->owner != a->id)
 		return;
 	picture_release(vf, uv_hrtime());
@@ -163,8 +169,14 @@ static void claim_again(const char *device_key, void *arg)
 
 static void own_again(const struct attachment *a, void *arg)
 {
-	struct vf_entry *vf = vf_of(arg, a);
+	struct inventory *inventory = arg;
+	struct vf_entry *vf = vf_of(inventory, a);
+	struct owned owned = owned_of_record(a);
 
+	if (owners_make_room(&inventory->owners) == 0)
+		owners_add(&inventory->owners, &owned);
+	else
+		log_error("see who owns the addresses: out of memory");
 	if (!vf)
 		return;
 	/* Of one that was never seen free the record alone knows what it was like. */
@@ -179,8 +191,7 @@ void inventory_recount(struct inventory *inventory)
 	struct picture *picture = &inventory->picture;
 	struct err err;
 
-	if (picture->pf_count == 0)
-		return;
+	inventory->owners.count = 0;
 	for (size_t i = 0; i < picture->pf_count; i++) {
 		for (size_t j = 0; j < picture->pfs[i].vf_count; j++) {
 			picture->pfs[i].vfs[j].owner = 0;
@@ -252,7 +263,7 @@ static void reading_end(struct inventory *inventory)
 		if (r < 0)
 			(void)err_nomem(&inventory->why);
 	}
-	if (fresh)
+	if (fresh || inventory->number == 1)
 		inventory_recount(inventory);
 	if (r < 0) {
 		log_error("read the VFs: %s", inventory->why.msg);
@@ -494,6 +505,7 @@ void inventory_free(struct inventory *inventory)
 	scanner_close(inventory->scanner);
 	scan_free(&inventory->scan);
 	picture_free(&inventory->picture);
+	owners_free(&inventory->owners);
 	(void)close(inventory->link_fd);
 	(void)close(inventory->uevent_fd);
 	free(inventory);

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "ipamd/owners.h"
 #include "ipamd/picture.h"
 #include "ipamd/proto/proto.h"
 
@@ -33,6 +34,12 @@ int inventory_start(struct inventory *inventory, struct err *err);
 void inventory_close(struct inventory *inventory); /* NULL is fine */
 void inventory_free(struct inventory *inventory);
 
+/*
+ * Does somebody have what @wanted names, other than @device itself? 1: see owners_find(). 0: nobody
+ * does, and inventory_taken() has room. -ENOMEM.
+ */
+int inventory_find_owner(struct inventory *inventory, const struct baseline *device,
+			 const struct owned *wanted, struct owners_clash *ret_clash);
 /* What was read last; the pointers into it are valid until the loop turns. */
 const struct picture *inventory_picture(const struct inventory *inventory);
 
@@ -55,6 +62,3 @@ void inventory_recount(struct inventory *inventory);
 void inventory_repool(struct inventory *inventory);
 /* To be called every second. */
 void inventory_tick(struct inventory *inventory);
-
-/* The function of a device, or false if it has none. */
-bool inventory_function(const struct baseline *device, struct pci_addr *ret_addr);

@@ -3,12 +3,14 @@
 #include "ipamd/method_inside.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "ipamd/daemon.h"
 #include "ipamd/device.h"
 #include "ipamd/inventory.h"
@@ -192,6 +194,57 @@ static int refuse_by_other_key(struct daemon *d, const struct baseline *device, 
 	return r;
 }
 
+/* Who has what is asked for, in words. */
+static const char *owner_name(struct daemon *d, const struct owners_clash *clash,
+			      char buf[TURN_NAME_MAX])
+{
+	char addr[PCI_TEXT + 4];
+	struct attachment owner;
+	struct err err;
+
+	if (clash->id && ledger_find_id(d->ledger, clash->id, &owner, &err) == 0) {
+		(void)turn_name(&owner, buf);
+		attachment_free(&owner);
+	} else if (clash->id) {
+		(void)snprintf(buf, TURN_NAME_MAX, "attachment %" PRIu64, clash->id);
+	} else if (clash->vf) {
+		(void)snprintf(buf, TURN_NAME_MAX, "VF %s, which is in use elsewhere",
+			       pci_format(&clash->vf->addr, addr));
+	} else {
+		utf8_print(buf, TURN_NAME_MAX, "PF %s itself (%s)",
+			   pci_format(&clash->pf->addr, addr), clash->pf->netdev);
+	}
+	return buf;
+}
+
+/* An address on a PF and in a VLAN, and a GUID, are one pod's at a time. */
+static int refuse_owned(struct daemon *d, const struct reserve_request *request,
+			const struct baseline *device, struct err *err)
+{
+	char name[TURN_NAME_MAX], text[MAC_TEXT];
+	struct owners_clash clash;
+	uint64_t guid = request->guid;
+	struct owned wanted;
+	int r = 0;
+
+	if (!guid)
+		r = ledger_guid_of(d->ledger, device->key, &guid, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	wanted = owned_of(device, &request->station, guid);
+	r = inventory_find_owner(d->inventory, device, &wanted, &clash);
+	if (r <= 0)
+		return r < 0 ? err_nomem(err) : 0;
+	(void)err_set(err, EADDRINUSE, ERR_AGAIN, "reserve %s: the %s %s belongs to %s",
+		      device->key, clash.by_guid ? "GUID" : "address",
+		      clash.by_guid ? guid_format(wanted.guid, text)
+				    : mac_format(&wanted.mac, text),
+		      owner_name(d, &clash, name));
+	err_details(err, "%s has one owner at a time: it can be had when that one has gone",
+		    clash.by_guid ? "a GUID" : "an address on a PF and in a VLAN");
+	return -EADDRINUSE;
+}
+
 /* A network may name a device twice, by its ID and by its netdev. */
 static int check_netdev(const struct baseline *device, const char *netdev, struct err *err)
 {
@@ -232,6 +285,8 @@ static int observe(struct daemon *d, struct request *q, const struct reserve_req
 	}
 	holder = holder_of_link(d, q, ret_device->ifindex);
 	r = holder ? method_wait(q, holder->key) : refuse_by_other_key(d, ret_device, err);
+	if (r == 0)
+		r = refuse_owned(d, request, ret_device, err);
 	if (r != 0)
 		baseline_free(ret_device);
 	return r;
@@ -245,6 +300,7 @@ struct choice {
 	const struct rail *rail;
 	struct baseline *ret_device;
 	struct err *err;
+	struct err owned; /* why one was passed over whose address or GUID is another's */
 };
 
 enum { CHOICE_MADE = 1 };
@@ -267,6 +323,8 @@ static int choose_if_free(const struct pf_entry *pf, const struct vf_entry *vf, 
 	r = observe(choice->d, choice->q, choice->request, key, choice->ret_device, &err);
 	if (r < 0)
 		log_debug("%s: passed over: %s", key, err.msg);
+	if (r == -EADDRINUSE)
+		choice->owned = err;
 	if (r == 0 && choice->ret_device->ifindex)
 		return CHOICE_MADE;
 	if (r == 0) /* user space has got it meanwhile */
@@ -323,7 +381,7 @@ static int choose(struct daemon *d, struct request *q, const struct reserve_requ
 		  struct baseline *ret_device, struct err *err)
 {
 	const struct picture *picture = inventory_picture(d->inventory);
-	struct choice choice = { d, q, request, NULL, ret_device, err };
+	struct choice choice = { d, q, request, NULL, ret_device, err, { 0 } };
 	struct rail_tally tally;
 	int r;
 
@@ -342,6 +400,10 @@ static int choose(struct daemon *d, struct request *q, const struct reserve_requ
 	tally = tally_rail(picture, choice.rail);
 	if (tally.preparing)
 		return method_wait(q, INVENTORY_SEAT);
+	if (choice.owned.errnum) {
+		*err = choice.owned;
+		return -EADDRINUSE;
+	}
 	(void)err_set(err, EBUSY, ERR_AGAIN, "rail %s: none of its %d VFs is free",
 		      choice.rail->name, tally.vfs);
 	err_details(err, "see `spurctl vfs`; a VF is free when its pod has gone");

@@ -244,6 +244,8 @@ static void copy_pf(struct pf_entry *pf, const struct scan_pf *seen,
 	memcpy(pf->netdev, seen->netdev, sizeof(pf->netdev));
 	pf->ifindex = seen->ifindex;
 	pf->mtu = seen->mtu;
+	if (seen->mac.len)
+		pf->mac = seen->mac;
 	pf->infiniband = seen->infiniband;
 	copy_why(pf, seen, tell);
 }

@@ -52,6 +52,7 @@ struct scan_pf {
 	char netdev[IFNAME_MAX + 1];
 	int ifindex; /* 0: it has no netdev here */
 	int64_t mtu;
+	struct mac mac;
 	bool infiniband;
 	bool listed;               /* its VF list was asked for, and came if why is empty */
 	char why[PICTURE_WHY_MAX]; /* why not */
@@ -104,6 +105,7 @@ struct pf_entry {
 	char netdev[IFNAME_MAX + 1];
 	int ifindex;
 	int64_t mtu;
+	struct mac mac; /* of its netdev, as long as it was here */
 	bool infiniband;
 	char why[PICTURE_WHY_MAX]; /* its VF list cannot be read */
 	struct vf_entry *vfs;

@@ -134,6 +134,7 @@ static void read_pf_link(struct scanner *scanner, struct scan_pf *pf)
 	}
 	pf->ifindex = link.ifindex;
 	pf->mtu = link.mtu;
+	pf->mac = link.mac;
 	pf->infiniband = link.type == ARPHRD_INFINIBAND;
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-foreach(test daemon_config_test daemon_http_test daemon_mark_test daemon_rpc_test daemon_seat_test daemon_turn_test daemon_picture_test)
+foreach(test daemon_config_test daemon_http_test daemon_mark_test daemon_rpc_test daemon_seat_test daemon_turn_test daemon_picture_test daemon_owners_test)
   spur_unit_test(${test} ipamd_core)
 endforeach()
 spur_unit_test(daemon_client_test ipamd_client)

@@ -88,6 +88,17 @@ static void read_mac(struct json_reader *r, const char *key, struct mac *mac)
 		json_bad(r, key, "must be a hardware address");
 }
 
+static void read_station(struct json_reader *r, struct station *station)
+{
+	int64_t vlan = 0;
+
+	read_mac(r, "mac", &station->mac);
+	if (station->mac.len && !mac_is_usable(&station->mac))
+		json_bad(r, "mac", "must be an Ethernet unicast address");
+	station->has_vlan = json_int(r, "vlan", 0, VLAN_MAX, &vlan);
+	station->vlan = (uint16_t)vlan;
+}
+
 /* Whatever a VF may have had: also what no port could use, so that it can be given back. */
 static bool read_guid(struct json_reader *r, const char *key, uint64_t *guid)
 {
@@ -621,6 +632,7 @@ static void read_head(struct json_reader *r, struct attachment *a)
 	read_netns(r, &a->netns);
 	a->boot_id = read_text(r, "bootID");
 	read_baseline(r, &a->device);
+	read_station(r, &a->station);
 	read_array_text(r, "pool", a->pool, sizeof(a->pool));
 	read_rail(r, &a->rail);
 	read_array_text(r, "sticky", a->sticky, sizeof(a->sticky));
@@ -695,6 +707,7 @@ static void read_device(struct json_reader *r, struct reserve_request *request)
 	if (read_guid(r, "guid", &request->guid) && !guid_is_usable(request->guid))
 		json_bad(r, "guid", "must be a GUID that a port can have");
 	read_pkey(r, &request->pkey);
+	read_station(r, &request->station);
 	if (request->choose_device && request->device)
 		json_bad(r, "chooseDevice", "cannot be given together with \"device\"");
 	if (request->choose_device && !(request->pool && request->rail))

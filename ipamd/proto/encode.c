@@ -65,6 +65,13 @@ static void put_mac(json_t **obj, const char *key, const struct mac *mac)
 	put_text(obj, key, mac_format(mac, text));
 }
 
+static void put_station(json_t **obj, const struct station *station)
+{
+	put_mac(obj, "mac", &station->mac);
+	if (station->has_vlan)
+		put(obj, "vlan", json_integer(station->vlan));
+}
+
 /* Also that it has none. */
 static void put_any_mac(json_t **obj, const char *key, const struct mac *mac)
 {
@@ -369,6 +376,7 @@ static json_t *head_encode(const struct attachment *a)
 	put_text(&obj, "bootID", a->boot_id);
 	if (a->device.key[0])
 		put(&obj, "device", baseline_encode(&a->device));
+	put_station(&obj, &a->station);
 	if (a->pool[0]) {
 		put(&obj, "pool", json_string(a->pool));
 		put(&obj, "rail", rail_encode(&a->rail));
@@ -430,6 +438,7 @@ json_t *reserve_encode(const struct reserve_request *request)
 	put_text(&obj, "netdev", request->netdev);
 	put_flag(&obj, "chooseDevice", request->choose_device);
 	put_flag(&obj, "rdmaOnly", request->rdma_only);
+	put_station(&obj, &request->station);
 	if (request->guid)
 		put_guid(&obj, "guid", request->guid);
 	put_pkey(&obj, request->pkey);

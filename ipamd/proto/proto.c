@@ -127,3 +127,13 @@ int error_decode(json_t *error, struct err *err)
 		err_details(err, "%s", details);
 	return -EREMOTEIO;
 }
+
+bool baseline_function(const struct baseline *device, struct pci_addr *ret_addr)
+{
+	static const char key[] = "pci:", parent[] = "pci/";
+
+	if (strncmp(device->key, key, strlen(key)) == 0)
+		return pci_parse(device->key + strlen(key), ret_addr) == 0;
+	return strncmp(device->parent, parent, strlen(parent)) == 0 &&
+	       pci_parse(device->parent + strlen(parent), ret_addr) == 0;
+}

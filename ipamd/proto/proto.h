@@ -130,6 +130,13 @@ struct baseline {
 	struct rdma_baseline rdma;
 };
 
+/* What is asked for of a device on its wire; what is not is as the device has it. */
+struct station {
+	struct mac mac; /* len 0: its own */
+	bool has_vlan;
+	uint16_t vlan; /* 0: none */
+};
+
 /* What ADD learnt on its way; DEL and CHECK use it. All optional. */
 struct facts {
 	int ifindex; /* in the pod */
@@ -181,6 +188,7 @@ struct attachment {
 	json_t *env;     /* the CNI_* variables of ADD, as strings; NULL: not read (a head) */
 	json_t *netconf; /* as ADD got it, without prevResult; likewise */
 	struct baseline device;
+	struct station station;
 	char pool[PROTO_POOL_MAX + 1];
 	struct rail_ref rail;
 	char sticky[PROTO_STICKY_MAX + 1]; /* the identity that is to get this index again; "" */
@@ -197,7 +205,9 @@ struct attachment {
  * Every decoder writes its result only on success.
  */
 void baseline_free(struct baseline *device); /* empties *device */
-void attachment_free(struct attachment *a);  /* empties *a; NULL is fine */
+/* The function that it is, or that its netdev hangs from; false: it has none. */
+bool baseline_function(const struct baseline *device, struct pci_addr *ret_addr);
+void attachment_free(struct attachment *a); /* empties *a; NULL is fine */
 /* The copy owns its texts, and shares env and netconf, which nobody changes. */
 int attachment_copy(const struct attachment *a, struct attachment *ret_copy, struct err *err);
 /* "request" is the last member, and "env" and "netconf" are the last of it. */
@@ -216,10 +226,11 @@ struct reserve_request {
 	struct netns_ref netns;
 	const char *program;
 	json_t *env, *netconf;
-	const char *device;             /* device key or NULL */
-	const char *netdev;             /* that @device must have, by name or altname; NULL: any */
-	bool choose_device;             /* a free VF of @rail, whichever */
-	bool rdma_only;                 /* in a chain: the netdev is in the pod already */
+	const char *device; /* device key or NULL */
+	const char *netdev; /* that @device must have, by name or altname; NULL: any */
+	bool choose_device; /* a free VF of @rail, whichever */
+	bool rdma_only;     /* in a chain: the netdev is in the pod already */
+	struct station station;
 	uint64_t guid;                  /* asked for by name; 0 = the VF's own */
 	uint16_t pkey;                  /* 0 = the rail's */
 	const char *pool;               /* NULL: no addresses from the ledger */

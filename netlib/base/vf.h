@@ -23,6 +23,8 @@ enum vf_attr {
 
 enum vf_link_state { VF_LINK_AUTO, VF_LINK_ENABLE, VF_LINK_DISABLE }; /* IFLA_VF_LINK_STATE_* */
 
+enum { VLAN_MAX = 4094 /* IEEE 802.1Q: 4095 is reserved */ };
+
 struct vf_state {
 	uint32_t known; /* bit 1 << VF_*: of which attributes something is said */
 	uint16_t vlan;

@@ -66,6 +66,7 @@ static const char record_text[] =
 	"     'portGUID': 'ff:ff:ff:ff:ff:ff:ff:ff'},"
 	"   'rdma': {'name': 'mlx5_3', 'uverbs': 'uverbs3', 'count': 1, 'adaptiveModeration': "
 	"false}},"
+	" 'mac': '02:00:00:00:00:04', 'vlan': 0,"
 	" 'pool': 'train', 'rail': {'name': 'rail0', 'number': 0, 'index': 5, 'table': 1000},"
 	" 'sticky': 'job/worker-3',"
 	" 'ips': [{'address': '10.0.0.5/24', 'gateway': '10.0.0.1'}, {'address': 'fd00::5/64'}],"
@@ -108,6 +109,7 @@ static void test_record_is_read_back(void **state)
 	assert_true(a.device.vf.state.port_guid == UINT64_MAX);
 	assert_int_equal(a.guid, 0x0200000000000005);
 	assert_int_equal(a.pkey, 0x8001);
+	assert_true(a.station.mac.len && a.station.has_vlan && a.station.vlan == 0);
 	assert_int_equal(a.device.rdma.moderation, RDMA_MODERATION_OFF);
 	assert_int_equal(a.facts.rdma.gid_index, 0);
 
@@ -413,7 +415,8 @@ static void test_request_is_read_back(void **state)
 		      "   'netconf': {'name': 'rail0'}},"
 		      " 'device': 'net:eth5', 'netdev': 'eth5', 'pool': 'train', 'rail': 'rail0',"
 		      " 'rdmaOnly': true, 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x0001',"
-		      " 'ips': ['10.0.0.5/32', 'fd00::5/64'], 'claim': ['rail0', 'rail1'],"
+		      " 'mac': '02:00:00:00:00:04', 'vlan': 7, 'ips': ['10.0.0.5/32', "
+		      "'fd00::5/64'], 'claim': ['rail0', 'rail1'],"
 		      " 'table': 'auto', 'sticky': 'job/worker-3', 'deadline': 5000}");
 	struct reserve_request request;
 	struct err err;
@@ -427,6 +430,7 @@ static void test_request_is_read_back(void **state)
 	assert_false(request.choose_device);
 	assert_int_equal(request.guid, 0x0200000000000005);
 	assert_int_equal(request.pkey, 1);
+	assert_true(request.station.has_vlan && request.station.vlan == 7);
 	assert_int_equal(request.ip_count, 2);
 	assert_false(request.claim_all || request.has_index);
 	assert_int_equal(request.claim_count, 2);
@@ -487,6 +491,10 @@ static void test_wrong_request_is_refused(void **state)
 		{ "guid", "'00:00:00:00:00:00:00:00'" },
 		{ "guid", "'01:00:00:00:00:00:00:05'" },
 		{ "pkey", "1" },
+		{ "mac", "'01:00:00:00:00:04'" },
+		{ "mac", "'00:00:00:00:00:00'" },
+		{ "vlan", "4095" },
+		{ "vlan", "-1" },
 		{ "rdmaOnly", "true" },
 		{ "gateway", "1" },
 		{ "netdev", "''" },

@@ -281,6 +281,23 @@ def test_one_guid_one_owner():
         node.settles()
 
 
+def test_one_guid_one_owner_without_guid_base():
+    """The GUID that a VF has by itself, on a rail that gives none."""
+    with Ib(guids=False) as node:
+        node.stop()
+        for key in ("node_guid", "port_guid"):
+            run("ip", "link", "set", node.pf.netdev(), "vf", str(node.vfs[0].index), key, OTHER)
+        node.start({"SPUR_YOUNG_MS": "0"})
+        a, b = node.pod("a"), node.pod("b")
+        own, other = node.conf(node.vfs[0]), node.conf(node.vfs[1], guid=OTHER)
+        node.add(a, own)
+        node.refuse("ADD", 11, f"the GUID {OTHER} belongs to ib/{a.container}/net1", b, other)
+        node.delete(a, own)
+        node.add(b, other)  # of a VF that is free it is nobody's…
+        node.refuse("ADD", 11, f"the GUID {OTHER} belongs to ib/{b.container}/net1", a, own)  # …and then that one waits
+        node.delete(b, other)
+
+
 def test_bad_guids_and_pkeys():
     with Ib() as node:
         pod = node.pod("a")

@@ -116,6 +116,33 @@ def test_igb_two_pods_after_each_other():
         node.settles()
 
 
+def test_igb_address_has_one_owner():
+    """Whoever asks for the address of a living pod's VF, or for the PF's own, is refused with the owner's name;
+    what a free VF has is nobody's, and then that VF is not given away with it."""
+    with scene.Scene(scene.igb(2)) as node:
+        near, elsewhere, far = node.vfs[:3]
+        own = guest.read("/sys/class/net", near.netdev(), "address")
+        a, conf_a, _ = node.attach("a", near, **PLAIN, mac=MACS[0])
+        b = node.pod("b")
+        asked = {"capabilities": {"mac": True}, "runtimeConfig": {"mac": MACS[0]}}
+        for keys in ({"mac": MACS[0]}, asked):
+            node.refuse("ADD", 11, f"the address {MACS[0]} belongs to net/{a.container}/net1", b,
+                        node.conf(far, **PLAIN, **keys))
+        node.refuse("ADD", 11, f"belongs to PF {far.pf.pci} itself", b,
+                    node.conf(far, **PLAIN, mac=guest.read("/sys/class/net", far.pf.netdev(), "address")))
+        assert b.links() == [], b.links()
+        for vf, vlan in ((elsewhere, None), (far, 9)):  # another PF, another VLAN
+            conf = node.conf(vf, **PLAIN, mac=MACS[0], vlan=vlan)
+            node.add(b, conf)
+            node.delete(b, conf)
+        node.delete(a, conf_a)
+        conf = node.conf(far, **PLAIN, mac=own)
+        node.add(b, conf)
+        node.refuse("ADD", 11, f"the address {own} belongs to net/{b.container}/net1", a, node.conf(near, **PLAIN))
+        node.delete(b, conf)
+        node.settles()
+
+
 # -- seven at once
 
 
