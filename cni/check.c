@@ -76,35 +76,35 @@ static bool is_told(const struct recorded *recorded, const struct plan *plan,
 	       (step->kind == STEP_ADDRESS && recorded->conf.ipam == IPAM_FOREIGN);
 }
 
-static bool has_address(const struct addr_list *list, const struct cidr *cidr)
+/* One of prevResult's addresses. 1 it is there, 0 it is not, or it is no address, or -errno. */
+static int find_told_address(const struct site *site, const char *text, struct err *err)
 {
-	for (int i = 0; i < list->count; i++) {
-		if (ip_compare(&list->addrs[i].cidr.ip, &cidr->ip) == 0 &&
-		    list->addrs[i].cidr.plen == cidr->plen)
-			return true;
-	}
-	return false;
+	struct addr_info found;
+	struct cidr cidr;
+
+	if (!text || cidr_parse(text, &cidr) < 0)
+		return 0;
+	return addr_find(site->pod, site->link.ifindex, &cidr, &found, err);
 }
 
 /* prevResult's addresses of our interface. */
 static int check_told_addresses(const struct site *site, json_t *prev_result, size_t index,
 				struct err *err)
 {
-	struct addr_list list;
 	json_t *ip;
 	size_t i;
-	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
 
-	if (r < 0)
-		return r;
 	json_array_foreach (json_object_get(prev_result, "ips"), i, ip) {
 		const char *text = json_string_value(json_object_get(ip, "address"));
 		json_t *of = json_object_get(ip, "interface");
-		struct cidr cidr;
+		int r;
 
 		if (!json_is_integer(of) || (size_t)json_integer_value(of) != index)
 			continue;
-		if (!text || cidr_parse(text, &cidr) < 0 || !has_address(&list, &cidr))
+		r = find_told_address(site, text, err);
+		if (r < 0)
+			return r;
+		if (r == 0)
 			return drift(err, "%s: address %.64s of prevResult is missing",
 				     site->link.name, text ? text : "(none)");
 	}

@@ -22,6 +22,8 @@ enum {
 	PAUSE_MS = 5, /* between two looks while the node is busy with other devices */
 	SWAP_MS = 1000,
 	MENDS_MAX = 2,
+	LOOKS_MAX = 100, /* at a device whose name changes while it is looked at */
+	LEAVE_MS = 2000, /* for one that the pod moves about, or whose names clash with new ones */
 };
 
 /* Numbers are used again: a device that the pod has made in its place has another peer. */
@@ -57,7 +59,7 @@ static bool comes_back(const struct baseline *was)
 /* The finders return 1 found, 0 not there, or -errno. */
 
 struct search {
-	const struct site *site;
+	struct site *site;
 	struct wire *rt;
 	bool in_pod; /* which of the two */
 	struct link_info *link;
@@ -101,6 +103,48 @@ static int compare_one(const struct link_info *link, void *arg)
 		return 0;
 	*search->link = *link;
 	return 1;
+}
+
+/* The netdev of the record's function in the namespace of @sysfs. 1, 0 or -errno. */
+static int netdev_of_function(int sysfs, const struct baseline *was, char ret_name[IFNAME_MAX + 1],
+			      struct err *err)
+{
+	const char *slash = strchr(was->parent, '/');
+	struct pci_function function = { 0 };
+	struct aux_device aux = { 0 };
+	int r;
+
+	if (!slash)
+		return 0;
+	if (pci_parse(slash + 1, &function.addr) == 0)
+		r = sysfs_pci_function(sysfs, &function.addr, &function, err);
+	else
+		r = sysfs_aux_device(sysfs, slash + 1, &aux, err);
+	memcpy(ret_name, function.netdev[0] ? function.netdev : aux.netdev, IFNAME_MAX + 1);
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+	return ret_name[0] != '\0';
+}
+
+/*
+ * A function has its netdev in one namespace, whatever number and name it has there by now. The pod
+ * may give it another between the two looks: then it is looked at again.
+ */
+static int find_by_function(const struct search *search, struct err *err)
+{
+	char name[IFNAME_MAX + 1];
+	int sysfs, r = site_sysfs(search->site, search->in_pod, &sysfs, err);
+
+	for (int i = 0; r >= 0 && i < LOOKS_MAX; i++) {
+		r = netdev_of_function(sysfs, &search->site->record->device, name, err);
+		if (r > 0)
+			r = find_by_name(search, name, err);
+		else
+			return r;
+		if (r > 0)
+			return r;
+	}
+	return r;
 }
 
 /*
@@ -181,6 +225,9 @@ static int find_by_looks(struct search *search, struct err *err)
 	if (r == 0)
 		r = find_by_altname(search, err);
 	if (r == 0)
+		r = find_by_function(search, err);
+	/* Without a function, or where no sysfs can be had. */
+	if (r < 0 || (r == 0 && !record->device.parent[0]))
 		r = find_among_all(search, err);
 	return r;
 }
@@ -196,14 +243,14 @@ static int find_in(struct search *search, struct err *err)
 	return find_by_looks(search, err);
 }
 
-int device_find_in_pod(const struct site *site, struct link_info *ret_link, struct err *err)
+int device_find_in_pod(struct site *site, struct link_info *ret_link, struct err *err)
 {
 	struct search search = { site, site->pod, true, ret_link };
 
 	return site->pod ? find_in(&search, err) : 0;
 }
 
-static int find_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
+static int find_in_host(struct site *site, struct link_info *ret_link, struct err *err)
 {
 	struct search search = { site, site->host, false, ret_link };
 
@@ -233,7 +280,7 @@ static struct await await_any(const struct site *site, int64_t wait_ms)
 }
 
 struct homecoming {
-	const struct site *site;
+	struct site *site;
 	struct link_info *link;
 };
 
@@ -244,7 +291,7 @@ static int look_at_home(void *arg, struct err *err)
 	return find_in_host(homecoming->site, homecoming->link, err);
 }
 
-static int await_in_host(const struct site *site, struct link_info *ret_link, struct err *err)
+static int await_in_host(struct site *site, struct link_info *ret_link, struct err *err)
 {
 	struct homecoming homecoming = { site, ret_link };
 	struct await await = await_any(site, may_still_come(site) ? SITE_HOMECOMING_MS : 0);
@@ -286,8 +333,10 @@ static bool has_altname(const struct link_info *link, const char *altname)
 	return false;
 }
 
-static bool had_altname(const struct baseline *was, const char *altname)
+static bool had_altname(const char *altname, const void *arg)
 {
+	const struct baseline *was = arg;
+
 	for (size_t i = 0; i < was->altname_count; i++) {
 		if (strcmp(was->altnames[i], altname) == 0)
 			return true;
@@ -307,12 +356,42 @@ static bool has_settings_of(const struct link_info *link, const struct baseline 
 	return !was->settings.known || link_settings_equal(&was->settings, &link->settings);
 }
 
-static bool is_as_before(const struct link_info *link, const struct baseline *was)
+/* Some device that came meanwhile has it: then it is gone for good. */
+static bool is_taken(const struct site *site, const char *altname, int ifindex)
+{
+	struct link_info other;
+	struct err absent;
+
+	return link_get(site->host, altname, &other, &absent) == 0 && other.ifindex != ifindex;
+}
+
+static bool has_strange_altname(const struct link_info *link, const struct baseline *was)
+{
+	for (int i = 0; i < link->altname_count; i++) {
+		if (!had_altname(link->altnames[i], was))
+			return true;
+	}
+	return link->more_altnames; /* the record has all that it had */
+}
+
+static bool has_its_altnames(const struct site *site, const struct link_info *link,
+			     const struct baseline *was)
 {
 	for (size_t i = 0; i < was->altname_count; i++) {
-		if (!has_altname(link, was->altnames[i]))
+		if (!has_altname(link, was->altnames[i]) &&
+		    !is_taken(site, was->altnames[i], link->ifindex))
 			return false;
 	}
+	return !has_strange_altname(link, was);
+}
+
+/* In the host. */
+static bool is_as_before(const struct site *site, const struct link_info *link)
+{
+	const struct baseline *was = &site->record->device;
+
+	if (!has_its_altnames(site, link, was))
+		return false;
 	return strcmp(link->name, was->name) == 0 && link->mtu == (uint32_t)was->mtu &&
 	       has_settings_of(link, was) &&
 	       (!has_settable_mac(was) || mac_equal(&link->mac, &was->mac)) &&
@@ -339,48 +418,16 @@ static struct link_change change_back(const struct link_info *link, const struct
 	return change;
 }
 
-static bool has_strange_altname(const struct link_info *link, const struct baseline *was)
-{
-	for (int i = 0; i < link->altname_count; i++) {
-		if (!had_altname(was, link->altnames[i]))
-			return true;
-	}
-	return false;
-}
-
-/* Those that a look has shown, of which there may be more. */
-static int drop_shown_altnames(const struct site *site, struct wire *rt,
-			       const struct link_info *link, struct err *err)
-{
-	for (int i = 0; i < link->altname_count; i++) {
-		int r;
-
-		if (had_altname(&site->record->device, link->altnames[i]))
-			continue;
-		r = link_altname_del(rt, link->ifindex, link->altnames[i], err);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 /* Names that the pod gave it would clash in the host, or stay. */
 static int drop_strange_altnames(const struct site *site, struct wire *rt,
 				 const struct link_info *link, struct err *err)
 {
-	struct link_info more = *link;
+	const struct baseline *was = &site->record->device;
 	int r = 0;
 
-	while (r == 0 && has_strange_altname(&more, &site->record->device)) {
-		r = drop_shown_altnames(site, rt, &more, err);
-		if (r < 0 || more.altname_count < LINK_ALTNAMES_MAX)
-			break;
-		if (clock_left_ms(site->deadline_ms) == 0)
-			return err_set(err, ETIMEDOUT, ERR_AGAIN,
-				       "delete altnames of %s: the pod makes more", link->name);
-		r = link_get_index(rt, link->ifindex, &more, err);
-	}
-	return r;
+	if (has_strange_altname(link, was))
+		r = link_altnames_prune(rt, link->ifindex, had_altname, was, err);
+	return r < 0 ? r : 0;
 }
 
 /* One message moves it and makes it what it was: the move closes it, so all of that is allowed. */
@@ -403,7 +450,9 @@ static int bring_home(const struct site *site, const struct link_info *link, str
 	return link_set(site->pod, &change, err);
 }
 
-/* Its own name is taken in the host: it leaves the pod all the same, as the kernel would name it.
+/*
+ * One of its names is taken in the host: it leaves the pod all the same, as the kernel would name
+ * it, and without altnames. Its own are given back there, as far as they are free.
  */
 static int evict(const struct site *site, const struct link_info *link, struct err *err)
 {
@@ -412,11 +461,14 @@ static int evict(const struct site *site, const struct link_info *link, struct e
 
 	(void)snprintf(name, sizeof(name), "dev%d", link->ifindex);
 	change.name = name;
+	if (link->altname_count > 0 &&
+	    link_altnames_prune(site->pod, link->ifindex, NULL, NULL, err) < 0)
+		return -err->errnum;
 	return link_set(site->pod, &change, err);
 }
 
-/* 1: it has; 0: it is not there. */
-static int leave_pod(struct site *site, struct err *err)
+/* 1: it has; 0: it is not there; or -errno, of the way home that it should have gone. */
+static int try_to_leave(struct site *site, struct err *err)
 {
 	struct link_info link;
 	struct err why;
@@ -436,6 +488,35 @@ static int leave_pod(struct site *site, struct err *err)
 	return 1;
 }
 
+/* The pod may move it about, or give it more names, between a look and the message: not for ever.
+ */
+static bool is_evasion(int r)
+{
+	return r == -ENODEV || r == -EEXIST;
+}
+
+static int leave_pod(struct site *site, struct err *err)
+{
+	const int64_t deadline_ms = clock_boot_ms() + LEAVE_MS;
+	int r;
+
+	do {
+		r = try_to_leave(site, err);
+	} while (is_evasion(r) && clock_left_ms(deadline_ms) > 0);
+	return r;
+}
+
+static int give_back_altname(const struct site *site, const struct link_info *link,
+			     const char *altname, struct err *err)
+{
+	int r = link_altname_add(site->host, link->ifindex, altname, err);
+
+	if (r != -EEXIST)
+		return r;
+	log_warn("%s: its altname %s is taken by now", site->record->device.name, altname);
+	return 0;
+}
+
 static int mend(const struct site *site, const struct link_info *link, struct err *err)
 {
 	const struct baseline *was = &site->record->device;
@@ -448,7 +529,7 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 			     &(struct link_change) { .ifindex = link->ifindex, .up = -1 }, err);
 		change.up = was->up;
 	}
-	if (r == 0 && (change.name || site->pod_dead)) /* it came home as the pod knew it */
+	if (r == 0)
 		r = drop_strange_altnames(site, site->host, link, err);
 	if (r == 0 && change.mtu)
 		r = settings_detach_xdp(site, site->host, link, err);
@@ -456,7 +537,7 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 		r = link_set(site->host, &change, err);
 	for (size_t i = 0; r == 0 && i < was->altname_count; i++) {
 		if (!has_altname(link, was->altnames[i]))
-			r = link_altname_add(site->host, link->ifindex, was->altnames[i], err);
+			r = give_back_altname(site, link, was->altnames[i], err);
 	}
 	return r;
 }
@@ -525,8 +606,7 @@ static int settle_in_host(struct site *site, struct link_info *ret_link, struct 
 		if (r <= 0)
 			return r;
 		site->outcome.left = true;
-		if (is_as_before(ret_link, was) &&
-		    !(site->pod_dead && has_strange_altname(ret_link, was)))
+		if (is_as_before(site, ret_link))
 			return 1;
 		if (mends++ == MENDS_MAX)
 			return err_set(err, EIO, ERR_DEVICE,

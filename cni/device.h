@@ -25,7 +25,7 @@ bool device_is(const struct link_info *link, const struct attachment *record,
  * In the pod, whatever it is called there: by its identity, by the other end of a veth, by an
  * altname that it had before. 1 found, 0 not there, or -errno.
  */
-int device_find_in_pod(const struct site *site, struct link_info *ret_link, struct err *err);
+int device_find_in_pod(struct site *site, struct link_info *ret_link, struct err *err);
 
 /*
  * Where is it by now? Sets site->link and site->in_pod. A netdev that is being made anew is waited

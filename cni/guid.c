@@ -75,19 +75,17 @@ static int check_function(const struct binding *b, struct err *err)
 /* What the host uses itself. */
 static int refuse_used(const struct binding *b, struct err *err)
 {
-	struct addr_list list;
 	char text[CIDR_TEXT];
+	struct cidr cidr;
 	int r;
 
 	if (b->link.master)
 		return err_set(err, EBUSY, ERR_DEVICE, "%s has a master (ifindex %d)", b->link.name,
 			       b->link.master);
-	r = addr_dump(b->host, b->link.ifindex, &list, err);
-	for (int i = 0; r == 0 && i < list.count; i++) {
-		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
-			r = err_set(err, EBUSY, ERR_DEVICE, "%s has the address %s", b->link.name,
-				    cidr_format(&list.addrs[i].cidr, text));
-	}
+	r = addr_find_global(b->host, b->link.ifindex, &cidr, err);
+	if (r > 0)
+		return err_set(err, EBUSY, ERR_DEVICE, "%s has the address %s", b->link.name,
+			       cidr_format(&cidr, text));
 	return r;
 }
 

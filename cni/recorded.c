@@ -51,21 +51,32 @@ void recorded_free(struct recorded *recorded)
 	args_free(&recorded->args);
 }
 
+static int take_global(const struct addr_info *addr, void *arg)
+{
+	struct ip_config *net = arg;
+
+	if (net->ip_count == PROTO_IPS_MAX)
+		return 1;
+	if (addr->scope == RT_SCOPE_UNIVERSE)
+		net->ips[net->ip_count++].cidr = addr->cidr;
+	return 0;
+}
+
+int recorded_addresses(struct site *site, int ifindex, struct ip_config *net, struct err *err)
+{
+	int r = addr_list(site->pod, ifindex, take_global, net, err);
+
+	return r < 0 ? r : 0;
+}
+
 static int addresses_of_device(struct site *site, struct ip_config *net, struct err *err)
 {
 	struct link_info link;
-	struct addr_list list;
 	struct err absent;
-	int r;
 
 	if (!site->pod || link_get(site->pod, site->record->ifname, &link, &absent) < 0)
 		return 0;
-	r = addr_dump(site->pod, link.ifindex, &list, err);
-	for (int i = 0; r == 0 && i < list.count && net->ip_count < PROTO_IPS_MAX; i++) {
-		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
-			net->ips[net->ip_count++].cidr = list.addrs[i].cidr;
-	}
-	return r;
+	return recorded_addresses(site, link.ifindex, net, err);
 }
 
 int recorded_plan(const struct recorded *recorded, struct site *site, struct plan *ret_plan,

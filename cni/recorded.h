@@ -30,3 +30,9 @@ void recorded_free(struct recorded *recorded);
  */
 int recorded_plan(const struct recorded *recorded, struct site *site, struct plan *ret_plan,
 		  struct err *err);
+
+/*
+ * A foreign IPAM's answer is lost with the ADD that had it: what is on the device is all that can
+ * be known. The first PROTO_IPS_MAX global addresses of the pod's @ifindex go to @net.
+ */
+int recorded_addresses(struct site *site, int ifindex, struct ip_config *net, struct err *err);

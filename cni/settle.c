@@ -26,19 +26,6 @@ static int drift(const struct attachment *record, const char *why, struct err *e
 	return -ESTALE;
 }
 
-/* A foreign IPAM's answer is lost with the ADD; what is on the device is all that can be known. */
-static int take_addresses(struct site *site, int ifindex, struct ip_config *net, struct err *err)
-{
-	struct addr_list list;
-	int r = addr_dump(site->pod, ifindex, &list, err);
-
-	for (int i = 0; r == 0 && i < list.count && net->ip_count < PROTO_IPS_MAX; i++) {
-		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
-			net->ips[net->ip_count++].cidr = list.addrs[i].cidr;
-	}
-	return r;
-}
-
 /* What it is called in the pod, if it has moved. */
 static int take_rdma(struct site *site, struct facts *facts, struct err *err)
 {
@@ -68,7 +55,7 @@ static int take_device(const struct recorded *recorded, struct site *site, struc
 	facts->peer = link.peer;
 	r = 0;
 	if (recorded->conf.ipam == IPAM_FOREIGN)
-		r = take_addresses(site, link.ifindex, &facts->net, err);
+		r = recorded_addresses(site, link.ifindex, &facts->net, err);
 	if (r == 0)
 		r = recorded_plan(recorded, site, &plan, err);
 	if (r == 0)

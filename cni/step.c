@@ -246,22 +246,18 @@ static int address_check(const struct step *step, struct site *site, struct err 
 {
 	const struct cidr *cidr = &step->address.cidr;
 	char text[CIDR_TEXT];
-	struct addr_list list;
-	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
+	struct addr_info found;
+	int r = addr_find(site->pod, site->link.ifindex, cidr, &found, err);
 
 	if (r < 0)
 		return r;
-	for (int i = 0; i < list.count; i++) {
-		const struct addr_info *addr = &list.addrs[i];
-
-		if (ip_compare(&addr->cidr.ip, &cidr->ip) != 0 || addr->cidr.plen != cidr->plen)
-			continue;
-		if (addr->dadfailed)
-			return drift(err, "%s: another node has address %s too", site->link.name,
-				     cidr_format(cidr, text));
-		return 0;
-	}
-	return drift(err, "%s: address %s is missing", site->link.name, cidr_format(cidr, text));
+	if (r == 0)
+		return drift(err, "%s: address %s is missing", site->link.name,
+			     cidr_format(cidr, text));
+	if (found.dadfailed)
+		return drift(err, "%s: another node has address %s too", site->link.name,
+			     cidr_format(cidr, text));
+	return 0;
 }
 
 static void address_describe(const struct step *step, const struct site *site, char *buf,
@@ -295,22 +291,35 @@ static void up_describe(const struct step *step, const struct site *site, char *
 	(void)snprintf(buf, size, "bring up %s", site->record->ifname);
 }
 
+/* What the pod has added meanwhile is its own affair. */
+struct announcement {
+	struct ip ips[PROTO_IPS_MAX];
+	size_t count;
+};
+
+static int take_announced(const struct addr_info *addr, void *arg)
+{
+	struct announcement *announcement = arg;
+
+	if (addr->scope == RT_SCOPE_UNIVERSE)
+		announcement->ips[announcement->count++] = addr->cidr.ip;
+	return announcement->count == ARRAY_SIZE(announcement->ips);
+}
+
 /*
  * The kernel told the neighbours when the device came up, and there was nobody to hear it. They
  * would find out by themselves, later: no reason to fail.
  */
 static int announce_addresses(struct site *site, struct err *err)
 {
-	struct addr_list list;
+	struct announcement announcement = { .count = 0 };
 	struct err ignored;
-	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
+	int r = addr_list(site->pod, site->link.ifindex, take_announced, &announcement, err);
 
-	for (int i = 0; r == 0 && i < list.count; i++) {
-		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
-			(void)neigh_announce(site->pod, site->link.ifindex, &site->link.mac,
-					     &list.addrs[i].cidr.ip, &ignored);
-	}
-	return r;
+	for (size_t i = 0; r >= 0 && i < announcement.count; i++)
+		(void)neigh_announce(site->pod, site->link.ifindex, &site->link.mac,
+				     &announcement.ips[i], &ignored);
+	return r < 0 ? r : 0;
 }
 
 /* A wait for the site's device. */
@@ -474,17 +483,11 @@ static int rule_revert(const struct step *step, struct site *site, struct err *e
 static int rule_check(const struct step *step, struct site *site, struct err *err)
 {
 	const struct rule_spec want = rule_spec(step);
-	struct rule_list list;
 	char from[IP_TEXT];
-	int r = rule_dump(site->pod, &list, err);
+	int r = rule_find(site->pod, &want, err);
 
-	if (r < 0)
-		return r;
-	for (int i = 0; i < list.count; i++) {
-		if (list.rules[i].table == want.table &&
-		    ip_compare(&list.rules[i].from, &want.from) == 0)
-			return 0;
-	}
+	if (r != 0)
+		return r < 0 ? r : 0;
 	return drift(err, "rule from %s lookup %u: is missing", ip_format(&want.from, from),
 		     want.table);
 }
@@ -498,25 +501,36 @@ static void rule_describe(const struct step *step, const struct site *site, char
 		       step->rule.table);
 }
 
+struct dad {
+	struct cidr failed; /* no family: none has */
+	bool tentative;
+};
+
+static int judge_dad(const struct addr_info *addr, void *arg)
+{
+	struct dad *dad = arg;
+
+	if (addr->dadfailed)
+		dad->failed = addr->cidr;
+	dad->tentative = dad->tentative || addr->tentative;
+	return addr->dadfailed;
+}
+
 static int look_for_tentative(void *arg, struct err *err)
 {
 	const struct waiting *waiting = arg;
 	const struct site *site = waiting->site;
+	struct dad dad = { .tentative = false };
 	char text[CIDR_TEXT];
-	struct addr_list list;
-	int r = addr_dump(site->pod, site->link.ifindex, &list, err);
+	int r = addr_list(site->pod, site->link.ifindex, judge_dad, &dad, err);
 
-	for (int i = 0; r == 0 && i < list.count; i++) {
-		if (list.addrs[i].dadfailed)
-			return err_set(err, EADDRINUSE, ERR_KERNEL,
-				       "address %s: another node answers for it",
-				       cidr_format(&list.addrs[i].cidr, text));
-	}
-	for (int i = 0; r == 0 && i < list.count; i++) {
-		if (list.addrs[i].tentative)
-			return 0;
-	}
-	return r < 0 ? r : 1;
+	if (r < 0)
+		return r;
+	if (dad.failed.ip.family)
+		return err_set(err, EADDRINUSE, ERR_KERNEL,
+			       "address %s: another node answers for it",
+			       cidr_format(&dad.failed, text));
+	return !dad.tentative;
 }
 
 static int dad_apply(const struct step *step, struct site *site, struct err *err)

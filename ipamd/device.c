@@ -168,7 +168,7 @@ static int take_link(const struct link_info *link, struct baseline *device, stru
 	memcpy(device->parent, link->parent, sizeof(device->parent));
 	if (strcmp(link->kind, "veth") == 0)
 		device->peer = link->local_peer;
-	for (int i = 0; i < link->altname_count && i < PROTO_ALTNAMES_MAX; i++) {
+	for (int i = 0; i < link->altname_count; i++) {
 		device->altnames[i] = strdup(link->altnames[i]);
 		if (!device->altnames[i])
 			return err_nomem(err);

@@ -36,15 +36,11 @@ static int refuse_upper(const struct device_view *view, const char *key,
 
 static int refuse_addresses(struct wire *rt, const char *key, int ifindex, struct err *err)
 {
-	struct addr_list list;
 	char text[CIDR_TEXT];
-	int r = addr_dump(rt, ifindex, &list, err);
+	struct cidr cidr;
+	int r = addr_find_global(rt, ifindex, &cidr, err);
 
-	for (int i = 0; r == 0 && i < list.count; i++) {
-		if (list.addrs[i].scope == RT_SCOPE_UNIVERSE)
-			r = lost(key, "address", cidr_format(&list.addrs[i].cidr, text), err);
-	}
-	return r;
+	return r > 0 ? lost(key, "address", cidr_format(&cidr, text), err) : r;
 }
 
 static int refuse_routes(struct wire *rt, const char *key, int ifindex, struct err *err)
@@ -66,11 +62,15 @@ static int refuse_neighbours(struct wire *rt, const char *key, int ifindex, stru
 				   : r;
 }
 
-/* A record is JSON, and gives back the names that it holds. */
+/* A record is JSON, and gives back the names that it holds: all that it does not are deleted. */
 static int refuse_names(const char *key, const struct link_info *link, struct err *err)
 {
 	const char *bad = utf8_is_valid(link->name) ? NULL : link->name;
 
+	if (link->more_altnames)
+		return err_set(err, E2BIG, ERR_DEVICE,
+			       "reserve %s: it has more altnames than a record holds, which are %d",
+			       key, LINK_ALTNAMES_MAX);
 	for (int i = 0; i < link->altname_count && !bad; i++)
 		bad = utf8_is_valid(link->altnames[i]) ? NULL : link->altnames[i];
 	if (!bad)

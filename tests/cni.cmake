@@ -5,7 +5,7 @@ foreach(test cni_request_test cni_plan_test cni_refusal_test cni_result_test cni
 endforeach()
 # The kernel of cni_guid_test is of its own making.
 spur_unit_test(cni_guid_test cni_core)
-foreach(function sysfs_pci_function sysfs_rebind sysfs_may_probe link_get addr_dump vf_set)
+foreach(function sysfs_pci_function sysfs_rebind sysfs_may_probe link_get addr_find_global vf_set)
   target_link_options(cni_guid_test PRIVATE -Wl,--wrap=${function})
 endforeach()
 # The kernel's events of cni_await_test are of its own making.
@@ -13,7 +13,7 @@ spur_unit_test(cni_await_test cni_core)
 foreach(function link_watch link_watch_read netns_enter)
   target_link_options(cni_await_test PRIVATE -Wl,--wrap=${function})
 endforeach()
-foreach(file cni_attach cni_living cni_rest cni_settings cni_several cni_sweep cni_trouble hostile_confine)
+foreach(file cni_attach cni_living cni_rest cni_settings cni_several cni_sweep cni_trouble hostile_confine hostile_names)
   spur_python_tests(netns ${file})
 endforeach()
 spur_python_tests(netns hostile_owners)

@@ -45,76 +45,108 @@ static struct nl_msg *addr_message(int type, int flags, int ifindex, const struc
 
 struct addr_walk {
 	int ifindex;
-	struct addr_list *list;
+	int (*each)(const struct addr_info *addr, void *arg);
+	void *arg;
+	bool stopped;
 };
 
-static int take_addr(struct nlmsghdr *header, void *arg, struct err *err)
+/* False: it is of no use to anybody here. */
+static bool read_addr(const struct ifaddrmsg *body, struct nlattr *attrs[],
+		      struct addr_info *ret_info)
 {
-	struct ifaddrmsg *body = nlmsg_data(header);
-	struct nlattr *attrs[IFA_MAX + 1], *local;
-	struct addr_walk *walk = arg;
-	struct addr_info info = { 0 };
+	struct nlattr *local = attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS];
+	struct addr_info info = { .cidr.ip.family = body->ifa_family };
 	uint32_t flags;
 
-	if (header->nlmsg_type != RTM_NEWADDR ||
-	    nlmsg_parse(header, sizeof(*body), attrs, IFA_MAX, NULL) < 0)
-		return err_set(err, EBADMSG, ERR_KERNEL, "read address: malformed answer");
-	/* A kernel without strict checks ignores the ifindex in the request. */
-	if ((int)body->ifa_index != walk->ifindex || walk->list->count == ADDR_LIST_MAX)
-		return 0;
-	local = attrs[IFA_LOCAL] ? attrs[IFA_LOCAL] : attrs[IFA_ADDRESS];
-	info.cidr.ip.family = body->ifa_family;
 	if (!local || nla_len(local) != ip_len(&info.cidr.ip))
-		return 0;
+		return false;
 	memcpy(info.cidr.ip.bytes, nla_data(local), (size_t)nla_len(local));
 	flags = attrs[IFA_FLAGS] ? nla_get_u32(attrs[IFA_FLAGS]) : body->ifa_flags;
 	info.cidr.plen = body->ifa_prefixlen;
 	info.scope = body->ifa_scope;
 	info.tentative = flags & IFA_F_TENTATIVE;
 	info.dadfailed = flags & IFA_F_DADFAILED;
-	walk->list->addrs[walk->list->count++] = info;
-	return 0;
+	*ret_info = info;
+	return true;
 }
 
-static void forget_addrs(void *arg)
+static int take_addr(struct nlmsghdr *header, void *arg, struct err *err)
 {
+	struct ifaddrmsg *body = nlmsg_data(header);
+	struct nlattr *attrs[IFA_MAX + 1];
 	struct addr_walk *walk = arg;
+	struct addr_info info;
+	int r;
 
-	walk->list->count = 0;
+	if (header->nlmsg_type != RTM_NEWADDR ||
+	    nlmsg_parse(header, sizeof(*body), attrs, IFA_MAX, NULL) < 0)
+		return err_set(err, EBADMSG, ERR_KERNEL, "read address: malformed answer");
+	/* A kernel without strict checks ignores the ifindex in the request. */
+	if ((int)body->ifa_index != walk->ifindex || !read_addr(body, attrs, &info))
+		return 0;
+	r = walk->each(&info, walk->arg);
+	walk->stopped = r > 0;
+	return r;
 }
 
-int addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err)
+int addr_list(struct wire *rt, int ifindex, int (*each)(const struct addr_info *addr, void *arg),
+	      void *arg, struct err *err)
 {
 	struct ifaddrmsg body = { .ifa_index = (uint32_t)ifindex };
-	struct addr_list list = { 0 };
-	struct addr_walk walk = { .ifindex = ifindex, .list = &list };
+	struct addr_walk walk = { .ifindex = ifindex, .each = each, .arg = arg };
 	struct nl_msg *msg = wire_message(RTM_GETADDR, NLM_F_DUMP, &body, sizeof(body));
 	int r;
 
 	if (!msg)
 		return err_nomem(err);
-	r = wire_query(rt, msg, take_addr, &walk, forget_addrs, err, "list addresses of device %d",
+	r = wire_query(rt, msg, take_addr, &walk, NULL, err, "list addresses of device %d",
 		       ifindex);
-	if (r == 0)
-		*ret_list = list;
+	return r < 0 ? r : walk.stopped;
+}
+
+struct addr_search {
+	const struct cidr *want; /* NULL: any that is global */
+	struct addr_info *found;
+};
+
+static int compare_one(const struct addr_info *addr, void *arg)
+{
+	struct addr_search *search = arg;
+	const struct cidr *want = search->want;
+
+	if (want ? addr->cidr.plen != want->plen || ip_compare(&addr->cidr.ip, &want->ip) != 0
+		 : addr->scope != RT_SCOPE_UNIVERSE)
+		return 0;
+	*search->found = *addr;
+	return 1;
+}
+
+int addr_find(struct wire *rt, int ifindex, const struct cidr *cidr, struct addr_info *ret_addr,
+	      struct err *err)
+{
+	struct addr_search search = { cidr, ret_addr };
+
+	return addr_list(rt, ifindex, compare_one, &search, err);
+}
+
+int addr_find_global(struct wire *rt, int ifindex, struct cidr *ret_cidr, struct err *err)
+{
+	struct addr_info found;
+	struct addr_search search = { NULL, &found };
+	int r = addr_list(rt, ifindex, compare_one, &search, err);
+
+	if (r > 0)
+		*ret_cidr = found.cidr;
 	return r;
 }
 
 /* For the kernel a v6 address is "there" whatever its prefix length. Sets no error of its own. */
 static bool address_is_there(struct wire *rt, int ifindex, const struct cidr *cidr)
 {
-	struct addr_list list = { 0 };
+	struct addr_info found;
 	struct err ignored;
 
-	if (addr_dump(rt, ifindex, &list, &ignored) < 0)
-		return false;
-	for (int i = 0; i < list.count; i++) {
-		const struct cidr *other = &list.addrs[i].cidr;
-
-		if (other->plen == cidr->plen && ip_compare(&other->ip, &cidr->ip) == 0)
-			return true;
-	}
-	return false;
+	return addr_find(rt, ifindex, cidr, &found, &ignored) > 0;
 }
 
 int addr_add(struct wire *rt, int ifindex, const struct cidr *cidr, bool nodad, struct err *err)

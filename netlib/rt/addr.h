@@ -8,18 +8,11 @@
 #include "base/text.h"
 #include "wire/wire.h"
 
-enum { ADDR_LIST_MAX = 64 };
-
 struct addr_info {
 	struct cidr cidr;
 	uint8_t scope;  /* RT_SCOPE_* */
 	bool tentative; /* IFA_F_TENTATIVE: DAD is not over */
 	bool dadfailed;
-};
-
-struct addr_list {
-	struct addr_info addrs[ADDR_LIST_MAX];
-	int count;
 };
 
 /*
@@ -29,8 +22,17 @@ struct addr_list {
 int addr_add(struct wire *rt, int ifindex, const struct cidr *cidr, bool nodad, struct err *err);
 /* Already gone (also the device): success. */
 int addr_del(struct wire *rt, int ifindex, const struct cidr *cidr, struct err *err);
-/* The first ADDR_LIST_MAX of them. */
-int addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err);
+/*
+ * All of the device, however many somebody has made; @each as in link_list(), and the same is
+ * returned. When they change meanwhile one may be shown twice.
+ */
+int addr_list(struct wire *rt, int ifindex, int (*each)(const struct addr_info *addr, void *arg),
+	      void *arg, struct err *err);
+/* Is it there, with this prefix? 1 with *@ret_addr, 0, or -errno. */
+int addr_find(struct wire *rt, int ifindex, const struct cidr *cidr, struct addr_info *ret_addr,
+	      struct err *err);
+/* The first of RT_SCOPE_UNIVERSE: 1 with *@ret_cidr, 0 if there is none, or -errno. */
+int addr_find_global(struct wire *rt, int ifindex, struct cidr *ret_cidr, struct err *err);
 
 /*
  * As link_watch(), for IPv6 addresses (RTNLGRP_IPV6_IFADDR): one that came, went, or whose

@@ -65,7 +65,10 @@ static void parse_altnames(struct link_info *link, struct nlattr *list)
 
 	nla_for_each_nested(attr, list, rest)
 	{
-		if (nla_type(attr) == IFLA_ALT_IFNAME && link->altname_count < LINK_ALTNAMES_MAX)
+		if (nla_type(attr) != IFLA_ALT_IFNAME)
+			continue;
+		link->more_altnames = link->altname_count == LINK_ALTNAMES_MAX;
+		if (!link->more_altnames)
 			copy_text(link->altnames[link->altname_count++], ALTNAME_MAX + 1, attr);
 	}
 }
@@ -171,8 +174,8 @@ static int take_one(struct nlmsghdr *header, void *arg, struct err *err)
 	return r < 0 ? r : 1; /* a get that was answered with a link has no ack to wait for */
 }
 
-static int get_link(struct wire *rt, int ifindex, const char *name, struct link_info *ret_link,
-		    struct err *err)
+static int get_link_by(struct wire *rt, int ifindex, const char *name, wire_parse_fn parse,
+		       void *arg, struct err *err)
 {
 	struct ifinfomsg info = { .ifi_index = ifindex };
 	struct nl_msg *msg = wire_message(RTM_GETLINK, 0, &info, sizeof(info));
@@ -186,8 +189,7 @@ static int get_link(struct wire *rt, int ifindex, const char *name, struct link_
 		return err_nomem(err);
 	}
 	(void)snprintf(number, sizeof(number), "%d", ifindex);
-	r = wire_query(rt, msg, take_one, ret_link, NULL, err, "find device %s",
-		       name ? name : number);
+	r = wire_query(rt, msg, parse, arg, NULL, err, "find device %s", name ? name : number);
 	if (r == -ENODEV)
 		err->code = ERR_DEVICE;
 	return r;
@@ -195,12 +197,12 @@ static int get_link(struct wire *rt, int ifindex, const char *name, struct link_
 
 int link_get(struct wire *rt, const char *name, struct link_info *ret_link, struct err *err)
 {
-	return get_link(rt, 0, name, ret_link, err);
+	return get_link_by(rt, 0, name, take_one, ret_link, err);
 }
 
 int link_get_index(struct wire *rt, int ifindex, struct link_info *ret_link, struct err *err)
 {
-	return get_link(rt, ifindex, NULL, ret_link, err);
+	return get_link_by(rt, ifindex, NULL, take_one, ret_link, err);
 }
 
 struct link_walk {
@@ -213,14 +215,16 @@ static int walk_one(struct nlmsghdr *header, void *arg, struct err *err)
 {
 	struct link_walk *walk = arg;
 	struct link_info link;
-	int r = parse_link(header, &link, err);
+	struct err unread;
+	int r;
 
-	/* After a stop the rest of the dump is read, so that the socket can be used again. */
-	if (r < 0 || walk->stopped)
-		return r;
+	/* Nobody's end of a search: it is another one, or nothing can be said of it. */
+	if (parse_link(header, &link, &unread) < 0)
+		return 0;
+	(void)err;
 	r = walk->each(&link, walk->arg);
 	walk->stopped = r > 0;
-	return r < 0 ? r : 0;
+	return r;
 }
 
 int link_list(struct wire *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
@@ -403,6 +407,81 @@ int link_altname_add(struct wire *rt, int ifindex, const char *altname, struct e
 int link_altname_del(struct wire *rt, int ifindex, const char *altname, struct err *err)
 {
 	return change_altname(rt, RTM_DELLINKPROP, 0, ifindex, altname, err);
+}
+
+/* The longest list that the kernel lets a device have fits into an attribute. */
+enum { PRUNE_ROOM = UINT16_MAX + 1024 };
+
+struct pruning {
+	bool (*keep)(const char *altname, const void *arg);
+	const void *arg;
+	struct nl_msg *msg; /* with an open IFLA_PROP_LIST */
+	int count;
+};
+
+static int collect_altnames(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	struct nlattr *attrs[LINK_ATTR_MAX + 1], *attr;
+	struct pruning *pruning = arg;
+	char altname[ALTNAME_MAX + 1];
+	int rest;
+
+	if (header->nlmsg_type != RTM_NEWLINK ||
+	    nlmsg_parse(header, sizeof(struct ifinfomsg), attrs, LINK_ATTR_MAX, NULL) < 0)
+		return err_set(err, EBADMSG, ERR_KERNEL, "read link: malformed answer");
+	if (!attrs[IFLA_PROP_LIST])
+		return 1;
+	nla_for_each_nested(attr, attrs[IFLA_PROP_LIST], rest)
+	{
+		if (nla_type(attr) != IFLA_ALT_IFNAME)
+			continue;
+		(void)nla_strlcpy(altname, attr, sizeof(altname));
+		if (pruning->keep && pruning->keep(altname, pruning->arg))
+			continue;
+		if (nla_put_string(pruning->msg, IFLA_ALT_IFNAME, altname) < 0)
+			return err_nomem(err);
+		pruning->count++;
+	}
+	return 1;
+}
+
+/* Takes @msg. */
+static int delete_collected(struct wire *rt, int ifindex, const struct pruning *pruning,
+			    struct nlattr *list, struct err *err)
+{
+	int r;
+
+	(void)nla_nest_end(pruning->msg, list);
+	r = wire_request(rt, pruning->msg, err, "delete %d altnames of device %d", pruning->count,
+			 ifindex);
+	return r == -ENOENT ? 1 : r < 0 ? r : 1; /* one has gone by another hand meanwhile */
+}
+
+int link_altnames_prune(struct wire *rt, int ifindex,
+			bool (*keep)(const char *altname, const void *arg), const void *arg,
+			struct err *err)
+{
+	struct ifinfomsg info = { .ifi_index = ifindex };
+	struct pruning pruning = { keep, arg, .msg = nlmsg_alloc_size(PRUNE_ROOM) };
+	struct nlmsghdr *header =
+		pruning.msg ? nlmsg_put(pruning.msg, NL_AUTO_PORT, NL_AUTO_SEQ, RTM_DELLINKPROP,
+					sizeof(info), NLM_F_REQUEST | NLM_F_ACK)
+			    : NULL;
+	struct nlattr *list;
+	int r;
+
+	if (header)
+		memcpy(nlmsg_data(header), &info, sizeof(info));
+	list = header ? nla_nest_start(pruning.msg, IFLA_PROP_LIST) : NULL;
+	if (!list) {
+		nlmsg_free(pruning.msg);
+		return err_nomem(err);
+	}
+	r = get_link_by(rt, ifindex, NULL, collect_altnames, &pruning, err);
+	if (r == 0 && pruning.count > 0)
+		return delete_collected(rt, ifindex, &pruning, list, err);
+	nlmsg_free(pruning.msg);
+	return r;
 }
 
 int link_watch(int *ret_fd, struct err *err)

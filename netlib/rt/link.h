@@ -17,6 +17,7 @@ struct link_info {
 	char name[IFNAME_MAX + 1];
 	char altnames[LINK_ALTNAMES_MAX][ALTNAME_MAX + 1];
 	int altname_count;
+	bool more_altnames; /* than there is room for above */
 	uint32_t mtu;
 	struct mac mac, perm_mac;
 	uint32_t flags; /* IFF_* */
@@ -38,7 +39,8 @@ struct link_info {
 int link_get(struct wire *rt, const char *name, struct link_info *ret_link, struct err *err);
 int link_get_index(struct wire *rt, int ifindex, struct link_info *ret_link, struct err *err);
 /*
- * All devices; @each returns 0 to go on, >0 to stop well, and it is then not called again: returns
+ * All devices, but for what cannot be read; @each returns 0 to go on, >0 to stop well, and it is
+ * then not called again: returns
  * 1. Else 0. When devices came or went meanwhile, one may be shown twice.
  */
 int link_list(struct wire *rt, int (*each)(const struct link_info *link, void *arg), void *arg,
@@ -70,6 +72,13 @@ int link_xdp_detach(struct wire *rt, int ifindex, enum settings_xdp place, struc
 
 int link_altname_add(struct wire *rt, int ifindex, const char *altname, struct err *err);
 int link_altname_del(struct wire *rt, int ifindex, const char *altname, struct err *err);
+/*
+ * Deletes those that @keep does not want (NULL: all), however many there are, in one message: what
+ * the kernel tells of in one it takes in one. 1: some went; 0: there was none to go; or -errno.
+ */
+int link_altnames_prune(struct wire *rt, int ifindex,
+			bool (*keep)(const char *altname, const void *arg), const void *arg,
+			struct err *err);
 
 /*
  * A non-blocking socket subscribed to RTNLGRP_LINK; the caller owns *@ret_fd. When readable,

@@ -105,14 +105,7 @@ static int match_permanent(struct nlmsghdr *header, void *arg, struct err *err)
 		return 0;
 	memcpy(ip.bytes, nla_data(attrs[NDA_DST]), (size_t)nla_len(attrs[NDA_DST]));
 	*found = ip;
-	return 0;
-}
-
-static void forget_permanent(void *arg)
-{
-	struct ip *found = arg;
-
-	*found = (struct ip) { 0 };
+	return 1;
 }
 
 int neigh_find_permanent(struct wire *rt, int ifindex, struct ip *ret_ip, struct err *err)
@@ -126,8 +119,8 @@ int neigh_find_permanent(struct wire *rt, int ifindex, struct ip *ret_ip, struct
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	r = wire_query(rt, msg, match_permanent, &found, forget_permanent, err,
-		       "list neighbours of device %d", ifindex);
+	r = wire_query(rt, msg, match_permanent, &found, NULL, err, "list neighbours of device %d",
+		       ifindex);
 	if (r == 0)
 		*ret_ip = found;
 	return r;

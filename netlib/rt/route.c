@@ -93,14 +93,7 @@ static int match_route(struct nlmsghdr *header, void *arg, struct err *err)
 	    attrs[RTA_OIF] && (int)nla_get_u32(attrs[RTA_OIF]) == want->ifindex &&
 	    same_ip(attrs[RTA_DST], &dst, true) && same_ip(attrs[RTA_GATEWAY], &want->gw, false))
 		search->found = true;
-	return 0;
-}
-
-static void forget_match(void *arg)
-{
-	struct route_search *search = arg;
-
-	search->found = false;
+	return search->found;
 }
 
 int route_exists(struct wire *rt, const struct route_spec *route, bool *ret_exists, struct err *err)
@@ -114,7 +107,7 @@ int route_exists(struct wire *rt, const struct route_spec *route, bool *ret_exis
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	r = wire_query(rt, msg, match_route, &search, forget_match, err, "list routes of device %d",
+	r = wire_query(rt, msg, match_route, &search, NULL, err, "list routes of device %d",
 		       route->ifindex);
 	if (r == 0)
 		*ret_exists = search.found;
@@ -185,23 +178,16 @@ static int match_made(struct nlmsghdr *header, void *arg, struct err *err)
 	if (header->nlmsg_type != RTM_NEWROUTE ||
 	    nlmsg_parse(header, sizeof(*body), attrs, RTA_MAX, NULL) < 0)
 		return err_set(err, EBADMSG, ERR_KERNEL, "read route: malformed answer");
-	if (found->ip.family || body->rtm_protocol == RTPROT_KERNEL ||
-	    body->rtm_protocol == RTPROT_RA ||
+	if (body->rtm_protocol == RTPROT_KERNEL || body->rtm_protocol == RTPROT_RA ||
 	    (body->rtm_family != AF_INET && body->rtm_family != AF_INET6))
 		return 0;
 	dst = (struct cidr) { .ip.family = body->rtm_family, .plen = body->rtm_dst_len };
 	if (attrs[RTA_DST] && nla_len(attrs[RTA_DST]) == ip_bits(&dst.ip) / 8)
 		memcpy(dst.ip.bytes, nla_data(attrs[RTA_DST]), (size_t)nla_len(attrs[RTA_DST]));
-	if (!is_multicast(&dst.ip) && !is_link_local(&dst))
-		*found = dst;
-	return 0;
-}
-
-static void forget_made(void *arg)
-{
-	struct cidr *found = arg;
-
-	*found = (struct cidr) { 0 };
+	if (is_multicast(&dst.ip) || is_link_local(&dst))
+		return 0;
+	*found = dst;
+	return 1;
 }
 
 int route_find_made(struct wire *rt, int ifindex, struct cidr *ret_dst, struct err *err)
@@ -215,8 +201,7 @@ int route_find_made(struct wire *rt, int ifindex, struct cidr *ret_dst, struct e
 		nlmsg_free(msg);
 		return err_nomem(err);
 	}
-	r = wire_query(rt, msg, match_made, &found, forget_made, err, "list routes of device %d",
-		       ifindex);
+	r = wire_query(rt, msg, match_made, &found, NULL, err, "list routes of device %d", ifindex);
 	if (r == 0)
 		*ret_dst = found;
 	return r;

@@ -57,47 +57,42 @@ int rule_del(struct wire *rt, const struct rule_spec *rule, struct err *err)
 	return r == -ENOENT ? 0 : r;
 }
 
-static int take_rule(struct nlmsghdr *header, void *arg, struct err *err)
+struct rule_search {
+	const struct rule_spec *want;
+	bool found;
+};
+
+static int match_rule(struct nlmsghdr *header, void *arg, struct err *err)
 {
+	struct rule_search *search = arg;
+	const struct ip *from = &search->want->from;
 	struct fib_rule_hdr *body = nlmsg_data(header);
 	struct nlattr *attrs[FRA_MAX + 1];
-	struct rule_list *list = arg;
-	struct rule_spec rule = { 0 };
+	uint32_t table;
 
 	if (header->nlmsg_type != RTM_NEWRULE ||
 	    nlmsg_parse(header, sizeof(*body), attrs, FRA_MAX, NULL) < 0)
 		return err_set(err, EBADMSG, ERR_KERNEL, "read rule: malformed answer");
-	rule.from.family = body->family;
-	if (!attrs[FRA_PROTOCOL] || nla_get_u8(attrs[FRA_PROTOCOL]) != RT_PROTOCOL_SPUR ||
-	    !attrs[FRA_SRC] || nla_len(attrs[FRA_SRC]) != ip_bits(&rule.from) / 8 ||
-	    list->count == RULE_LIST_MAX)
+	if (body->family != from->family || !attrs[FRA_PROTOCOL] ||
+	    nla_get_u8(attrs[FRA_PROTOCOL]) != RT_PROTOCOL_SPUR || !attrs[FRA_SRC] ||
+	    nla_len(attrs[FRA_SRC]) != ip_bits(from) / 8)
 		return 0;
-	memcpy(rule.from.bytes, nla_data(attrs[FRA_SRC]), (size_t)nla_len(attrs[FRA_SRC]));
-	rule.table = attrs[FRA_TABLE] ? nla_get_u32(attrs[FRA_TABLE]) : body->table;
-	rule.priority = attrs[FRA_PRIORITY] ? nla_get_u32(attrs[FRA_PRIORITY]) : 0;
-	list->rules[list->count++] = rule;
-	return 0;
+	table = attrs[FRA_TABLE] ? nla_get_u32(attrs[FRA_TABLE]) : body->table;
+	search->found =
+		table == search->want->table &&
+		memcmp(nla_data(attrs[FRA_SRC]), from->bytes, (size_t)nla_len(attrs[FRA_SRC])) == 0;
+	return search->found;
 }
 
-static void forget_rules(void *arg)
+int rule_find(struct wire *rt, const struct rule_spec *rule, struct err *err)
 {
-	struct rule_list *list = arg;
-
-	list->count = 0;
-}
-
-int rule_dump(struct wire *rt, struct rule_list *ret_list, struct err *err)
-{
-	/* AF_UNSPEC dumps every family that has rules, IPv4 and IPv6 among them. */
-	struct fib_rule_hdr body = { .family = AF_UNSPEC };
+	struct fib_rule_hdr body = { .family = (uint8_t)rule->from.family };
 	struct nl_msg *msg = wire_message(RTM_GETRULE, NLM_F_DUMP, &body, sizeof(body));
-	struct rule_list list = { 0 };
+	struct rule_search search = { .want = rule };
 	int r;
 
 	if (!msg)
 		return err_nomem(err);
-	r = wire_query(rt, msg, take_rule, &list, forget_rules, err, "list rules");
-	if (r == 0)
-		*ret_list = list;
-	return r;
+	r = wire_query(rt, msg, match_rule, &search, NULL, err, "list rules");
+	return r < 0 ? r : search.found;
 }

@@ -15,14 +15,7 @@ struct rule_spec {
 	uint32_t priority;
 };
 
-enum { RULE_LIST_MAX = 64 };
-
-struct rule_list {
-	struct rule_spec rules[RULE_LIST_MAX];
-	int count;
-};
-
 int rule_add(struct wire *rt, const struct rule_spec *rule, struct err *err); /* there: success */
 int rule_del(struct wire *rt, const struct rule_spec *rule, struct err *err); /* gone: success */
-/* All rules of RT_PROTOCOL_SPUR, both families. */
-int rule_dump(struct wire *rt, struct rule_list *ret_list, struct err *err);
+/* Is it there, whatever its priority, among however many others? 1, 0 or -errno. */
+int rule_find(struct wire *rt, const struct rule_spec *rule, struct err *err);

@@ -22,8 +22,9 @@
 
 enum {
 	/* A dump page has 32 KiB (af_netlink.c), or a device whose altnames alone may have 64
-	 * (rtnl_linkprop()). */
+	 * (rtnl_linkprop()). What is longer is asked for again with more room. */
 	WIRE_BUFFER = 96 * 1024,
+	WIRE_BUFFER_MAX = 4 * 1024 * 1024,
 	WIRE_TIMEOUT_S = 10,       /* the RTNL lock can be held for long */
 	WIRE_DUMP_TRIES = 10,      /* a table that changes faster than it can be read */
 	WIRE_WHAT_MAX = 224,       /* longer than any operation and object of ours */
@@ -44,7 +45,8 @@ struct wire_exchange {
 	uint32_t seq;
 	wire_parse_fn parse;
 	void *arg;
-	bool interrupted;
+	bool interrupted; /* it has to be asked again */
+	bool enough;      /* @parse has what it looked for: the rest is only read */
 	const char *what;
 	struct err *err;
 };
@@ -153,6 +155,23 @@ static int refusal(const struct wire_exchange *x, struct nlmsghdr *header, int e
 	return err_set(x->err, -error, ERR_KERNEL, "%s: %s (%s)", x->what, strerror(-error), text);
 }
 
+/*
+ * Where @parse has enough: a get that was answered has no ack to wait for; of a dump the rest is
+ * read, so that the socket can be used again.
+ */
+static int take_answer(struct wire_exchange *x, struct nlmsghdr *header)
+{
+	int r;
+
+	if (!x->parse || x->enough)
+		return 0;
+	r = x->parse(header, x->arg, x->err);
+	if (r <= 0)
+		return r;
+	x->enough = true;
+	return !(header->nlmsg_flags & NLM_F_MULTI);
+}
+
 /* One message of an answer. Returns 1 when it was the last, 0 to go on, -errno. */
 static int take_message(struct wire_exchange *x, struct nlmsghdr *header)
 {
@@ -171,23 +190,38 @@ static int take_message(struct wire_exchange *x, struct nlmsghdr *header)
 	case NLMSG_NOOP:
 		return 0;
 	default:
-		return x->parse ? x->parse(header, x->arg, x->err) : 0;
+		return take_answer(x, header);
 	}
 }
 
-/* One datagram into wire->answer; its length, or -errno. */
-static ssize_t receive(struct wire *wire, struct sockaddr_nl *ret_from)
+/* One datagram into wire->answer; its whole length, or -errno. */
+static ssize_t receive(struct wire *wire, int flags, struct sockaddr_nl *ret_from)
 {
 	socklen_t len = sizeof(*ret_from);
 	ssize_t n;
 
 	do {
-		n = recvfrom(wire->fd, wire->answer, wire->room, MSG_TRUNC,
+		n = recvfrom(wire->fd, wire->answer, wire->room, MSG_TRUNC | flags,
 			     (struct sockaddr *)ret_from, &len);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return errno == EAGAIN ? -ETIMEDOUT : -errno;
-	return (size_t)n > wire->room ? -EMSGSIZE : n;
+	return n;
+}
+
+/*
+ * A datagram was longer than there is room for, and its end is lost. What else there is of the
+ * answer is there by now: the kernel makes the next page of a dump when one is read.
+ */
+static int make_more_room(struct wire *wire, size_t size)
+{
+	struct sockaddr_nl from;
+
+	if (size > WIRE_BUFFER_MAX)
+		return -EMSGSIZE;
+	while (receive(wire, MSG_DONTWAIT, &from) >= 0)
+		;
+	return wire_make_room(wire, size);
 }
 
 /* Reads one datagram. Returns as take_message(). */
@@ -195,9 +229,16 @@ static int take_datagram(struct wire *wire, struct wire_exchange *x)
 {
 	struct nlmsghdr *header = wire->answer;
 	struct sockaddr_nl from = { 0 };
-	ssize_t n = receive(wire, &from);
+	ssize_t n = receive(wire, 0, &from);
 	int left = (int)n, r = 0;
 
+	if (n > (ssize_t)wire->room) { /* what changes something is not said twice */
+		left = x->parse ? make_more_room(wire, (size_t)n) : -EMSGSIZE;
+		n = left;
+		x->interrupted = true;
+		if (left == 0)
+			return 1;
+	}
 	if (n < 0)
 		return err_sys(x->err, -left, ERR_KERNEL, "%s: read the kernel's answer", x->what);
 	if (from.nl_pid != 0)
@@ -215,7 +256,7 @@ static int exchange(struct wire *wire, struct nl_msg *msg, struct wire_exchange 
 	/* Never 0, which the kernel's own notifications have. */
 	wire->seq = wire->seq == UINT32_MAX ? 1 : wire->seq + 1;
 	header->nlmsg_seq = x->seq = wire->seq;
-	x->interrupted = false;
+	x->interrupted = x->enough = false;
 	if (send(wire->fd, header, header->nlmsg_len, 0) < 0)
 		return err_sys(x->err, errno, ERR_KERNEL, "%s: ask the kernel", x->what);
 	wire->sent++;
@@ -247,7 +288,7 @@ int wire_query(struct wire *wire, struct nl_msg *msg, wire_parse_fn parse, void 
 	for (int try = 0; try < WIRE_DUMP_TRIES; try++) {
 		int r = exchange(wire, owned, &x);
 
-		if (r < 0 || !x.interrupted)
+		if (r < 0 || x.enough || !x.interrupted)
 			return r;
 		if (restart)
 			restart(arg);

@@ -4,8 +4,9 @@
  *
  * libnl 3.7 leaves some of it to us: NETLINK_EXT_ACK is switched on and the extended ack read from
  * the error message; NETLINK_GET_STRICT_CHK lets the kernel filter dumps; MSG_PEEK is off, with a
- * receive buffer that holds a full dump page. Every answer has a deadline (10 s: the RTNL lock can
- * be held for long). A dump that was interrupted (NLM_F_DUMP_INTR) is asked for again.
+ * receive buffer that holds a full dump page; for an answer that is longer it grows, and the
+ * question is asked again. Every answer has a deadline (10 s: the RTNL lock can be held for long).
+ * A dump that was interrupted (NLM_F_DUMP_INTR) is asked for again.
  */
 #pragma once
 
@@ -40,14 +41,16 @@ int wire_request(struct wire *wire, struct nl_msg *msg, struct err *err, const c
 	__attribute__((format(printf, 4, 5)));
 
 /*
- * Makes the receive buffer at least @size bytes, for good: for a get whose answer is longer than a
- * page of a dump. 0 or -ENOMEM.
+ * Makes the receive buffer at least @size bytes, for good: for a get whose answer is known to be
+ * longer than a page of a dump, so that it need not be asked twice. 0 or -ENOMEM.
  */
 int wire_make_room(struct wire *wire, size_t size);
 
 /*
  * As wire_request(), but for a get: calls @parse with each answer. For dumps (NLM_F_DUMP in @msg)
  * called once a message; the whole is repeated if the dump was interrupted, after @restart(@arg).
+ * @parse returns 0 to go on, -errno to fail, and >0 when it has what it looked for: then it is not
+ * called again, and it does not matter that the dump was interrupted.
  */
 typedef int (*wire_parse_fn)(struct nlmsghdr *header, void *arg, struct err *err);
 int wire_query(struct wire *wire, struct nl_msg *msg, wire_parse_fn parse, void *arg,

@@ -104,16 +104,18 @@ static void read_links(void)
 static void read_lists(void)
 {
 	struct route_spec route = { .ifindex = 7, .table = 254 };
-	struct addr_list addrs = { 0 };
-	struct rule_list rules = { 0 };
+	const struct rule_spec rule = { .from.family = AF_INET };
+	const struct cidr cidr = { .ip.family = AF_INET };
+	struct addr_info addr;
 	struct cidr dst;
 	struct err err;
 	int32_t nsid;
 	struct ip ip;
 	bool exists;
 
-	(void)addr_dump(wire, 7, &addrs, &err);
-	(void)rule_dump(wire, &rules, &err);
+	(void)addr_find(wire, 7, &cidr, &addr, &err);
+	(void)addr_find_global(wire, 7, &dst, &err);
+	(void)rule_find(wire, &rule, &err);
 	(void)route_exists(wire, &route, &exists, &err);
 	(void)route_find_made(wire, 7, &dst, &err);
 	(void)neigh_find_permanent(wire, 7, &ip, &err);

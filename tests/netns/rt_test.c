@@ -306,12 +306,50 @@ static void test_link_list_of_many_pages(void **state)
 	assert_ok(link_get(here, "w150", &link, &err));
 }
 
+static bool keep_first(const char *altname, const void *arg)
+{
+	return strncmp(altname, arg, strlen(arg)) == 0;
+}
+
+/* All altnames that a device can have, and on top of them what a macvlan tells of its sources. */
+static void test_link_longer_than_the_buffer(void **state)
+{
+	struct link_info link;
+	int count = 0;
+
+	(void)state;
+	run("ip link add link a0 name m0 type macvlan mode source");
+	run("for i in $(seq 250); do for j in $(seq 14); do printf 'link set link dev m0 type "
+	    "macvlan "
+	    "macaddr add 02:00:00:00:%02x:%02x\n' $j $i; done; done | ip -batch -");
+	run("for i in $(seq 490); do printf 'link property add dev m0 altname %03dn%0123d\n' $i 0; "
+	    "done "
+	    "| ip -batch -");
+	assert_ok(link_get(here, "m0", &link, &err));
+	assert_true(link.more_altnames);
+	assert_int_equal(link.altname_count, LINK_ALTNAMES_MAX);
+	assert_int_equal(link_list(here, count_links, &count, &err), 0);
+	assert_true(count >= 4); /* lo, a0, a1, m0 */
+	assert_ok(link_get(here, "a1", &link, &err));
+
+	assert_ok(link_get(here, "m0", &link, &err));
+	assert_int_equal(link_altnames_prune(here, link.ifindex, keep_first, "007", &err), 1);
+	assert_int_equal(link_altnames_prune(here, link.ifindex, keep_first, "007", &err), 0);
+	assert_ok(link_get(here, "m0", &link, &err));
+	assert_int_equal(link.altname_count, 1);
+	assert_false(link.more_altnames);
+	assert_memory_equal(link.altnames[0], "007n", 4);
+	assert_int_equal(link_altnames_prune(here, link.ifindex, NULL, NULL, &err), 1);
+	assert_int_equal(link_altnames_prune(here, 4242, NULL, NULL, &err), -ENODEV);
+	run("ip link del m0");
+}
+
 static void test_addresses(void **state)
 {
 	struct cidr v4 = cidr("10.1.2.3/24"), v6 = cidr("fd00::3/64");
-	struct addr_list list;
+	struct cidr v6_of_48 = { .ip = v6.ip, .plen = 48 };
+	struct addr_info found;
 	struct link_info link;
-	bool v6_usable = false;
 
 	(void)state;
 	assert_ok(link_get(here, "a1", &link, &err));
@@ -319,14 +357,12 @@ static void test_addresses(void **state)
 	assert_ok(addr_add(here, link.ifindex, &v4, true, &err)); /* already there */
 	assert_ok(addr_add(here, link.ifindex, &v6, true, &err));
 	assert_ok(addr_add(here, link.ifindex, &v6, true, &err));
-	v6.plen = 48; /* for the kernel the same v6 address, but not what is asked for */
-	assert_int_equal(addr_add(here, link.ifindex, &v6, true, &err), -EEXIST);
-	assert_ok(addr_dump(here, link.ifindex, &list, &err));
-	for (int i = 0; i < list.count; i++) {
-		if (ip_compare(&list.addrs[i].cidr.ip, &v6.ip) == 0)
-			v6_usable = !list.addrs[i].tentative && list.addrs[i].cidr.plen == 64;
-	}
-	assert_true(v6_usable);
+	/* for the kernel the same v6 address, but not what is asked for */
+	assert_int_equal(addr_add(here, link.ifindex, &v6_of_48, true, &err), -EEXIST);
+	assert_int_equal(addr_find(here, link.ifindex, &v6_of_48, &found, &err), 0);
+	assert_int_equal(addr_find(here, link.ifindex, &v6, &found, &err), 1);
+	assert_false(found.tentative);
+	assert_int_equal(found.cidr.plen, 64);
 	assert_ok(addr_del(here, link.ifindex, &v4, &err));
 	assert_ok(addr_del(here, link.ifindex, &v4, &err)); /* already gone */
 	assert_ok(addr_del(here, 4242, &v4, &err));         /* device gone */
@@ -334,31 +370,71 @@ static void test_addresses(void **state)
 	assert_non_null(strstr(err.msg, "add address 10.1.2.3/24: No such device"));
 }
 
-static void test_address_dump_is_of_one_device(void **state)
+static int count_addr(const struct addr_info *addr, void *arg)
 {
-	struct addr_list list;
+	(void)addr;
+	++*(int *)arg;
+	return 0;
+}
+
+static void test_addresses_are_of_one_device(void **state)
+{
 	struct link_info link;
+	struct cidr first;
+	int count = 0;
 
 	(void)state;
 	run("for i in $(seq 200); do echo addr add 10.9.0.$i/16 dev a1; done | ip -b -");
 	run("ip addr add 10.8.0.1/16 dev a0");
 	assert_ok(link_get(here, "a0", &link, &err));
-	assert_ok(addr_dump(here, link.ifindex, &list, &err));
-	assert_int_equal(list.count, 1);
-	assert_int_equal(list.addrs[0].cidr.plen, 16);
-	assert_int_equal(list.addrs[0].scope, RT_SCOPE_UNIVERSE);
+	assert_ok(addr_list(here, link.ifindex, count_addr, &count, &err));
+	assert_int_equal(count, 1);
+	assert_int_equal(addr_find_global(here, link.ifindex, &first, &err), 1);
+	assert_int_equal(first.plen, 16);
+	assert_ok(link_get(here, "lo", &link, &err));
+	assert_int_equal(addr_find_global(here, link.ifindex, &first, &err), 0);
+}
+
+/* However many somebody has made, none is beyond what is looked at. */
+static void test_the_last_of_many_addresses(void **state)
+{
+	struct cidr last = cidr("10.9.3.232/16"), absent = cidr("10.9.9.9/16");
+	struct addr_info found;
+	struct link_info link;
+	int count = 0;
+
+	(void)state;
+	run("for i in 0 1 2 3; do for j in $(seq 250); do echo addr add 10.9.$i.$j/16 dev a1; "
+	    "done; "
+	    "done | ip -b -");
+	assert_ok(link_get(here, "a1", &link, &err));
+	assert_ok(addr_list(here, link.ifindex, count_addr, &count, &err));
+	assert_int_equal(count, 1000);
+	assert_int_equal(addr_find(here, link.ifindex, &last, &found, &err), 1);
+	assert_int_equal(addr_find(here, link.ifindex, &absent, &found, &err), 0);
+}
+
+struct tentative {
+	int count, tentative;
+};
+
+static int count_tentative(const struct addr_info *addr, void *arg)
+{
+	struct tentative *seen = arg;
+
+	seen->count++;
+	seen->tentative += addr->tentative;
+	return 0;
 }
 
 /* How many addresses the device has, and how many of them are tentative. */
 static int count_addrs(int ifindex, int *ret_tentative)
 {
-	struct addr_list list;
+	struct tentative seen = { 0 };
 
-	*ret_tentative = 0;
-	assert_ok(addr_dump(here, ifindex, &list, &err));
-	for (int i = 0; i < list.count; i++)
-		*ret_tentative += list.addrs[i].tentative;
-	return list.count;
+	assert_ok(addr_list(here, ifindex, count_tentative, &seen, &err));
+	*ret_tentative = seen.tentative;
+	return seen.count;
 }
 
 /*
@@ -510,23 +586,24 @@ static void test_rules(void **state)
 {
 	struct rule_spec v4 = { .table = 100, .priority = 1000 },
 			 v6 = { .table = 101, .priority = 1000 };
-	struct rule_list list;
 
 	(void)state;
 	assert_int_equal(ip_parse("10.1.0.2", &v4.from), 0);
 	assert_int_equal(ip_parse("fd00::2", &v6.from), 0);
-	run("ip rule add from 10.7.0.1 lookup 7");
+	run("ip rule add from 10.1.0.2 lookup 100"); /* somebody else's */
+	run("for i in $(seq 250); do echo rule add from 10.7.0.$i lookup 7 protocol 115; done | ip "
+	    "-b -");
+	assert_int_equal(rule_find(here, &v4, &err), 0);
 	assert_ok(rule_add(here, &v4, &err));
 	assert_ok(rule_add(here, &v4, &err));
 	assert_ok(rule_add(here, &v6, &err));
-	assert_ok(rule_dump(here, &list, &err));
-	assert_int_equal(list.count, 2); /* not the one of somebody else */
-	assert_int_equal(list.rules[0].table + list.rules[1].table, 201);
+	assert_int_equal(rule_find(here, &v4, &err), 1);
+	assert_int_equal(rule_find(here, &v6, &err), 1);
 	assert_ok(rule_del(here, &v4, &err));
 	assert_ok(rule_del(here, &v4, &err));
 	assert_ok(rule_del(here, &v6, &err));
-	assert_ok(rule_dump(here, &list, &err));
-	assert_int_equal(list.count, 0);
+	assert_int_equal(rule_find(here, &v4, &err), 0);
+	assert_int_equal(rule_find(here, &v6, &err), 0);
 }
 
 static void remember_nsid(int32_t nsid, void *arg)
@@ -777,9 +854,8 @@ static void test_addr_watch(void **state)
 	struct link_event event = { 0 };
 	struct pollfd watched = { .events = POLLIN };
 	CLEANUP_CLOSE int fd = -1;
-	struct addr_list list;
 	struct link_info link;
-	bool tentative = true;
+	int tentative = 1;
 
 	(void)state;
 	run("ip link set a0 up && ip link set a1 up");
@@ -791,10 +867,7 @@ static void test_addr_watch(void **state)
 	while (tentative) {
 		assert_int_equal(poll(&watched, 1, 10 * 1000), 1);
 		assert_ok(addr_watch_read(fd, note_link, &event, &err));
-		assert_ok(addr_dump(here, link.ifindex, &list, &err));
-		tentative = false;
-		for (int i = 0; i < list.count; i++)
-			tentative |= list.addrs[i].tentative;
+		(void)count_addrs(link.ifindex, &tentative);
 	}
 	assert_true(event.there && !event.gone);
 	run("ip addr del fd00:8::8/64 dev a0");
@@ -900,8 +973,10 @@ int main(void)
 		NETNS_TEST(test_link_move_ifindex),
 		NETNS_TEST(test_link_mac_up_altname),
 		NETNS_TEST(test_link_list_of_many_pages),
+		NETNS_TEST(test_link_longer_than_the_buffer),
 		NETNS_TEST(test_addresses),
-		NETNS_TEST(test_address_dump_is_of_one_device),
+		NETNS_TEST(test_addresses_are_of_one_device),
+		NETNS_TEST(test_the_last_of_many_addresses),
 		NETNS_TEST(test_no_tentative_address),
 		NETNS_TEST(test_routes),
 		NETNS_TEST(test_route_of_somebody_else),

@@ -46,7 +46,7 @@ int __wrap_sysfs_pci_function(int root_fd, const struct pci_addr *addr,
 int __wrap_sysfs_rebind(int root_fd, const struct pci_addr *addr, struct err *err);
 bool __wrap_sysfs_may_probe(int root_fd, const struct pci_addr *vf);
 int __wrap_link_get(struct wire *rt, const char *name, struct link_info *ret_link, struct err *err);
-int __wrap_addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err);
+int __wrap_addr_find_global(struct wire *rt, int ifindex, struct cidr *ret_cidr, struct err *err);
 int __wrap_vf_set(struct wire *rt, int pf_ifindex, int vf, enum vf_attr attr,
 		  const struct vf_state *state, struct err *err);
 
@@ -103,14 +103,13 @@ bool __wrap_sysfs_may_probe(int root_fd, const struct pci_addr *vf)
 	return !node.probe_is_off;
 }
 
-int __wrap_addr_dump(struct wire *rt, int ifindex, struct addr_list *ret_list, struct err *err)
+int __wrap_addr_find_global(struct wire *rt, int ifindex, struct cidr *ret_cidr, struct err *err)
 {
 	(void)rt;
 	(void)err;
 	assert_int_equal(ifindex, 8);
-	*ret_list = (struct addr_list) { .count = 1 };
-	ret_list->addrs[0].scope = node.has_address ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
-	return 0;
+	*ret_cidr = (struct cidr) { .ip.family = AF_INET };
+	return node.has_address;
 }
 
 int __wrap_vf_set(struct wire *rt, int pf_ifindex, int vf, enum vf_attr attr,

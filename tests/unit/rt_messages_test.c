@@ -228,7 +228,7 @@ static void test_link_altname(void **state)
 static void test_addr(void **state)
 {
 	struct cidr v4 = cidr("10.1.2.3/20"), p2p = cidr("10.1.2.3/31"), v6 = cidr("fd00::3/64");
-	struct addr_list list;
+	struct addr_info found;
 
 	(void)state;
 	assert_int_equal(addr_add(NULL, 7, &v4, true, &err), 0);
@@ -247,7 +247,7 @@ static void test_addr(void **state)
 	assert_null(strstr(sent, "08000800"));
 	assert_int_equal(addr_del(NULL, 7, &v4, &err), 0);
 	assert_memory_equal(sent, "21 5 02140000", 13);
-	assert_int_equal(addr_dump(NULL, 7, &list, &err), 0);
+	assert_int_equal(addr_find(NULL, 7, &v4, &found, &err), 0);
 	assert_string_equal(sent, "22 301 0000000007000000");
 }
 
@@ -281,7 +281,6 @@ static void test_route(void **state)
 static void test_rule(void **state)
 {
 	struct rule_spec rule = { .from = ip("10.1.0.2"), .table = 300, .priority = 1000 };
-	struct rule_list list;
 
 	(void)state;
 	assert_int_equal(rule_add(NULL, &rule, &err), 0);
@@ -292,8 +291,8 @@ static void test_rule(void **state)
 				  "0500150073000000" /* FRA_PROTOCOL */);
 	assert_int_equal(rule_del(NULL, &rule, &err), 0);
 	assert_memory_equal(sent, "33 5 ", 5);
-	assert_int_equal(rule_dump(NULL, &list, &err), 0);
-	assert_memory_equal(sent, "34 301 ", 7);
+	assert_int_equal(rule_find(NULL, &rule, &err), 0);
+	assert_memory_equal(sent, "34 301 02", 9);
 }
 
 static void test_nsid(void **state)
@@ -311,17 +310,16 @@ static void test_malformed_answers(void **state)
 {
 	static const struct ifinfomsg body = { .ifi_index = 7 };
 	struct link_info link = { .mtu = 42 };
-	struct addr_list addrs = { .count = 42 };
-	struct rule_list rules = { .count = 42 };
+	const struct rule_spec rule = { .from = ip("10.1.0.2") };
+	struct cidr global = { .plen = 42 };
 
 	(void)state;
 	answer = wire_message(RTM_NEWLINK, 0, &body, sizeof(body)); /* no IFLA_IFNAME */
 	assert_int_equal(link_get(NULL, "eth5", &link, &err), -EBADMSG);
 	assert_int_equal(link.mtu, 42);
-	assert_int_equal(addr_dump(NULL, 7, &addrs, &err), -EBADMSG);
-	assert_int_equal(addrs.count, 42);
-	assert_int_equal(rule_dump(NULL, &rules, &err), -EBADMSG);
-	assert_int_equal(rules.count, 42);
+	assert_int_equal(addr_find_global(NULL, 7, &global, &err), -EBADMSG);
+	assert_int_equal(global.plen, 42);
+	assert_int_equal(rule_find(NULL, &rule, &err), -EBADMSG);
 	nlmsg_free(answer);
 	answer = wire_message(RTM_NEWLINK, 0, &body, 4); /* shorter than its fixed header */
 	assert_int_equal(link_get(NULL, "eth5", &link, &err), -EBADMSG);

@@ -68,6 +68,10 @@ ssize_t __wrap_recvfrom(int fd, void *buf, size_t size, int flags, struct sockad
 	struct datagram *datagram = &script[played];
 
 	(void)fd;
+	if (played == scripted && flags & MSG_DONTWAIT) {
+		errno = EAGAIN;
+		return -1;
+	}
 	assert_true(played < scripted); /* else a real one would wait here for good */
 	assert_true(flags & MSG_TRUNC);
 	assert_true(datagram->size <= size);
@@ -248,7 +252,7 @@ static void test_long_answer(void **state)
 	script[scripted - 1].len = 100000;
 	assert_int_equal(request(), 0);
 	say_ack(0);
-	script[scripted - 1].len = 100001;
+	script[scripted - 1].len = 100001; /* what changes something is not said twice */
 	assert_int_equal(request(), -EMSGSIZE);
 }
 
@@ -311,6 +315,43 @@ static void tell_more(struct nlmsghdr *header, void *arg)
 }
 
 /* Somebody who tells faster than we read keeps us from nothing else: then there is more to read. */
+/* Its end is lost, so the rest is read and forgotten, and all of it asked for again. */
+static void test_answer_that_is_too_long(void **state)
+{
+	static const int done;
+	struct tally tally = { 0 };
+
+	(void)state;
+	say(RTM_NEWLINK, NLM_F_MULTI, "body", 4)->len = 150000;
+	(void)say(RTM_NEWLINK, NLM_F_MULTI, "body", 4);
+	(void)say(NLMSG_DONE, NLM_F_MULTI, &done, sizeof(done));
+	say_fail(EAGAIN); /* that was all */
+	say(RTM_NEWLINK, NLM_F_MULTI, "body", 4)->len = 150000;
+	(void)say(RTM_NEWLINK, NLM_F_MULTI, "body", 4);
+	(void)say(NLMSG_DONE, NLM_F_MULTI, &done, sizeof(done));
+	assert_int_equal(dump(&tally), 0);
+	assert_int_equal(asked, 2);
+	assert_int_equal(tally.seen, 2);
+	assert_int_equal(tally.restarts, 1);
+	say(RTM_NEWLINK, NLM_F_MULTI, "body", 4)->len = 100 * 1000 * 1000;
+	assert_int_equal(dump(&tally), -EMSGSIZE);
+}
+
+/* What is looked for was there: it does not matter that others came or went meanwhile. */
+static void test_enough_of_an_interrupted_dump(void **state)
+{
+	static const int done;
+	struct tally tally = { .stop_at = 1 };
+
+	(void)state;
+	(void)say(RTM_NEWLINK, NLM_F_MULTI, "body", 4);
+	(void)say(RTM_NEWLINK, NLM_F_MULTI | NLM_F_DUMP_INTR, "body", 4);
+	(void)say(NLMSG_DONE, NLM_F_MULTI | NLM_F_DUMP_INTR, &done, sizeof(done));
+	assert_int_equal(dump(&tally), 0);
+	assert_int_equal(asked, 1);
+	assert_int_equal(tally.seen, 1);
+}
+
 static void test_endless_events(void **state)
 {
 	struct nlmsghdr event = { .nlmsg_len = sizeof(event), .nlmsg_type = RTM_NEWLINK };
@@ -340,6 +381,8 @@ int main(void)
 		SOCKET_TEST(test_get),
 		SOCKET_TEST(test_dump),
 		SOCKET_TEST(test_interrupted_dump),
+		SOCKET_TEST(test_answer_that_is_too_long),
+		SOCKET_TEST(test_enough_of_an_interrupted_dump),
 		cmocka_unit_test(test_endless_events),
 	};
 
