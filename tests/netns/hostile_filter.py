@@ -48,5 +48,12 @@ def denies(program):
     return bool(passed)
 
 
+def test_made_again_it_is_the_same():
+    """A build can be repeated to the byte."""
+    made = lab.run(os.path.join(os.path.dirname(lab.BIN), "cni/filter_bpf"))
+    with open(os.path.join(os.path.dirname(lab.BIN), "cni/filter_bpf.inc"), encoding="ascii") as f:
+        assert made == f.read()
+
+
 if __name__ == "__main__":
     lab.main(globals())
