@@ -24,6 +24,7 @@ enum {
 	MENDS_MAX = 2,
 	LOOKS_MAX = 100, /* at a device whose name changes while it is looked at */
 	LEAVE_MS = 2000, /* for one that the pod moves about, or whose names clash with new ones */
+	HIDDEN_MS = 200, /* for one that is in neither place, and may come by */
 };
 
 /* Numbers are used again: a device that the pod has made in its place has another peer. */
@@ -126,25 +127,35 @@ static int netdev_of_function(int sysfs, const struct baseline *was, char ret_na
 	return ret_name[0] != '\0';
 }
 
+/* Under its old name, or under both, where it was given another just now. */
+static bool is_being_renamed(int r)
+{
+	return r == 0 || r == -ENOTUNIQ;
+}
+
 /*
  * A function has its netdev in one namespace, whatever number and name it has there by now. The pod
  * may give it another between the two looks: then it is looked at again.
  */
 static int find_by_function(const struct search *search, struct err *err)
 {
+	const struct baseline *was = &search->site->record->device;
 	char name[IFNAME_MAX + 1];
 	int sysfs, r = site_sysfs(search->site, search->in_pod, &sysfs, err);
 
-	for (int i = 0; r >= 0 && i < LOOKS_MAX; i++) {
-		r = netdev_of_function(sysfs, &search->site->record->device, name, err);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < LOOKS_MAX; i++) {
+		r = netdev_of_function(sysfs, was, name, err);
+		if (r == 0)
+			return 0;
 		if (r > 0)
 			r = find_by_name(search, name, err);
-		else
-			return r;
-		if (r > 0)
+		if (!is_being_renamed(r))
 			return r;
 	}
-	return r;
+	return err_set(err, EAGAIN, ERR_AGAIN, "find %s: its name changes while it is looked at",
+		       was->name);
 }
 
 /*
@@ -458,13 +469,19 @@ static int evict(const struct site *site, const struct link_info *link, struct e
 {
 	char name[IFNAME_MAX + 1];
 	struct link_change change = { .ifindex = link->ifindex, .netns_fd = site->host_fd };
+	int r;
 
 	(void)snprintf(name, sizeof(name), "dev%d", link->ifindex);
 	change.name = name;
 	if (link->altname_count > 0 &&
 	    link_altnames_prune(site->pod, link->ifindex, NULL, NULL, err) < 0)
 		return -err->errnum;
-	return link_set(site->pod, &change, err);
+	r = link_set(site->pod, &change, err);
+	if (r == -EEXIST) { /* another pod's may have come home with it: then any that is free */
+		change.name = "dev%d";
+		r = link_set(site->pod, &change, err);
+	}
+	return r;
 }
 
 /* 1: it has; 0: it is not there; or -errno, of the way home that it should have gone. */
@@ -488,6 +505,38 @@ static int try_to_leave(struct site *site, struct err *err)
 	return 1;
 }
 
+/* Its function is there no more, or drives nothing that could be in a pod. */
+static int function_is_gone(struct site *site, const struct pci_addr *addr, struct err *err)
+{
+	struct pci_function function;
+	int sysfs, r = site_sysfs(site, false, &sysfs, err);
+
+	if (r < 0)
+		return r;
+	r = sysfs_pci_function(sysfs, addr, &function, err);
+	if (r == -ENODEV)
+		return 1;
+	return r < 0 ? r : !function.driver[0];
+}
+
+/* Is there proof that it is in no namespace at all? 1 yes, 0 no, or -errno. */
+static int is_proven_gone(struct site *site, struct err *err)
+{
+	static const char pci[] = "pci/";
+	const struct baseline *was = &site->record->device;
+	struct pci_addr addr;
+	struct link_info peer;
+	int r;
+
+	if (strncmp(was->parent, pci, strlen(pci)) == 0 &&
+	    pci_parse(was->parent + strlen(pci), &addr) == 0)
+		return function_is_gone(site, &addr, err);
+	if (!was->peer)
+		return 0;
+	r = get_peer(site, &peer, err);
+	return r < 0 ? r : !r;
+}
+
 /* The pod may move it about, or give it more names, between a look and the message: not for ever.
  */
 static bool is_evasion(int r)
@@ -495,15 +544,28 @@ static bool is_evasion(int r)
 	return r == -ENODEV || r == -EEXIST;
 }
 
+/* In a nested namespace, for as long as the pod likes, or on its way from there. */
+static bool is_hidden(struct site *site)
+{
+	struct link_info link;
+	struct err absent;
+
+	return site->pod && find_in_host(site, &link, &absent) == 0 &&
+	       is_proven_gone(site, &absent) == 0;
+}
+
 static int leave_pod(struct site *site, struct err *err)
 {
-	const int64_t deadline_ms = clock_boot_ms() + LEAVE_MS;
+	const int64_t begun_ms = clock_boot_ms();
 	int r;
 
-	do {
+	for (;;) {
 		r = try_to_leave(site, err);
-	} while (is_evasion(r) && clock_left_ms(deadline_ms) > 0);
-	return r;
+		if (r == 0 && clock_left_ms(begun_ms + HIDDEN_MS) > 0 && is_hidden(site))
+			(void)poll(NULL, 0, 1);
+		else if (!is_evasion(r) || clock_left_ms(begun_ms + LEAVE_MS) == 0)
+			return r;
+	}
 }
 
 static int give_back_altname(const struct site *site, const struct link_info *link,
@@ -515,6 +577,32 @@ static int give_back_altname(const struct site *site, const struct link_info *li
 		return r;
 	log_warn("%s: its altname %s is taken by now", site->record->device.name, altname);
 	return 0;
+}
+
+/*
+ * Another device in the host has its name for an altname, which it got while ours was away: a pod
+ * may have given it one, and let it come home. A device's own name comes first.
+ */
+static int free_name(const struct site *site, const char *name, struct err *err)
+{
+	struct link_info other;
+	int r = link_get(site->host, name, &other, err);
+
+	if (r < 0 || strcmp(other.name, name) == 0)
+		return r < 0 && r != -ENODEV ? r : -EEXIST;
+	log_warn("%s: %s had its name for an altname", name, other.name);
+	return link_altname_del(site->host, other.ifindex, name, err);
+}
+
+static int change_in_host(const struct site *site, const struct link_change *change,
+			  struct err *err)
+{
+	struct err later;
+	int r = link_set(site->host, change, err);
+
+	if (r == -EEXIST && change->name && free_name(site, change->name, &later) == 0)
+		r = link_set(site->host, change, err);
+	return r;
 }
 
 static int mend(const struct site *site, const struct link_info *link, struct err *err)
@@ -534,7 +622,7 @@ static int mend(const struct site *site, const struct link_info *link, struct er
 	if (r == 0 && change.mtu)
 		r = settings_detach_xdp(site, site->host, link, err);
 	if (r == 0 && (change.name || change.mac || change.mtu || change.up || change.settings))
-		r = link_set(site->host, &change, err);
+		r = change_in_host(site, &change, err);
 	for (size_t i = 0; r == 0 && i < was->altname_count; i++) {
 		if (!has_altname(link, was->altnames[i]))
 			r = give_back_altname(site, link, was->altnames[i], err);
@@ -623,38 +711,6 @@ static int settle_in_host(struct site *site, struct link_info *ret_link, struct 
 			return r;
 		}
 	}
-}
-
-/* Its function is there no more, or drives nothing that could be in a pod. */
-static int function_is_gone(struct site *site, const struct pci_addr *addr, struct err *err)
-{
-	struct pci_function function;
-	int sysfs, r = site_sysfs(site, false, &sysfs, err);
-
-	if (r < 0)
-		return r;
-	r = sysfs_pci_function(sysfs, addr, &function, err);
-	if (r == -ENODEV)
-		return 1;
-	return r < 0 ? r : !function.driver[0];
-}
-
-/* Is there proof that it is in no namespace at all? 1 yes, 0 no, or -errno. */
-static int is_proven_gone(struct site *site, struct err *err)
-{
-	static const char pci[] = "pci/";
-	const struct baseline *was = &site->record->device;
-	struct pci_addr addr;
-	struct link_info peer;
-	int r;
-
-	if (strncmp(was->parent, pci, strlen(pci)) == 0 &&
-	    pci_parse(was->parent + strlen(pci), &addr) == 0)
-		return function_is_gone(site, &addr, err);
-	if (!was->peer)
-		return 0;
-	r = get_peer(site, &peer, err);
-	return r < 0 ? r : !r;
 }
 
 /* Neither in the pod nor in the host. While its namespace lives it may be anywhere: what it has

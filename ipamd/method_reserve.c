@@ -174,22 +174,37 @@ static const char *other_key(const struct baseline *device, char buf[PROTO_DEVIC
 	return buf;
 }
 
-/* No two records may have one device under two names. */
-static int refuse_by_other_key(struct daemon *d, const struct baseline *device, struct err *err)
+/* Who has the device by another key than @device->key, or by any: -ENOENT if nobody is known. */
+static int find_other_owner(struct daemon *d, const struct baseline *device,
+			    const struct pci_addr *addr, struct attachment *ret_owner,
+			    struct err *err)
 {
-	char key[PROTO_DEVICE_MAX], name[TURN_NAME_MAX];
+	const struct picture *picture = inventory_picture(d->inventory);
+	const struct vf_entry *vf = device->vf.is_vf ? picture_vf(picture, addr, NULL) : NULL;
+	char key[PROTO_DEVICE_MAX];
+
+	/* One that came home by itself has any name that its pod gave it. */
+	if (vf && vf->owner)
+		return ledger_find_id(d->ledger, vf->owner, ret_owner, err);
+	return other_key(device, key) ? ledger_find_device(d->ledger, key, ret_owner, err)
+				      : -ENOENT;
+}
+
+/* No two records may have one device under two names. */
+static int refuse_by_other_key(struct daemon *d, const struct baseline *device,
+			       const struct pci_addr *addr, struct err *err)
+{
+	char name[TURN_NAME_MAX];
 	struct attachment owner;
 	int r;
 
-	if (!other_key(device, key))
-		return 0;
-	r = ledger_find_device(d->ledger, key, &owner, err);
+	r = find_other_owner(d, device, addr, &owner, err);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	if (strcmp(owner.device.parent, device->parent) == 0) /* else it had the name before */
 		r = err_set(err, EBUSY, ERR_AGAIN,
 			    "reserve %s: the device belongs to %s, which has it as %s", device->key,
-			    turn_name(&owner, name), key);
+			    turn_name(&owner, name), owner.device.key);
 	attachment_free(&owner);
 	return r;
 }
@@ -284,7 +299,7 @@ static int observe(struct daemon *d, struct request *q, const struct reserve_req
 		return r;
 	}
 	holder = holder_of_link(d, q, ret_device->ifindex);
-	r = holder ? method_wait(q, holder->key) : refuse_by_other_key(d, ret_device, err);
+	r = holder ? method_wait(q, holder->key) : refuse_by_other_key(d, ret_device, &addr, err);
 	if (r == 0)
 		r = refuse_owned(d, request, ret_device, err);
 	if (r != 0)

@@ -339,10 +339,12 @@ int wire_watch_read(int fd, void (*each)(struct nlmsghdr *header, void *arg), vo
 	for (int i = 0; i < WIRE_WATCH_READ; i++) {
 		struct nlmsghdr *header = &buf.header;
 
-		n = recv(fd, &buf, sizeof(buf), 0);
+		n = recv(fd, &buf, sizeof(buf), MSG_TRUNC);
 		if (n <= 0 && (n == 0 || errno != ENOBUFS))
 			break;
-		lost = lost || n < 0;
+		lost = lost || n < 0 || n > (ssize_t)sizeof(buf);
+		if (n > (ssize_t)sizeof(buf))
+			continue;
 		for (int left = (int)n; nlmsg_ok(header, left); header = nlmsg_next(header, &left))
 			each(header, arg);
 	}

@@ -86,6 +86,13 @@ static int each_link(const struct link_info *link, void *arg)
 	return link->altname_count > LINK_ALTNAMES_MAX ? -EINVAL : 0;
 }
 
+/* Every second one. */
+static bool keep_some(const char *altname, const void *arg)
+{
+	(void)arg;
+	return strlen(altname) % 2;
+}
+
 static void each_nsid(int32_t nsid, void *arg)
 {
 	*(int32_t *)arg = nsid;
@@ -99,6 +106,7 @@ static void read_links(void)
 	(void)link_get(wire, "eth5", &link, &err);
 	(void)link_get_index(wire, 7, &link, &err);
 	(void)link_list(wire, each_link, NULL, &err);
+	(void)link_altnames_prune(wire, 7, keep_some, NULL, &err);
 }
 
 static void read_lists(void)

@@ -24,14 +24,13 @@ CONF["ipam"]["rail"] = "rail0"
 
 
 def name_it(pod, names, device="net1"):
-    """All in a few messages."""
-    for i in range(0, len(names), 50):
-        words = [w for n in names[i:i + 50] for w in ("altname", n)]
-        pod.ip("link", "property", "add", "dev", device, *words)
+    """One a message: of more than 1 KiB in one `ip` leaves out the rest, and says nothing."""
+    pod.sh("ip", "-batch", "-", input="".join(f"link property add dev {device} altname {n}\n" for n in names))
+    assert set(names) <= set(pod.link(device)["altnames"])
 
 
 def long_names(count, start=0):
-    return [f"{i:04d}-{'n' * 120}" for i in range(start, start + count)]
+    return [f"{i:04d}-{'n' * 122}" for i in range(start, start + count)]
 
 
 def all_clean(node):
@@ -63,7 +62,8 @@ def test_it_holds_nobody_up():
         dead.close()
         node.pods.remove(dead)
         node.delete(dead, OTHER)
-        assert [a["containerID"] for a in node.attachments()] == [hostile.container]
+        lab.wait_for(lambda: [a["containerID"] for a in node.attachments()] == [hostile.container], 30,
+                     "the dead pod's record goes")
         node.stop()
         node.start(env={"SPUR_YOUNG_MS": "0"})
         node.delete(hostile, CONF)
@@ -97,6 +97,19 @@ def test_its_own_altname_is_taken_at_home():
         assert all_clean(node), node.attachments()
 
 
+def test_an_altname_that_came_home_first():
+    """Another pod's device came home by itself, and has the name of ours for an altname: it has to give way."""
+    with node_of_two() as node:
+        pod = node.pod("a")
+        node.add(pod, CONF)
+        node.net.ip("link", "property", "add", "dev", "eth2", "altname", "eth1")
+        node.net.ip("link", "property", "add", "dev", "eth2", "altname", f"dev{pod.link('net1')['ifindex']}")
+        node.delete(pod, CONF)
+        assert all_clean(node), node.attachments()
+        assert node.net.link("eth1")["ifname"] == "eth1"
+        assert "eth1" not in node.net.link("eth2")["altnames"]
+
+
 MAKE_MORE = """
 i=0
 while :; do
@@ -119,6 +132,38 @@ def test_new_names_while_it_is_taken():
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
             node.processes.append(loop)
             lab.wait_for(lambda: any("x" in a for l in pod.ip_json("link") for a in l.get("altnames", ())), 30, "it has begun")
+            node.delete(pod, CONF)
+            lab.wait_for(lambda: all_clean(node), 60, "it is clean, by a retry at most")
+            os.killpg(loop.pid, signal.SIGKILL)
+            lab.same(before, node.snapshot())
+
+
+MOVE_ABOUT = """
+unshare -n sleep 600 & inner=$!
+while [ "$(readlink /proc/$inner/ns/net)" = "$(readlink /proc/$$/ns/net)" ]; do :; done
+(while :; do echo "link add f1 type dummy"; echo "link del f1"; done | ip -force -batch -) &
+i=0
+while :; do
+  i=$((i + 1))
+  ip link add d$i type dummy
+  for name in net1 w1; do ip link set $name netns $inner name w2; done
+  nsenter -t $inner -n ip link set w2 netns $$ name w1
+  ip link del d$i
+done
+"""
+
+
+def test_moved_about_while_it_is_taken():
+    """Into a nested namespace and back, each time with another number, while other links come and go."""
+    with node_of_two() as node:
+        for i in range(3):
+            pod = node.pod(f"a{i}")
+            before = node.snapshot()
+            node.add(pod, CONF)
+            loop = subprocess.Popen(["nsenter", f"--net={pod.path}", "sh", "-c", MOVE_ABOUT],
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            node.processes.append(loop)
+            lab.wait_for(lambda: "w1" in pod.links(), 30, "it has begun")
             node.delete(pod, CONF)
             lab.wait_for(lambda: all_clean(node), 60, "it is clean, by a retry at most")
             os.killpg(loop.pid, signal.SIGKILL)

@@ -314,7 +314,6 @@ static void tell_more(struct nlmsghdr *header, void *arg)
 	assert_int_equal(write(ends[1], header, header->nlmsg_len), header->nlmsg_len);
 }
 
-/* Somebody who tells faster than we read keeps us from nothing else: then there is more to read. */
 /* Its end is lost, so the rest is read and forgotten, and all of it asked for again. */
 static void test_answer_that_is_too_long(void **state)
 {
@@ -352,6 +351,7 @@ static void test_enough_of_an_interrupted_dump(void **state)
 	assert_int_equal(tally.seen, 1);
 }
 
+/* Somebody who tells faster than we read keeps us from nothing else: then there is more to read. */
 static void test_endless_events(void **state)
 {
 	struct nlmsghdr event = { .nlmsg_len = sizeof(event), .nlmsg_type = RTM_NEWLINK };
@@ -364,6 +364,32 @@ static void test_endless_events(void **state)
 	assert_int_equal(wire_watch_read(ends[0], tell_more, ends, &err, "devices"), 0);
 	(void)alarm(0);
 	assert_true(ends[2] > 8192 && recv(ends[0], &event, sizeof(event), 0) > 0);
+	(void)close(ends[0]);
+	(void)close(ends[1]);
+}
+
+static void count_event(struct nlmsghdr *header, void *arg)
+{
+	(void)header;
+	++*(int *)arg;
+}
+
+/* What is longer than there is room for was about somebody: all is to be looked at. */
+static void test_event_that_is_too_long(void **state)
+{
+	static union {
+		struct nlmsghdr header;
+		char bytes[150000];
+	} event = { .header = { .nlmsg_len = sizeof(event), .nlmsg_type = RTM_NEWLINK } };
+	const struct nlmsghdr next = { .nlmsg_len = sizeof(next), .nlmsg_type = RTM_NEWLINK };
+	int ends[2], seen = 0;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends), 0);
+	assert_int_equal(write(ends[1], &event, sizeof(event)), sizeof(event));
+	assert_int_equal(write(ends[1], &next, sizeof(next)), sizeof(next));
+	assert_int_equal(wire_watch_read(ends[0], count_event, &seen, &err, "devices"), -ENOBUFS);
+	assert_int_equal(seen, 1);
 	(void)close(ends[0]);
 	(void)close(ends[1]);
 }
@@ -384,6 +410,7 @@ int main(void)
 		SOCKET_TEST(test_answer_that_is_too_long),
 		SOCKET_TEST(test_enough_of_an_interrupted_dump),
 		cmocka_unit_test(test_endless_events),
+		cmocka_unit_test(test_event_that_is_too_long),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
