@@ -2,6 +2,7 @@
 """A hostile pod puts devices upon its own: macvlans, bridges, more of them while they are deleted, and one in a
 friend's namespace, where nobody sees it. Nothing of it is upon the device when another pod gets it."""
 
+import signal
 import subprocess
 import time
 
@@ -179,19 +180,44 @@ def test_upper_in_the_host():
         lab.same(before, node.snapshot(pod))
 
 
-def test_given_back_without_del():
-    """The pod's namespace has died, or its successor comes: an upper in a friend's namespace is seen all the same."""
+def test_successor():
+    """It comes before the DEL of the one before, and has nothing of it upon its device."""
+    with node_with_rail() as node:
+        first = node.pod("a", namespace="ns", pod_name="job", uid="u-1")
+        node.add(first, CONF)
+        put_upon(first, "macvlan")
+        second = node.pod("b", namespace="ns", pod_name="job", uid="u-1")
+        node.add(second, CONF)
+        assert first.links() == [] and second.links() == ["net1"]
+        node.delete(second, CONF)
+        assert not node.attachments() and not is_claimed(node.net, "eth1")
+
+
+def test_hooked_add_that_fails():
+    """What the pod has made upon the device while ADD was at work goes with it."""
+    with node_with_rail() as node:
+        pod = node.pod("a")
+        before = node.snapshot(pod)
+        call = node.popen("ADD", pod, CONF, SPUR_STALL_STEP="apply:3", SPUR_FAIL_STEP="apply:4")
+        lab.wait_stopped(call)
+        put_upon(pod, "macvlan")
+        call.send_signal(signal.SIGCONT)
+        got = node.finish(call)
+        assert got.code and "the test hook fails it" in got.msg, got
+        assert not node.attachments() and not is_claimed(node.net, "eth1")
+        lab.same(before, node.snapshot(pod))
+
+
+def test_what_stands_beside_it():
+    """A macvlan upon a macvlan stands upon what is below both: it is no business of the one that the pod was given."""
     with node_with_rail() as node:
         node.net.ip("link", "add", "mv0", "link", "eth1", "type", "macvlan")
         conf = lab.netconf(device="mv0", pool="train")
-        first = node.pod("a", namespace="ns", pod_name="job", uid="u-1")
-        node.add(first, conf)
-        put_upon(first, "macvlan")  # stands upon eth1, not upon what is the pod's
-        second = node.pod("b", namespace="ns", pod_name="job", uid="u-1")
-        node.add(second, conf)
-        assert first.links() == ["up0"] and second.links() == ["net1"]
-        node.delete(second, conf)
-        assert not node.attachments()
+        pod = node.pod("a")
+        node.add(pod, conf)
+        put_upon(pod, "macvlan")
+        node.delete(pod, conf)
+        assert pod.links() == ["up0"] and not node.attachments()
 
 
 if __name__ == "__main__":
