@@ -25,3 +25,6 @@ add_executable(torture_stand_in torture/stand_in.c)
 target_link_libraries(torture_stand_in PRIVATE ipamd_client)
 spur_python_tests(torture crowd)
 spur_python_tests(torture flush)
+
+# Against real pods.
+spur_python_tests(torture hostile)
