@@ -104,6 +104,19 @@ def test_hundreds_of_uppers():
         lab.same(before, node.snapshot(pod))
 
 
+def test_behind_a_link_that_is_too_long():
+    """A device of the pod's with more altnames than a page of a dump holds hides none of those behind it."""
+    with node_with_rail() as node:
+        pod = node.pod("a")
+        pod.ip("link", "add", "own0", "type", "veth", "peer", "name", "own1")
+        pod.sh("ip", "-batch", "-", input="".join(f"link property add dev own0 altname {n:0100}\n" for n in range(400)))
+        node.add(pod, CONF)
+        put_upon(pod, "macvlan")
+        node.delete(pod, CONF)
+        assert "up0" not in pod.sh("ls", "/proc/sys/net/ipv4/conf").split()
+        assert not node.attachments() and not is_claimed(node.net, "eth1")
+
+
 # Makes macvlans upon macvlans, which stand upon the device below them wherever that is, as fast as it can.
 MAKER = """
 n=0; while :; do n=$((n + 1)); ip link add "x$n" link net1 type macvlan || ip link add "x$n" link "x$((n - 1))" type macvlan; done 2>/dev/null
