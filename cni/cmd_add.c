@@ -96,6 +96,7 @@ static int configure_device(struct add *add, struct err *err)
 	if (add->record.device.name[0])
 		note_routes(add);
 	add->facts.rdma.moved = add->site.rdma.moved;
+	add->facts.rdma.index = add->site.rdma.index;
 	add->facts.rdma.gid_index = add->site.rdma.gid_index;
 	memcpy(add->facts.rdma.name, add->site.rdma.name, sizeof(add->facts.rdma.name));
 	memcpy(add->facts.rdma.uverbs, add->site.rdma.uverbs, sizeof(add->facts.rdma.uverbs));
@@ -263,7 +264,7 @@ int cmd_add(const struct request *request, struct err *err)
 	struct add add = {
 		.request = request,
 		.client = { .fd = -1 },
-		.facts.rdma.gid_index = -1,
+		.facts.rdma = { .index = -1, .gid_index = -1 },
 	};
 	int r;
 

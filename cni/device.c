@@ -744,7 +744,7 @@ static bool is_gone(struct site *site)
 	struct err ignored;
 
 	return strncmp(site->record->device.key, "net:", 4) != 0 &&
-	       rdma_name_of(site, false, name, &ignored) == -ENODEV;
+	       rdma_name_of(site, name, &ignored) == -ENODEV;
 }
 
 /*

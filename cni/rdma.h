@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The RDMA device of the record's function: into the pod, home again, and ready for use.
- *
- * The kernel moves it only for a task that stands in its present namespace, and may block for as
- * long as a user of it does not let go. So a child does it, which holds nothing of ours (neither
- * the runtime's pipes, nor the daemon's connection, nor the turn of rdma_turn.h), dies with us, and
- * is given up at its deadline.
  */
 #pragma once
 
@@ -13,8 +8,6 @@
 
 #include "base/err.h"
 #include "cni/site.h"
-
-enum { RDMA_MOVE_MS = 10 * 1000 };
 
 /* Exclusive mode, and the record has one device that the configuration does not leave alone? */
 int rdma_is_movable(struct site *site, bool *ret_movable, struct err *err);
@@ -37,5 +30,11 @@ int rdma_restore_name(struct site *site, struct err *err);
  */
 int rdma_await_ready(struct site *site, const struct ip *ip, int64_t wait_ms, struct err *err);
 
-/* Its name in that namespace; "" if it is not there. No such function any more: -ENODEV. */
-int rdma_name_of(struct site *site, bool in_pod, char ret_name[SYSFS_NAME_MAX], struct err *err);
+/* Is it in the host, or in the pod that we stand in? By its index, whatever its name: 1 or 0. */
+int rdma_look(struct site *site, bool in_pod, struct rdma_device *ret_device, struct err *err);
+
+/*
+ * Its name now, in whatever namespace it is, which may be any bytes; "": it has none. No such
+ * function any more: -ENODEV.
+ */
+int rdma_name_of(struct site *site, char ret_name[SYSFS_NAME_MAX], struct err *err);

@@ -2,6 +2,7 @@
 #include "cni/settle.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <linux/rtnetlink.h>
@@ -10,7 +11,6 @@
 #include "cni/device.h"
 #include "cni/plan.h"
 #include "cni/rdma.h"
-#include "host/sysfs.h"
 #include "rt/addr.h"
 
 bool settle_is_due(const struct attachment *record)
@@ -26,19 +26,28 @@ static int drift(const struct attachment *record, const char *why, struct err *e
 	return -ESTALE;
 }
 
-/* What it is called in the pod, if it has moved. */
+/* What it was called when it moved, if it has: by now its pod may call it anything. */
 static int take_rdma(struct site *site, struct facts *facts, struct err *err)
 {
-	int sysfs, r = rdma_is_movable(site, &facts->rdma.moved, err);
+	const char *name = site->conf->rdma_name;
+	struct rdma_device device = { 0 };
+	struct wire *wire;
+	struct err none;
+	bool movable;
+	int r = rdma_is_movable(site, &movable, err);
 
-	if (r < 0 || !facts->rdma.moved)
+	if (r == 0 && movable)
+		r = rdma_look(site, true, &device, err);
+	if (r <= 0)
 		return r;
-	r = rdma_name_of(site, true, facts->rdma.name, err);
-	facts->rdma.moved = r == 0 && facts->rdma.name[0];
-	if (!facts->rdma.moved)
-		return r;
-	r = site_sysfs(site, true, &sysfs, err);
-	return r < 0 ? r : sysfs_rdma_uverbs(sysfs, facts->rdma.name, facts->rdma.uverbs, err);
+	facts->rdma.moved = true;
+	facts->rdma.index = (int)device.index;
+	(void)snprintf(facts->rdma.name, sizeof(facts->rdma.name), "%s",
+		       name ? name : site->record->device.rdma.name);
+	r = site_rdma(site, true, &wire, err);
+	if (r == 0 && rdma_chardev(wire, device.index, facts->rdma.uverbs, &none) < 0)
+		facts->rdma.uverbs[0] = '\0'; /* it has none */
+	return r;
 }
 
 /* Address and MTU are not learnt: they are to be what ADD was to make them. */
@@ -79,7 +88,7 @@ static int take_all(const struct recorded *recorded, struct site *site, struct f
 int settle(struct client *client, const struct recorded *recorded, struct site *site,
 	   struct attachment *record, struct err *err)
 {
-	struct facts facts = { .rdma.gid_index = -1, .net = record->net };
+	struct facts facts = { .rdma = { .index = -1, .gid_index = -1 }, .net = record->net };
 	int r = 0;
 
 	if (site)

@@ -18,7 +18,7 @@ int site_open(struct site *site, int64_t deadline_ms, struct err *err)
 		.pod_fd = -1,
 		.host_sysfs = -1,
 		.pod_sysfs = -1,
-		.rdma.gid_index = -1,
+		.rdma = { .index = -1, .gid_index = -1 },
 		.deadline_ms = deadline_ms,
 	};
 	site->host_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
@@ -139,16 +139,38 @@ int site_sysfs(struct site *site, bool in_pod, int *ret_fd, struct err *err)
 	return r;
 }
 
+static int open_rdma_in_host(struct site *site, struct err *err)
+{
+	struct err later;
+	int r = netns_enter(site->host_fd, err), back;
+
+	if (r < 0)
+		return r;
+	r = rdma_open(&site->host_rdma, err);
+	back = netns_enter(site->pod_fd, r < 0 ? &later : err);
+	return r < 0 ? r : back;
+}
+
+int site_rdma(struct site *site, bool in_pod, struct wire **ret_wire, struct err *err)
+{
+	struct wire **wire = in_pod ? &site->pod_rdma : &site->host_rdma;
+	int r = 0;
+
+	if (!*wire)
+		r = !in_pod && site->pod ? open_rdma_in_host(site, err) : rdma_open(wire, err);
+	*ret_wire = *wire;
+	return r;
+}
+
 int site_rdma_mode(struct site *site, enum rdma_mode *ret_mode, struct err *err)
 {
-	struct wire *wire = NULL;
+	struct wire *wire; /* the mode is the node's: it is told in either namespace */
 	int r = 0;
 
 	if (!site->rdma_mode_known) {
-		r = rdma_open(&wire, err);
+		r = site_rdma(site, site->pod, &wire, err);
 		if (r == 0)
 			r = rdma_mode(wire, &site->rdma_mode, err);
-		wire_close(wire);
 		site->rdma_mode_known = r == 0;
 	}
 	*ret_mode = site->rdma_mode;
@@ -162,7 +184,7 @@ int site_leave(const struct site *site, struct err *err)
 
 void site_close(struct site *site)
 {
-	struct wire *const sockets[] = { site->host, site->pod };
+	struct wire *const sockets[] = { site->host, site->pod, site->host_rdma, site->pod_rdma };
 	const int fds[] = { site->host_fd, site->pod_fd, site->host_sysfs, site->pod_sysfs };
 
 	for (size_t i = 0; i < ARRAY_SIZE(sockets); i++)

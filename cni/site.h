@@ -46,6 +46,7 @@ struct site {
 		char name[SYSFS_NAME_MAX]; /* "": none that the pod may use */
 		bool moved;
 		bool hangs; /* a move was given up: no other is tried in this call */
+		int index;  /* that the kernel knows it by; -1: not yet looked at */
 		char uverbs[SYSFS_NAME_MAX]; /* after the move */
 		int gid_index;               /* -1: none */
 	} rdma;
@@ -58,7 +59,8 @@ struct site {
 	struct err why_not_returned;
 
 	/* Opened when they are asked for: few devices need them. */
-	int host_sysfs, pod_sysfs; /* -1: not yet */
+	int host_sysfs, pod_sysfs;         /* -1: not yet */
+	struct wire *host_rdma, *pod_rdma; /* NULL: not yet, or this kernel has no RDMA */
 	bool vf_known;
 	struct vf_state vf; /* of the record's VF, as its PF shows it */
 	bool rdma_mode_known;
@@ -80,6 +82,8 @@ int site_enter_recorded(struct site *site, const char *path, struct err *err);
 
 /* The sysfs of the host, or of the pod that we stand in. The site keeps it. */
 int site_sysfs(struct site *site, bool in_pod, int *ret_fd, struct err *err);
+/* A socket of NETLINK_RDMA in the host, or in the pod that we stand in; NULL: no RDMA. Likewise. */
+int site_rdma(struct site *site, bool in_pod, struct wire **ret_wire, struct err *err);
 /* Shared or exclusive: asked once. */
 int site_rdma_mode(struct site *site, enum rdma_mode *ret_mode, struct err *err);
 

@@ -201,15 +201,15 @@ static int rdma_apply(const struct step *step, struct site *site, struct err *er
 static int rdma_check(const struct step *step, struct site *site, struct err *err)
 {
 	const char *was = site->record->facts.rdma.name;
-	char name[SYSFS_NAME_MAX];
+	struct rdma_device device = { 0 };
 	int r;
 
 	(void)step;
 	if (!site->record->facts.rdma.moved)
 		return 0;
-	r = rdma_name_of(site, true, name, err);
-	if (r < 0 || strcmp(name, was) == 0)
-		return r;
+	r = rdma_look(site, true, &device, err);
+	if (r < 0 || (r > 0 && strcmp(device.name, was) == 0))
+		return r < 0 ? r : 0;
 	return drift(err, "RDMA device %s: is not in the pod", was);
 }
 

@@ -91,22 +91,37 @@ static int list_page(struct daemon *d, const char *network, uint64_t after, size
 	return r < 0 ? r : 0;
 }
 
+/* The one that has it, or none. */
+static int list_owner(struct daemon *d, const char *device, json_t *list, struct err *err)
+{
+	struct attachment a = { 0 };
+	uint64_t next;
+	int r = ledger_find_device(d->ledger, device, &a, err);
+
+	if (r == 0)
+		r = list_page(d, NULL, a.id - 1, 1, list, &next, err);
+	attachment_free(&a);
+	return r == -ENOENT ? 0 : r;
+}
+
 int method_list(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	CLEANUP_JSON json_t *list = json_array();
 	int64_t after = 0, limit = METHOD_LIST_MAX;
-	const char *network = NULL;
+	const char *network = NULL, *device = NULL;
 	struct json_reader r;
-	uint64_t next;
+	uint64_t next = 0;
 
 	if (!list)
 		return err_nomem(err);
 	json_read(&r, q->rpc.params, "", err);
 	(void)json_str(&r, "network", &network);
+	(void)json_str(&r, "device", &device);
 	(void)json_int(&r, "after", 0, INT64_MAX, &after);
 	(void)json_int(&r, "limit", 1, METHOD_LIST_MAX, &limit);
 	if (json_finish(&r, READ_LENIENT) < 0 ||
-	    list_page(d, network, (uint64_t)after, (size_t)limit, list, &next, err) < 0)
+	    (device ? list_owner(d, device, list, err)
+		    : list_page(d, network, (uint64_t)after, (size_t)limit, list, &next, err)) < 0)
 		return -err->errnum;
 	*ret_result = json_pack("{s:O, s:I}", "attachments", list, "next", (json_int_t)next);
 	return *ret_result ? 0 : err_nomem(err);

@@ -288,7 +288,7 @@ static json_t *guid_json(uint64_t guid)
 /* A pod may have called it anything, in bytes that are no UTF-8. */
 static json_t *name_json(const char *name)
 {
-	char text[IFNAME_MAX + 1];
+	char text[PICTURE_NAME_MAX];
 
 	utf8_print(text, sizeof(text), "%s", name);
 	return json_string(text);
@@ -302,12 +302,12 @@ static json_t *vf_json(struct daemon *d, const struct pf_entry *pf, const struct
 	char addr[PCI_TEXT + 4], pf_addr[PCI_TEXT + 4];
 
 	return json_pack(
-		"{s:o, s:s, s:o, s:i, s:o, s:s, s:s, s:i, s:s, s:s, s:o*, s:o*, s:o*, s:o*}",
+		"{s:o, s:s, s:o, s:i, s:o, s:o, s:s, s:i, s:s, s:s, s:o*, s:o*, s:o*, s:o*}",
 		"device", json_sprintf("pci:%s", pci_format(&vf->addr, addr)), "pf",
 		pci_format(&pf->addr, pf_addr), "pfNetdev", name_json(pf->netdev), "vf", vf->index,
-		"netdev", name_json(vf->netdev), "rdma", vf->rdma, "driver", vf->driver, "numa",
-		vf->numa_node, "rail", status_rail_of(d, pf), "state", status_vf_use(vf->use),
-		"drift", vf->drifted ? json_string(vf->why) : NULL, "why",
+		"netdev", name_json(vf->netdev), "rdma", name_json(vf->rdma), "driver", vf->driver,
+		"numa", vf->numa_node, "rail", status_rail_of(d, pf), "state",
+		status_vf_use(vf->use), "drift", vf->drifted ? json_string(vf->why) : NULL, "why",
 		trouble[0] ? json_string(trouble) : NULL, "guid", guid_json(vf->guid), "owner",
 		owner_json(d, vf));
 }

@@ -315,6 +315,22 @@ int client_get_to_undo(struct client *client, const struct attachment_key *key, 
 	return get_with(client, key, more, deadline_ms, ret_attachment, ret_found, err);
 }
 
+int client_find_device(struct client *client, const char *device, int64_t deadline_ms,
+		       struct attachment *ret_attachment, bool *ret_found, struct err *err)
+{
+	CLEANUP_JSON json_t *result = NULL;
+	json_t *record;
+	int r;
+
+	r = client_call(client, "attachment.list", json_pack("{s:s}", "device", device),
+			deadline_ms, &result, err);
+	if (r < 0)
+		return r;
+	record = json_array_get(json_object_get(result, "attachments"), 0);
+	*ret_found = record;
+	return record ? attachment_decode(record, ret_attachment, err) : 0;
+}
+
 int client_release(struct client *client, const struct attachment *a, const struct release *how,
 		   int64_t deadline_ms, struct err *err)
 {

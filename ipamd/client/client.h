@@ -59,6 +59,10 @@ int client_get_to_undo(struct client *client, const struct attachment_key *key, 
 		       int64_t deadline_ms, struct attachment *ret_attachment, bool *ret_found,
 		       struct err *err);
 
+/* The one that has the device of this key, as it is on disk, without its lock. */
+int client_find_device(struct client *client, const char *device, int64_t deadline_ms,
+		       struct attachment *ret_attachment, bool *ret_found, struct err *err);
+
 int client_release(struct client *client, const struct attachment *a, const struct release *how,
 		   int64_t deadline_ms, struct err *err);
 

@@ -547,12 +547,13 @@ static void read_rdma_facts(struct json_reader *r, struct facts *facts)
 {
 	struct json_reader part;
 
-	facts->rdma.gid_index = -1;
+	facts->rdma.index = facts->rdma.gid_index = -1;
 	if (!read_begin(r, "rdma", &part))
 		return;
 	read_array_text(&part, "name", facts->rdma.name, sizeof(facts->rdma.name));
 	read_array_text(&part, "uverbs", facts->rdma.uverbs, sizeof(facts->rdma.uverbs));
 	(void)json_bool(&part, "moved", &facts->rdma.moved);
+	facts->rdma.index = (int)read_number(&part, "index", -1, INT_MAX, -1);
 	facts->rdma.gid_index = (int)read_number(&part, "gidIndex", -1, INT_MAX, -1);
 	read_end(r, &part);
 }
@@ -639,7 +640,7 @@ static void read_head(struct json_reader *r, struct attachment *a)
 	read_ip_config(r, &a->net);
 	(void)read_guid(r, "guid", &a->guid);
 	read_pkey(r, &a->pkey);
-	a->facts.rdma.gid_index = -1;
+	a->facts.rdma.index = a->facts.rdma.gid_index = -1;
 	if (read_begin(r, "facts", &part)) {
 		read_facts(&part, &a->facts);
 		read_end(r, &part);

@@ -331,6 +331,8 @@ static json_t *rdma_facts_encode(const struct facts *facts)
 	put(&obj, "name", json_string(facts->rdma.name));
 	put_text(&obj, "uverbs", facts->rdma.uverbs);
 	put(&obj, "moved", json_boolean(facts->rdma.moved));
+	if (facts->rdma.index >= 0)
+		put(&obj, "index", json_integer(facts->rdma.index));
 	if (facts->rdma.gid_index >= 0)
 		put(&obj, "gidIndex", json_integer(facts->rdma.gid_index));
 	return obj;

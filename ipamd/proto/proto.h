@@ -148,6 +148,7 @@ struct facts {
 		char name[64];   /* in the pod; "" = none was found */
 		char uverbs[64]; /* in the pod */
 		bool moved;      /* exclusive mode: it is in the pod alone */
+		int index;       /* that the kernel knows it by, whatever its name; -1 = unknown */
 		int gid_index;   /* RoCE v2 GID of the first address; -1 = none */
 	} rdma;
 	struct ip_config net; /* addresses and routes as applied (also a foreign IPAM's) */

@@ -217,11 +217,32 @@ int sysfs_pci_function(int root_fd, const struct pci_addr *addr, struct pci_func
 	return 0;
 }
 
-int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[SYSFS_NAME_MAX],
-		  int *ret_count, struct err *err)
+/* What the RDMA device of an entry of infiniband_verbs is called: any bytes. */
+static bool read_ibdev(int dirfd, const char *uverbs, char ret_rdma[SYSFS_NAME_MAX])
 {
-	char path[SYSFS_PATH];
-	CLEANUP_CLOSE int dev_fd = -1;
+	char path[SYSFS_PATH],
+		text[SYSFS_NAME_MAX + 1]; /* and the newline, which is the kernel's */
+	CLEANUP_CLOSE int fd = -1;
+	ssize_t n;
+
+	/* beside the devices there is a file, abi_version */
+	if (strncmp(uverbs, "uverbs", 6) != 0)
+		return false;
+	(void)snprintf(path, sizeof(path), "%.64s/ibdev", uverbs);
+	fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	if (n < 2 || text[n - 1] != '\n')
+		return false;
+	memcpy(ret_rdma, text, (size_t)n - 1);
+	ret_rdma[n - 1] = '\0';
+	return true;
+}
+
+int sysfs_rdma_name(int root_fd, const char *bus, const char *name, char ret_rdma[SYSFS_NAME_MAX],
+		    struct err *err)
+{
+	char path[SYSFS_PATH], uverbs[SYSFS_NAME_MAX];
+	CLEANUP_CLOSE int dev_fd = -1, verbs_fd = -1;
 
 	(void)snprintf(path, sizeof(path), "bus/%s/devices/%s", bus, name);
 	dev_fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -230,16 +251,39 @@ int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[
 			       name);
 	if (dev_fd < 0)
 		return err_sys(err, errno, ERR_IO, "find RDMA device of %s", name);
-	*ret_count = class_entries(dev_fd, "infiniband", ret_rdma, SYSFS_NAME_MAX);
+	if (class_entries(dev_fd, "infiniband_verbs", uverbs, sizeof(uverbs)) == 0) {
+		(void)class_entries(dev_fd, "infiniband", ret_rdma, SYSFS_NAME_MAX);
+		return 0;
+	}
+	verbs_fd = openat(dev_fd, "infiniband_verbs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (verbs_fd < 0 || !read_ibdev(verbs_fd, uverbs, ret_rdma))
+		ret_rdma[0] = '\0'; /* it has just gone */
 	return 0;
 }
 
-bool sysfs_has_uverbs(int root_fd, const char *bus, const char *name)
+bool sysfs_has_rdma(int root_fd, const char *bus, const char *name)
 {
-	char path[SYSFS_PATH], first[SYSFS_NAME_MAX];
+	char path[SYSFS_PATH];
 
-	(void)snprintf(path, sizeof(path), "bus/%s/devices/%s/infiniband_verbs", bus, name);
-	return class_entries(root_fd, path, first, sizeof(first)) > 0;
+	(void)snprintf(path, sizeof(path), "bus/%s/devices/%s/infiniband", bus, name);
+	return faccessat(root_fd, path, F_OK, 0) == 0;
+}
+
+bool sysfs_rdma_holder(int root_fd, const char *rdma, char ret_device[SYSFS_NAME_MAX])
+{
+	CLEANUP(cleanup_dirp) DIR *dir = open_dir(root_fd, "class/infiniband_verbs");
+	char path[SYSFS_PATH], of[SYSFS_NAME_MAX];
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		if (!read_ibdev(dirfd(dir), entry->d_name, of) || strcmp(of, rdma) != 0)
+			continue;
+		(void)snprintf(path, sizeof(path), "%.64s/device", entry->d_name);
+		if (link_end(dirfd(dir), path, ret_device, SYSFS_NAME_MAX) < 0)
+			ret_device[0] = '\0';
+		return true;
+	}
+	return false;
 }
 
 /* The PCI function that an auxiliary device hangs below: a component of its real path. */
@@ -567,17 +611,14 @@ static bool find_uverbs(int root_fd, const char *where, const char *rdma,
 			char ret_uverbs[SYSFS_NAME_MAX])
 {
 	CLEANUP(cleanup_dirp) DIR *dir = open_dir(root_fd, where);
-	char path[SYSFS_PATH], of[SYSFS_NAME_MAX];
+	char of[SYSFS_NAME_MAX];
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
 		size_t len = strlen(entry->d_name);
 
-		/* beside the devices there is a file, abi_version */
-		if (strncmp(entry->d_name, "uverbs", 6) != 0 || len >= SYSFS_NAME_MAX)
-			continue;
-		(void)snprintf(path, sizeof(path), "%.64s/ibdev", entry->d_name);
-		if (fs_read_small(dirfd(dir), path, of, sizeof(of)) > 0 && strcmp(of, rdma) == 0) {
+		if (len < SYSFS_NAME_MAX && read_ibdev(dirfd(dir), entry->d_name, of) &&
+		    strcmp(of, rdma) == 0) {
 			memcpy(ret_uverbs, entry->d_name, len + 1);
 			return true;
 		}

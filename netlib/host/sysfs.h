@@ -45,18 +45,25 @@ struct aux_device {
 int sysfs_aux_device(int root_fd, const char *name, struct aux_device *ret_device, struct err *err);
 
 /*
- * The RDMA device of /bus/<bus>/devices/<name>, where @bus is "pci" or "auxiliary", that is visible
- * in the namespace of @root_fd: how many it has, and the first by name ("" = none). No such device
- * on the bus: -ENODEV with ERR_DEVICE.
+ * What the RDMA device of /bus/<bus>/devices/<name>, where @bus is "pci" or "auxiliary", is called
+ * now, in whatever namespace it is: its character device tells, which sysfs shows in all. Without
+ * one, the first that is visible in the namespace of @root_fd. "": none, or it is being moved. It
+ * may be any bytes. No such device on the bus: -ENODEV with ERR_DEVICE.
  */
-int sysfs_rdma_of(int root_fd, const char *bus, const char *name, char ret_rdma[SYSFS_NAME_MAX],
-		  int *ret_count, struct err *err);
+int sysfs_rdma_name(int root_fd, const char *bus, const char *name, char ret_rdma[SYSFS_NAME_MAX],
+		    struct err *err);
 
 /*
- * Has this device (as above) an RDMA character device? Unlike RDMA devices, sysfs shows those in
- * every namespace.
+ * Has this device (as above) an RDMA device, in whatever namespace, also while that is being moved?
+ * The directory "infiniband" is there for as long, though it shows only those of this namespace.
  */
-bool sysfs_has_uverbs(int root_fd, const char *bus, const char *name);
+bool sysfs_has_rdma(int root_fd, const char *bus, const char *name);
+
+/*
+ * Which device an RDMA device of this name hangs from, in whatever namespace it is: its name on the
+ * bus; "" if from none (soft-RoCE). false: no RDMA device with a character device is called so.
+ */
+bool sysfs_rdma_holder(int root_fd, const char *rdma, char ret_device[SYSFS_NAME_MAX]);
 
 /* Opens the root: "/sys", or what the test hook says. The caller owns *@ret_fd. */
 int sysfs_open(int *ret_fd, struct err *err);

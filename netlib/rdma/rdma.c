@@ -120,6 +120,31 @@ int rdma_list(struct wire *wire, void (*each)(const struct rdma_device *device, 
 			  NULL, err, "list RDMA devices");
 }
 
+static int take_device(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	int r = read_device(header, arg, err);
+
+	return r < 0 ? r : 1;
+}
+
+int rdma_get(struct wire *wire, uint32_t index, struct rdma_device *ret_device, struct err *err)
+{
+	struct nl_msg *msg;
+	int r = -EINVAL;
+
+	if (wire) {
+		msg = device_message(RDMA_NLDEV_CMD_GET, 0, index);
+		if (!msg)
+			return err_nomem(err);
+		r = wire_query(wire, msg, take_device, ret_device, NULL, err, "find RDMA device %u",
+			       index);
+	}
+	if (r == -EINVAL) /* ib_device_get_by_index() found none */
+		return err_set(err, ENODEV, ERR_DEVICE, "find RDMA device %u: no such device",
+			       index);
+	return r;
+}
+
 struct rdma_search {
 	const char *name;
 	struct rdma_device device;
@@ -196,6 +221,29 @@ int rdma_chardev(struct wire *wire, uint32_t index, char ret_name[RDMA_CHARDEV_M
 		return err_set(err, ENODEV, ERR_DEVICE,
 			       "find uverbs device of RDMA device %u: it has none", index);
 	return r;
+}
+
+static int take_netdev(struct nlmsghdr *header, void *arg, struct err *err)
+{
+	struct nlattr *attrs[RDMA_ATTRS];
+	int r = parse_attrs(header, attrs, err);
+
+	if (r < 0)
+		return r;
+	*(bool *)arg = attrs[RDMA_NLDEV_ATTR_NDEV_INDEX];
+	return 1;
+}
+
+int rdma_has_netdev(struct wire *wire, uint32_t index, bool *ret_has, struct err *err)
+{
+	struct nl_msg *msg = device_message(RDMA_NLDEV_CMD_PORT_GET, 0, index);
+
+	if (!msg || nla_put_u32(msg, RDMA_NLDEV_ATTR_PORT_INDEX, 1) < 0) {
+		nlmsg_free(msg);
+		return err_nomem(err);
+	}
+	return wire_query(wire, msg, take_netdev, ret_has, NULL, err,
+			  "read port 1 of RDMA device %u", index);
 }
 
 int rdma_set_moderation(struct wire *wire, uint32_t index, enum rdma_moderation moderation,

@@ -43,7 +43,14 @@ int rdma_mode(struct wire *wire, enum rdma_mode *ret_mode, struct err *err);
 int rdma_list(struct wire *wire, void (*each)(const struct rdma_device *device, void *arg),
 	      void *arg, struct err *err);
 
-/* No such device in this namespace, or no RDMA (@wire NULL): -ENODEV with ERR_DEVICE. */
+/*
+ * By its index, which it keeps for life, through moves and renames; no other device gets it again.
+ * No such device in this namespace, or no RDMA (@wire NULL): -ENODEV with ERR_DEVICE. A device that
+ * is being moved is in none.
+ */
+int rdma_get(struct wire *wire, uint32_t index, struct rdma_device *ret_device, struct err *err);
+
+/* By its name, which whoever has CAP_NET_ADMIN in its namespace may change. -ENODEV: likewise. */
 int rdma_find(struct wire *wire, const char *name, struct rdma_device *ret_device, struct err *err);
 
 /*
@@ -52,6 +59,12 @@ int rdma_find(struct wire *wire, const char *name, struct rdma_device *ret_devic
  */
 int rdma_chardev(struct wire *wire, uint32_t index, char ret_name[RDMA_CHARDEV_MAX + 1],
 		 struct err *err);
+
+/*
+ * Has its port 1 a netdev in this namespace? The kernel names none that is elsewhere
+ * (fill_port_info()).
+ */
+int rdma_has_netdev(struct wire *wire, uint32_t index, bool *ret_has, struct err *err);
 
 /* The kernel takes it of every device, but asks for CAP_NET_ADMIN of the first user namespace. */
 int rdma_set_moderation(struct wire *wire, uint32_t index, enum rdma_moderation moderation,

@@ -27,7 +27,7 @@ static _Noreturn void die(const struct err *err)
 static int attach(struct ledger *ledger, const char *params_text, struct err *err)
 {
 	CLEANUP(attachment_free) struct attachment a = { 0 };
-	struct facts facts = { .rdma.gid_index = -1 };
+	struct facts facts = { .rdma = { .index = -1, .gid_index = -1 } };
 	struct reserve_request request = { 0 };
 	CLEANUP_JSON json_t *params = NULL;
 	int r;

@@ -185,6 +185,9 @@ def test_hooked_a_vf_of_user_space():
         with node.client() as first, node.client() as second:
             a = first.call("attachment.reserve", **node.request(device=key))
             b = second.call("attachment.reserve", **node.request(device=other, container="c2"))
+            for device, ids in ((key, [a["id"]]), (other, [b["id"]]), ("pci:ffff:00:00.0", [])):
+                owners = node.rpc("attachment.list", device=device)["attachments"]
+                assert [owner["id"] for owner in owners] == ids, (device, owners)
         assert a["device"]["driver"] == "vfio-pci" and not a["device"].get("name"), a
         assert a["rail"]["name"] == "rail0" and a["ips"] and b["ips"], a
 

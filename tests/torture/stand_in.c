@@ -51,7 +51,7 @@ static int open_directory(void)
 static int check(struct client *client, int dir_fd, const struct attachment *a,
 		 const char *standing)
 {
-	struct facts facts = { .rdma.gid_index = -1 };
+	struct facts facts = { .rdma = { .index = -1, .gid_index = -1 } };
 	struct err err;
 
 	if (faccessat(dir_fd, standing, F_OK, 0) < 0)

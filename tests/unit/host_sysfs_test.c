@@ -69,7 +69,15 @@ static const char tree[] =
 	"C=class/infiniband_verbs; mkdir -p $C/uverbs0 $C/uverbs1 $C/uverbs2; "
 	"echo 6 > $C/abi_version; echo mlx5_2 > $C/uverbs1/ibdev; echo mlx5_20 > $C/uverbs0/ibdev; "
 	"C=class/infiniband/mlx5_9/device/infiniband_verbs; mkdir -p $C/uverbs8 $C/uverbs9; "
-	"echo mlx5_8 > $C/uverbs8/ibdev; echo mlx5_9 > $C/uverbs9/ibdev";
+	"echo mlx5_8 > $C/uverbs8/ibdev; echo mlx5_9 > $C/uverbs9/ibdev; "
+	/* that of 1a:00.4 is in a pod, and called something; 1a:00.3's is being moved */
+	"V=$D/0000:1a:00.4; C=class/infiniband_verbs/uverbs4; mkdir -p $V/infiniband "
+	"$V/infiniband_verbs/uverbs4 $D/0000:1a:00.3/infiniband; "
+	"printf 'a/\\n\\n' > $V/infiniband_verbs/uverbs4/ibdev; "
+	"ln -s ../../$V/infiniband_verbs/uverbs4 $C; ln -s ../../../0000:1a:00.4 "
+	"$V/infiniband_verbs/uverbs4/device; "
+	"mkdir -p class/infiniband_verbs/uverbs5; printf '%%063d\\n' 0 > "
+	"class/infiniband_verbs/uverbs5/ibdev";
 
 static int make_tree(void **state)
 {
@@ -307,6 +315,33 @@ static void test_uverbs(void **state)
 	assert_string_equal(uverbs, "");
 }
 
+static void expect_rdma(const char *function, const char *name, bool has)
+{
+	char rdma[SYSFS_NAME_MAX];
+
+	assert_int_equal(sysfs_rdma_name(root_fd, "pci", function, rdma, &err), 0);
+	assert_string_equal(rdma, name);
+	assert_int_equal(sysfs_has_rdma(root_fd, "pci", function), has);
+}
+
+static void test_rdma_in_other_namespaces(void **state)
+{
+	char device[SYSFS_NAME_MAX], longest[SYSFS_NAME_MAX];
+
+	(void)state;
+	expect_rdma("0000:1a:00.2", "mlx5_2", true); /* without a character device */
+	expect_rdma("0000:1a:00.3", "", true);
+	expect_rdma("0000:1a:00.4", "a/\n", true);
+	expect_rdma("0000:1b:00.0", "", false);
+	assert_int_equal(sysfs_rdma_name(root_fd, "pci", "0000:ff:00.0", device, &err), -ENODEV);
+	assert_true(sysfs_rdma_holder(root_fd, "a/\n", device));
+	assert_string_equal(device, "0000:1a:00.4");
+	(void)snprintf(longest, sizeof(longest), "%063d", 0);
+	assert_true(sysfs_rdma_holder(root_fd, longest, device));
+	assert_string_equal(device, "");
+	assert_false(sysfs_rdma_holder(root_fd, "a/", device));
+}
+
 static void test_userspace_drivers(void **state)
 {
 	(void)state;
@@ -366,6 +401,7 @@ int main(void)
 		cmocka_unit_test(test_list_vfs),
 		cmocka_unit_test(test_rdma),
 		cmocka_unit_test(test_uverbs),
+		cmocka_unit_test(test_rdma_in_other_namespaces),
 		cmocka_unit_test(test_userspace_drivers),
 		cmocka_unit_test(test_rebind),
 	};

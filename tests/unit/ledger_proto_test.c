@@ -75,7 +75,8 @@ static const char record_text[] =
 	"   'table': 103, 'scope': 0}, {'dst': 'fd00::/8'}],"
 	" 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x8001',"
 	" 'facts': {'ifindex': 9, 'mac': '02:00:00:00:00:03', 'mtu': 9000, 'table': 100,"
-	"   'rdma': {'name': 'mlx5_0', 'uverbs': 'uverbs3', 'moved': true, 'gidIndex': 0},"
+	"   'rdma': {'name': 'mlx5_0', 'uverbs': 'uverbs3', 'moved': true, 'index': 0, 'gidIndex': "
+	"0},"
 	"   'ips': [{'address': '10.0.0.5/24'}], 'routes': [{'dst': '0.0.0.0/0', 'gw': "
 	"'10.0.0.1'}]},"
 	" 'reservedAt': 1700000000000, 'bootTime': 12345}";
@@ -111,6 +112,7 @@ static void test_record_is_read_back(void **state)
 	assert_int_equal(a.pkey, 0x8001);
 	assert_true(a.station.mac.len && a.station.has_vlan && a.station.vlan == 0);
 	assert_int_equal(a.device.rdma.moderation, RDMA_MODERATION_OFF);
+	assert_int_equal(a.facts.rdma.index, 0);
 	assert_int_equal(a.facts.rdma.gid_index, 0);
 
 	CLEANUP_JSON json_t *again = attachment_encode(&a);
@@ -183,6 +185,7 @@ static void test_what_is_absent_is_not_known(void **state)
 
 	json_object_set(json_object_get(json, "device"), "vf", vf);
 	json_object_del(json_object_get(json, "device"), "numa");
+	json_object_del(json_object_get(json_object_get(json, "facts"), "rdma"), "index");
 	json_object_del(json_object_get(json_object_get(json, "facts"), "rdma"), "gidIndex");
 	json_object_del(json_object_get(json_object_get(json, "device"), "rdma"),
 			"adaptiveModeration");
@@ -191,6 +194,7 @@ static void test_what_is_absent_is_not_known(void **state)
 	assert_true(a.device.vf.is_vf);
 	assert_int_equal(a.device.vf.state.known, 0);
 	assert_int_equal(a.device.numa_node, -1);
+	assert_int_equal(a.facts.rdma.index, -1);
 	assert_int_equal(a.facts.rdma.gid_index, -1);
 
 	CLEANUP_JSON json_t *again = attachment_encode(&a);
@@ -198,6 +202,7 @@ static void test_what_is_absent_is_not_known(void **state)
 	assert_json_equal(json, again);
 	json_object_del(json, "facts");
 	assert_int_equal(attachment_decode(json, &b, &err), 0);
+	assert_int_equal(b.facts.rdma.index, -1);
 	assert_int_equal(b.facts.rdma.gid_index, -1);
 
 	CLEANUP_JSON json_t *none = json_object();
@@ -316,6 +321,7 @@ static void test_wrong_record_names_the_member(void **state)
 		{ NULL, "guid", "'x'", "\"guid\"" },
 		{ NULL, "pkey", "'0x0000'", "\"pkey\"" },
 		{ "facts", "rdma", "{'gidIndex': -2}", "\"facts.rdma.gidIndex\"" },
+		{ "facts", "rdma", "{'index': -2}", "\"facts.rdma.index\"" },
 		{ "rail", "index", "4294967296", "\"rail.index\"" },
 		{ NULL, "ips", "[{'address': '10.0.0.5/33'}]", "\"ips[0].address\"" },
 		{ NULL, "ips", "[{'address': '::1', 'gateway': '1.2.3.4'}]", "\"ips[0].gateway\"" },

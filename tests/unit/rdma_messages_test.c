@@ -158,6 +158,40 @@ static void test_find(void **state)
 	assert_int_equal(device.index, 42);
 }
 
+static void test_get(void **state)
+{
+	struct rdma_device device = { .index = 42 };
+
+	(void)state;
+	(void)answer_device(7, "../\xff\n", 2); /* a pod may call it anything */
+	assert_int_equal(rdma_get(wire, 7, &device, &err), 0);
+	assert_string_equal(sent, "1401 1 0800010007000000");
+	assert_string_equal(device.name, "../\xff\n");
+	assert_int_equal(device.index, 7);
+	assert_int_equal(rdma_get(NULL, 7, &device, &err), -ENODEV);
+	refusal = -EINVAL; /* not in this namespace */
+	assert_int_equal(rdma_get(wire, 7, &device, &err), -ENODEV);
+	assert_int_equal(err.code, ERR_DEVICE);
+	refusal = -ETIMEDOUT;
+	assert_int_equal(rdma_get(wire, 7, &device, &err), -ETIMEDOUT);
+}
+
+static void test_netdev(void **state)
+{
+	bool has = false;
+
+	(void)state;
+	assert_int_equal(
+		nla_put_u32(answer(RDMA_NLDEV_CMD_PORT_GET), RDMA_NLDEV_ATTR_NDEV_INDEX, 3), 0);
+	assert_int_equal(rdma_has_netdev(wire, 7, &has, &err), 0);
+	assert_true(has);
+	assert_string_equal(sent, "1405 1 08000100070000000800030001000000");
+	(void)forget(NULL);
+	(void)answer(RDMA_NLDEV_CMD_PORT_GET);
+	assert_int_equal(rdma_has_netdev(wire, 7, &has, &err), 0);
+	assert_false(has);
+}
+
 static void test_find_malformed(void **state)
 {
 	struct rdma_device device;
@@ -263,9 +297,14 @@ static void test_rename_and_move(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		MESSAGE_TEST(test_mode),           MESSAGE_TEST(test_find),
-		MESSAGE_TEST(test_find_malformed), MESSAGE_TEST(test_moderation),
-		MESSAGE_TEST(test_chardev),        MESSAGE_TEST(test_rename_and_move),
+		MESSAGE_TEST(test_mode),
+		MESSAGE_TEST(test_find),
+		MESSAGE_TEST(test_find_malformed),
+		MESSAGE_TEST(test_moderation),
+		MESSAGE_TEST(test_chardev),
+		MESSAGE_TEST(test_rename_and_move),
+		MESSAGE_TEST(test_get),
+		MESSAGE_TEST(test_netdev),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

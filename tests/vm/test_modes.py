@@ -122,6 +122,17 @@ def test_shared_and_moderated():
         assert not guest.is_moderated("rdma0"), "the pod's adaptive moderation stays"
 
 
+def test_shared_and_renamed():
+    """Nor does its name stay, whichever pod gave it; DEL gives it the one that it had."""
+    with igb_node("shared") as (node, pod):
+        other = node.pod("hostile")
+        for name in ("podsown", "..", "a/b"):
+            node.add(pod, conf(node))
+            guest.within(other, "rdma", "dev", "set", "rdma0", "name", name)
+            node.delete(pod, conf(node))
+            assert guest.rdma_devices() == ["rdma0"], guest.rdma_devices()
+
+
 def test_shared_infiniband():
     """Its netdev goes as any other does, for nothing makes it anew."""
     with fake_node("shared") as (node, pod):
