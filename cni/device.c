@@ -243,14 +243,41 @@ static int find_by_looks(struct search *search, struct err *err)
 	return r;
 }
 
-/* While the other end of a veth is in the host, where no pod reaches it, nothing else has a say. */
+/* By the number that the kernel gave it: whatever the pod has made of the rest, or made in its
+ * place.
+ */
+static int find_by_inode(struct search *search, struct err *err)
+{
+	const struct attachment *record = search->site->record;
+	char name[IFNAME_MAX + 1];
+	int sysfs, r = site_sysfs(search->site, true, &sysfs, err);
+
+	if (r == 0)
+		r = sysfs_find_netdev(sysfs, record->device.inode, record->ifname, name, err);
+	if (r <= 0)
+		return r;
+	r = link_get(search->rt, name, search->link, err);
+	if (r < 0) /* it has another name by now */
+		return r == -ENODEV || r == -ENOTUNIQ ? 0 : r;
+	return strcmp(search->link->kind, record->device.kind) == 0;
+}
+
+/*
+ * While the other end of a veth is in the host, where no pod reaches it, nothing else has a say. In
+ * the pod looks count only for what the pod cannot make, and for records of an older daemon.
+ */
 static int find_in(struct search *search, struct err *err)
 {
+	const struct baseline *was = &search->site->record->device;
 	struct link_info peer;
 	int r = get_peer(search->site, &peer, err);
 
 	if (r != 0)
 		return r < 0 ? r : find_by_peer(search, &peer, err);
+	if (search->in_pod && was->inode)
+		return find_by_inode(search, err);
+	if (search->in_pod && was->peer)
+		return 0; /* one half of a veth does not outlive the other */
 	return find_by_looks(search, err);
 }
 
@@ -269,14 +296,14 @@ static int find_in_host(struct site *site, struct link_info *ret_link, struct er
 }
 
 /*
- * A namespace dies asynchronously, and a physical device comes back when it does; an IPoIB device
- * is made anew when its RDMA device has moved.
+ * A namespace dies asynchronously, and a physical device comes back when it does, a veth goes; an
+ * IPoIB device is made anew when its RDMA device has moved.
  */
 static bool may_still_come(const struct site *site)
 {
 	const struct baseline *was = &site->record->device;
 
-	return (site->pod_dead && comes_back(was)) || was->type == ARPHRD_INFINIBAND;
+	return (site->pod_dead && (comes_back(was) || was->peer)) || was->type == ARPHRD_INFINIBAND;
 }
 
 /* Its number is not known before it is there: whatever the kernel tells may be about it. */
@@ -290,26 +317,72 @@ static struct await await_any(const struct site *site, int64_t wait_ms)
 	};
 }
 
+/* Its function is there no more, or drives nothing that could be in a pod. */
+static int function_is_gone(struct site *site, const struct pci_addr *addr, struct err *err)
+{
+	struct pci_function function;
+	int sysfs, r = site_sysfs(site, false, &sysfs, err);
+
+	if (r < 0)
+		return r;
+	r = sysfs_pci_function(sysfs, addr, &function, err);
+	if (r == -ENODEV)
+		return 1;
+	return r < 0 ? r : !function.driver[0] || sysfs_driver_is_userspace(function.driver);
+}
+
+static bool has_function(const struct baseline *was, struct pci_addr *ret_addr)
+{
+	static const char pci[] = "pci/";
+
+	return strncmp(was->parent, pci, strlen(pci)) == 0 &&
+	       pci_parse(was->parent + strlen(pci), ret_addr) == 0;
+}
+
+/* Is there proof that it is in no namespace at all? 1 yes, 0 no, or -errno. */
+static int is_proven_gone(struct site *site, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	struct pci_addr addr;
+	struct link_info peer;
+	int r;
+
+	if (has_function(was, &addr))
+		return function_is_gone(site, &addr, err);
+	if (!was->peer)
+		return 0;
+	r = get_peer(site, &peer, err);
+	return r < 0 ? r : !r;
+}
+
 struct homecoming {
 	struct site *site;
 	struct link_info *link;
+	bool gone;
 };
 
 static int look_at_home(void *arg, struct err *err)
 {
-	const struct homecoming *homecoming = arg;
+	struct homecoming *homecoming = arg;
+	int gone, r = find_in_host(homecoming->site, homecoming->link, err);
 
-	return find_in_host(homecoming->site, homecoming->link, err);
+	if (r != 0 || !homecoming->site->pod_dead)
+		return r;
+	gone = is_proven_gone(homecoming->site, err);
+	homecoming->gone = gone > 0;
+	return gone;
 }
 
 static int await_in_host(struct site *site, struct link_info *ret_link, struct err *err)
 {
-	struct homecoming homecoming = { site, ret_link };
+	struct homecoming homecoming = { site, ret_link, false };
 	struct await await = await_any(site, may_still_come(site) ? SITE_HOMECOMING_MS : 0);
+	int r;
 
 	await.look = look_at_home;
 	await.arg = &homecoming;
-	return await_look(&await, err);
+	r = await_look(&await, err);
+	return homecoming.gone ? 0 : r;
 }
 
 static int look_anywhere(void *arg, struct err *err)
@@ -505,38 +578,6 @@ static int try_to_leave(struct site *site, struct err *err)
 	return 1;
 }
 
-/* Its function is there no more, or drives nothing that could be in a pod. */
-static int function_is_gone(struct site *site, const struct pci_addr *addr, struct err *err)
-{
-	struct pci_function function;
-	int sysfs, r = site_sysfs(site, false, &sysfs, err);
-
-	if (r < 0)
-		return r;
-	r = sysfs_pci_function(sysfs, addr, &function, err);
-	if (r == -ENODEV)
-		return 1;
-	return r < 0 ? r : !function.driver[0];
-}
-
-/* Is there proof that it is in no namespace at all? 1 yes, 0 no, or -errno. */
-static int is_proven_gone(struct site *site, struct err *err)
-{
-	static const char pci[] = "pci/";
-	const struct baseline *was = &site->record->device;
-	struct pci_addr addr;
-	struct link_info peer;
-	int r;
-
-	if (strncmp(was->parent, pci, strlen(pci)) == 0 &&
-	    pci_parse(was->parent + strlen(pci), &addr) == 0)
-		return function_is_gone(site, &addr, err);
-	if (!was->peer)
-		return 0;
-	r = get_peer(site, &peer, err);
-	return r < 0 ? r : !r;
-}
-
 /* The pod may move it about, or give it more names, between a look and the message: not for ever.
  */
 static bool is_evasion(int r)
@@ -713,17 +754,34 @@ static int settle_in_host(struct site *site, struct link_info *ret_link, struct 
 	}
 }
 
-/* Neither in the pod nor in the host. While its namespace lives it may be anywhere: what it has
- * stays its own. */
+/* What leaves no trace of itself (a macvlan) counts as gone with the pod's namespace: nobody can
+ * tell. What would (a function with its driver, the other end of a veth) may be in another one. */
+static int is_gone_for_good(struct site *site, struct err *err)
+{
+	const struct baseline *was = &site->record->device;
+	struct pci_addr addr;
+
+	if (site->pod_dead && !was->peer && !has_function(was, &addr))
+		return 1;
+	return is_proven_gone(site, err);
+}
+
+/* Neither in the pod nor in the host. While it may be anywhere, what it has stays its own. */
 static int judge_absence(struct site *site, struct err *err)
 {
 	const char *name = site->record->device.name;
-	int gone = site->pod_dead ? 1 : is_proven_gone(site, err);
+	int gone = is_gone_for_good(site, err);
 
 	/* Also of one that has moved: the pod may have put another in its place just before. */
 	site->outcome.left = gone > 0;
 	if (gone < 0)
 		return gone;
+	if (!gone && site->pod_dead)
+		return err_set(
+			err, ENODEV, ERR_DEVICE,
+			"find %s: the pod has gone, and it is not in the host: it lives in another "
+			"namespace",
+			name);
 	if (!gone && !site->pod)
 		return err_set(err, ENODEV, ERR_DEVICE,
 			       "find %s: the pod's namespace lives, but no path leads to it", name);
@@ -774,9 +832,11 @@ static int return_netdev(struct site *site, bool rdma_home, struct err *err)
 
 	if (r < 0)
 		return r;
-	site->outcome.left = r > 0 || site->pod_dead || find_in_host(site, &link, &later) > 0;
-	if (site->pod_dead) /* a driver is bound again only to what is here */
-		(void)await_in_host(site, &link, &later);
+	/* Of a dead pod it is waited for: a driver is bound again only to what is here. */
+	site->outcome.left = r > 0 ||
+			     (site->pod_dead ? await_in_host(site, &link, &later)
+					     : find_in_host(site, &link, &later)) > 0 ||
+			     (site->pod_dead && is_gone_for_good(site, &later) > 0);
 	if (site->outcome.left && rdma_home)
 		released = vf_release(site, err);
 	r = settle_in_host(site, &link, released < 0 ? &later : err);

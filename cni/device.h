@@ -22,8 +22,9 @@ bool device_is(const struct link_info *link, const struct attachment *record,
 	       const struct mac *wished, bool in_pod);
 
 /*
- * In the pod, whatever it is called there: by its identity, by the other end of a veth, by an
- * altname that it had before. 1 found, 0 not there, or -errno.
+ * In the pod, whatever it is called there, and whatever looks like it: by its PCI function, by the
+ * other end of a veth, else by the number that the kernel gave it. Only where a record has none of
+ * these, by its looks. 1 found, 0 not there, or -errno.
  */
 int device_find_in_pod(struct site *site, struct link_info *ret_link, struct err *err);
 

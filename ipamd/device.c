@@ -239,6 +239,8 @@ static int take(const struct device_view *view, const char *key, const struct fo
 		r = take_link(&found->link, device, err);
 		if (r < 0)
 			return r;
+		if (!device->parent[0])
+			device->inode = sysfs_netdev_inode(view->sysfs_fd, device->name);
 	}
 	r = take_rdma(view->sysfs_fd, found, device, err);
 	if (r == 0 && found->is_aux)

@@ -532,6 +532,7 @@ static void read_baseline(struct json_reader *r, struct baseline *device)
 	(void)json_bool(&part, "up", &device->up);
 	read_array_text(&part, "kind", device->kind, sizeof(device->kind));
 	device->peer = (int)read_number(&part, "peer", 0, INT_MAX, 0);
+	device->inode = (uint64_t)read_number(&part, "inode", 0, INT64_MAX, 0);
 	read_array_text(&part, "parent", device->parent, sizeof(device->parent));
 	device->type = (uint16_t)read_number(&part, "type", 0, UINT16_MAX, 0);
 	read_array_text(&part, "driver", device->driver, sizeof(device->driver));

@@ -308,6 +308,7 @@ static json_t *baseline_encode(const struct baseline *device)
 	put(&obj, "up", json_boolean(device->up));
 	put_text(&obj, "kind", device->kind);
 	put_number(&obj, "peer", device->peer);
+	put_number(&obj, "inode", (int64_t)device->inode);
 	put_text(&obj, "parent", device->parent);
 	put_number(&obj, "type", device->type);
 	put_text(&obj, "driver", device->driver);

@@ -120,6 +120,7 @@ struct baseline {
 	bool up;
 	char kind[32];   /* rtnl kind: "veth", "macvlan"…; "" = physical */
 	int peer;        /* of a veth: its other end, if that is in the host; 0 = none */
+	uint64_t inode;  /* of its directory in sysfs; 0 = not known, or it has a parent */
 	char parent[64]; /* "pci/0000:1a:00.1": IFLA_PARENT_DEV_BUS_NAME/_NAME; "" = none */
 	uint16_t type;   /* ARPHRD_*; ARPHRD_INFINIBAND has its own order of moves */
 	char driver[64]; /* of the function, "" = none or no function */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/fs.h"
@@ -376,6 +377,37 @@ bool sysfs_upper(int root_fd, const char *netdev, char ret_upper[IFNAME_MAX + 1]
 			(void)snprintf(ret_upper, IFNAME_MAX + 1, "%s", name);
 	}
 	return ret_upper[0];
+}
+
+uint64_t sysfs_netdev_inode(int root_fd, const char *netdev)
+{
+	char path[SYSFS_PATH];
+	struct stat stat;
+
+	(void)snprintf(path, sizeof(path), "class/net/%.*s", IFNAME_MAX, netdev);
+	return fstatat(root_fd, path, &stat, 0) < 0 ? 0 : stat.st_ino;
+}
+
+int sysfs_find_netdev(int root_fd, uint64_t inode, const char *likely,
+		      char ret_netdev[IFNAME_MAX + 1], struct err *err)
+{
+	CLEANUP(cleanup_dirp) DIR *dir = NULL;
+	const char *name = sysfs_netdev_inode(root_fd, likely) == inode ? likely : NULL;
+	struct dirent *entry;
+
+	if (!name) {
+		dir = open_dir(root_fd, "class/net");
+		if (!dir)
+			return err_sys(err, errno, ERR_IO, "list class/net of sysfs");
+	}
+	while (!name && (entry = readdir(dir))) {
+		if (ifname_is_valid(entry->d_name) &&
+		    sysfs_netdev_inode(root_fd, entry->d_name) == inode)
+			name = entry->d_name;
+	}
+	if (name)
+		(void)snprintf(ret_netdev, IFNAME_MAX + 1, "%.*s", IFNAME_MAX, name);
+	return name != NULL;
 }
 
 bool sysfs_driver_is_userspace(const char *driver)

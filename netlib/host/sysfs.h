@@ -88,6 +88,17 @@ int sysfs_open_own(int *ret_fd, struct err *err);
 bool sysfs_upper(int root_fd, const char *netdev, char ret_upper[IFNAME_MAX + 1]);
 
 /*
+ * The number of a netdev's directory (kernfs_node.id, fs/kernfs/dir.c): given when the device is
+ * registered, kept through renames and moves to other namespaces, never given twice in a boot, and
+ * not to be chosen. So it tells a device from another that looks the same. 0: it is not here.
+ */
+uint64_t sysfs_netdev_inode(int root_fd, const char *netdev);
+/* The netdev with this number, whatever it is called; @likely is looked at first. 1 found, 0 not
+ * here, or -errno. */
+int sysfs_find_netdev(int root_fd, uint64_t inode, const char *likely,
+		      char ret_netdev[IFNAME_MAX + 1], struct err *err);
+
+/*
  * Is the driver one that hands the function to user space (vfio-pci and its variants as
  * mlx5_vfio_pci, uio_pci_generic, igb_uio)?
  */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What has an owner is given to nobody else, whatever a pod, or who writes its annotations, asks for."""
 
+import time
+
 import lab
 from daemon_serve import generation_of, refused
 from daemon_vf import Node as VfNode
@@ -102,6 +104,111 @@ def test_resting_address_for_whom_the_pool_says():
                 node.delete(who, by_name("eth1"))
             out = node.net.sh(lab.program("spurctl"), "--socket", node.socket, "pools")
             assert out.splitlines()[1].split()[-1] == rest_for, out
+
+
+# -- what is not found is not gone, and what a pod made is never carried home
+
+
+def hide(node, pod, ifname="net1"):
+    """Into a namespace that the pod has made, or got from a friend."""
+    inner = node.pod("inner")
+    pod.ip("link", "set", ifname, "netns", inner.path)
+    inner.ip("link", "set", ifname, "up")
+    return inner
+
+
+def record_of(node, pod):
+    return next((a for a in node.attachments() if a["containerID"] == pod.container), None)
+
+
+def look_again(node):
+    node.rpc("node.reconcile", timeout=60)
+
+
+def test_hidden_where_the_pod_is_outlived():
+    """As long as it lives anywhere its address is nobody else's; then it goes, or comes home."""
+    for comes_home in (False, True):
+        with lab.Node("owners") as node:
+            for device in ("eth1", "eth2", "eth3"):
+                node.rail(device)
+            node.daemon(pools=[{**POOL, "cooldown_s": 0}], env={"SPUR_YOUNG_MS": "0"})
+            pod, late = node.pod("a"), node.pod("late")
+            mine = address(node.add(pod, conf("eth1")))
+            inner = hide(node, pod)
+            node.delete(pod, conf("eth1"))
+            assert address(record_of(node, pod)) == mine, "the pod lives"
+            pod.close()
+            for _ in range(3):
+                look_again(node)
+                time.sleep(1)
+                assert record_of(node, pod)["state"] == "dirty" and address(record_of(node, pod)) == mine, node.attachments()
+            assert address(node.add(late, by_name("eth2", "10.0.0.9"))) == "10.0.0.9"
+            node.refuse("ADD", 11, "is held by attachment", node.pod("third"), by_name("eth3", mine))
+            if comes_home:
+                inner.ip("link", "set", "net1", "netns", node.net.path)
+            else:
+                inner.close()
+            lab.wait_for(lambda: look_again(node) or not record_of(node, pod), 30, "the record goes")
+            assert ("eth1" in node.net.links()) == comes_home
+
+
+def test_hidden_veth_in_the_pod_that_was_not_deleted():
+    """No DEL comes: the daemon finds the pod dead, and its device alive."""
+    with lab.Node("owners") as node:
+        node.rail("eth1")
+        node.daemon(pools=[{**POOL, "cooldown_s": 0}], env={"SPUR_YOUNG_MS": "0"})
+        pod = node.pod("a")
+        mine = address(node.add(pod, conf("eth1")))
+        inner = hide(node, pod)
+        pod.close()
+        lab.wait_for(lambda: look_again(node) or record_of(node, pod)["state"] == "dirty", 30, "it is found dead")
+        assert address(record_of(node, pod)) == mine
+        inner.close()
+        lab.wait_for(lambda: look_again(node) or not record_of(node, pod), 30, "the record goes")
+
+
+def test_another_veth_in_the_place_of_one_that_is_gone():
+    """The pod deletes its device and makes another with its name, number and address: that one is left to it."""
+    with lab.Node("owners") as node:
+        node.rail("eth1")
+        node.daemon(pools=[POOL])
+        pod = node.pod("a")
+        node.add(pod, conf("eth1"))
+        link = pod.link("net1")
+        pod.ip("link", "del", "net1")
+        pod.ip("link", "add", "net1", "index", str(link["ifindex"]), "address", link["address"],
+               "type", "veth", "peer", "name", "wire")
+        node.delete(pod, conf("eth1"))
+        assert not node.attachments() and node.net.links() == [], "nothing has come into the host"
+        assert pod.links() == ["net1", "wire"]
+
+
+def test_macvlan_that_looks_like_it():
+    """On the same lower device, with the name, number and address of the one that the pod has hidden:
+    all that netlink says is the same, and only the kernel's own number of the device is not."""
+    with lab.Node("owners") as node:
+        node.rail("eth1")
+        node.net.ip("link", "set", "eth1", "up")
+        node.net.ip("link", "add", "link", "eth1", "name", "mv1", "type", "macvlan")
+        node.daemon(pools=[POOL], env={"SPUR_YOUNG_MS": "0"})
+        pod = node.pod("a")
+        mine = address(node.add(pod, conf("mv1")))
+        real = pod.link("net1")
+        pod.ip("link", "add", "link", "net1", "name", "x", "index", "777", "type", "macvlan")
+        pod.ip("link", "set", "net1", "down")
+        inner = node.pod("inner")
+        pod.ip("link", "set", "net1", "netns", inner.path)
+        pod.ip("link", "add", "link", "x", "name", "net1", "index", str(real["ifindex"]), "address", real["address"],
+               "type", "macvlan")
+        same = [{k: link.get(k) for k in ("ifindex", "ifname", "address", "link_index", "link_netnsid")}
+                for link in (real, pod.link("net1"))]
+        assert same[0] == same[1], same
+        node.delete(pod, conf("mv1"))
+        assert record_of(node, pod)["state"] == "dirty" and address(record_of(node, pod)) == mine, node.attachments()
+        assert node.net.links() == ["eth1", "eth1p"] and pod.links() == ["net1", "x"]
+        inner.ip("link", "set", "net1", "netns", pod.path, "name", "found")
+        lab.wait_for(lambda: look_again(node) or not record_of(node, pod), 30, "it is found beside the other, and comes home")
+        assert node.net.links() == ["eth1", "eth1p", "mv1"] and pod.links() == ["net1", "x"]
 
 
 # -- addresses of VFs: the VFs are a fake tree's, the daemon is real

@@ -51,7 +51,7 @@ static const char record_text[] =
 	"   'netconf': {'name': 'rail0', 'device': 'eth5'}},"
 	" 'device': {'key': 'net:eth5', 'ifindex': 7, 'name': 'eth5', 'altnames': ['a', 'b'],"
 	"   'mtu': 1500, 'mac': '02:00:00:00:00:01', 'permMAC': '02:00:00:00:00:02', 'up': true,"
-	"   'kind': 'veth', 'peer': 6, 'parent': 'pci/0000:1a:00.1',"
+	"   'kind': 'veth', 'peer': 6, 'inode': 4294967303, 'parent': 'pci/0000:1a:00.1',"
 	"   'type': 1, 'driver': 'mlx5_core', 'numa': 0,"
 	"   'settings': {'flags': 128, 'txqlen': 77, 'group': 4,"
 	"     'limits': [65536, 65535, 65536, 65536, 0], 'mode': 1, 'protoDown': true,"
