@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "cni/apply.h"
 #include "cni/confine.h"
+#include "cni/devinfo.h"
 #include "cni/plan.h"
 #include "cni/recorded.h"
 #include "cni/repeat.h"
@@ -69,6 +70,16 @@ static void note_routes(struct add *add)
 	}
 }
 
+/* Whatever else is at its path is nobody's to replace: told before anything is changed. */
+static int check_device_info(const struct add *add, struct err *err)
+{
+	const struct plan *plan = &add->plan;
+	const struct step *last = plan->count > 0 ? &plan->steps[plan->count - 1] : NULL;
+
+	return last && last->kind == STEP_DEVINFO ? devinfo_check(last->path, &add->record, err)
+						  : 0;
+}
+
 static int configure_device(struct add *add, struct err *err)
 {
 	const struct request *request = add->request;
@@ -84,6 +95,8 @@ static int configure_device(struct add *add, struct err *err)
 	r = view_read(&add->site, &view, err);
 	if (r == 0)
 		r = plan_make(&request->conf, &add->record, &net, &view, &add->plan, err);
+	if (r == 0)
+		r = check_device_info(add, err);
 	if (r == 0)
 		r = plan_apply(&add->plan, &add->site, &add->done, err);
 	if (r < 0)

@@ -41,14 +41,22 @@ static int read_stdin(char **ret_text, size_t *ret_len, struct err *err)
 	return r < 0 ? err_sys(err, -r, ERR_IO, "read the configuration") : 0;
 }
 
-/* What cannot be logged is not worth a failed attachment. */
+/*
+ * What cannot be logged is not worth a failed attachment: then it goes to stderr, with the reason.
+ * Root appends to no file that somebody else may have put in its place.
+ */
 static void open_log(const struct netconf *conf)
 {
-	int fd = STDERR_FILENO;
+	struct err err;
+	int fd;
 
-	if (conf->log_file)
-		fd = open(conf->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (fd >= 0)
+	log_init(STDERR_FILENO, conf->log_level, false);
+	if (!conf->log_file)
+		return;
+	fd = fs_open_log(conf->log_file, &err);
+	if (fd < 0)
+		log_warn("key \"logFile\": %s", err.msg);
+	else
 		log_init(fd, conf->log_level, false);
 }
 

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "base/pkey.h"
+#include "cni/devinfo.h"
 #include "cni/reading.h"
 
 enum {
@@ -432,6 +433,15 @@ static void read_ips(struct json_reader *r, struct netconf *conf)
 
 /* What the runtime and the user of the pod ask for; read before the file, because it wins. */
 
+static void read_devinfo(struct json_reader *r, struct netconf *conf)
+{
+	if (json_str(r, "CNIDeviceInfoFile", &conf->devinfo_file) &&
+	    !devinfo_path_is_valid(conf->devinfo_file))
+		json_bad(r, "CNIDeviceInfoFile",
+			 "must be a file below /run/k8s.cni.cncf.io/devinfo or "
+			 "/var/run/k8s.cni.cncf.io/devinfo, without \"..\"");
+}
+
 static int read_runtime(struct reading *reading, json_t *obj)
 {
 	struct netconf *conf = reading->conf;
@@ -444,7 +454,7 @@ static int read_runtime(struct reading *reading, json_t *obj)
 	read_mac(&r, &conf->mac);
 	read_ips(&r, conf);
 	read_guid(reading, &r, "infinibandGUID", "runtimeConfig.infinibandGUID");
-	read_path(&r, "CNIDeviceInfoFile", &conf->devinfo_file);
+	read_devinfo(&r, conf);
 	return json_finish(&r, READ_LENIENT);
 }
 

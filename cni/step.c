@@ -582,9 +582,8 @@ static int devinfo_apply(const struct step *step, struct site *site, struct err 
 
 static int devinfo_revert(const struct step *step, struct site *site, struct err *err)
 {
-	(void)site;
 	(void)err;
-	devinfo_remove(step->path);
+	devinfo_remove(step->path, site->record);
 	return 0;
 }
 

@@ -12,8 +12,10 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -41,6 +43,31 @@ static int connect_within(int fd, const struct sockaddr_un *addr, int timeout_ms
 	return 0;
 }
 
+/* Of the socket that the daemon has without being told: what the node's root made for it. */
+static bool is_owner(const char *path, uid_t uid)
+{
+	struct stat st;
+
+	return strcmp(path, PROTO_SOCKET) == 0 && stat(PROTO_DIRECTORY, &st) == 0 &&
+	       st.st_uid == uid;
+}
+
+/* An answer changes devices: it is root's, ours, or the daemon's own. */
+static int check_peer(int fd, const char *path, struct err *err)
+{
+	struct ucred peer = { 0 };
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0)
+		return err_sys(err, errno, ERR_INTERNAL, "see who listens at %s", path);
+	if (peer.uid == 0 || peer.uid == geteuid() || is_owner(path, peer.uid))
+		return 0;
+	err_set(err, EPERM, ERR_IO, "connect to spur-ipamd at %s: uid %u listens there, not root",
+		path, peer.uid);
+	err_details(err, "nothing was asked; name the daemon's own socket");
+	return -EPERM;
+}
+
 int client_open(struct client *client, const char *path, struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -60,6 +87,9 @@ int client_open(struct client *client, const char *path, struct err *err)
 		err_details(err, "is spur-ipamd running on this node?");
 		return r;
 	}
+	r = check_peer(fd, path, err);
+	if (r < 0)
+		return r;
 	client->fd = TAKE_FD(fd);
 	return 0;
 }

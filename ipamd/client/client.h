@@ -23,7 +23,9 @@ struct client {
 
 /*
  * Connects to the socket at @path within PROTO_CONNECT_MS. -ECONNREFUSED, -ENOENT, -EACCES,
- * -ETIMEDOUT… with ERR_AGAIN and the path in @err when the daemon is not there.
+ * -ETIMEDOUT… with ERR_AGAIN and the path in @err when the daemon is not there; -EPERM (ERR_IO)
+ * when neither root listens there, nor the caller's own user, nor, at PROTO_SOCKET, its
+ * directory's.
  */
 int client_open(struct client *client, const char *path, struct err *err);
 /* The daemon's own refusals are answers; anything else is a daemon that is not there any more. */

@@ -3,6 +3,7 @@
 #include "ipamd/ctl/ledger.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,18 +92,24 @@ static int export_to(struct ctl *ctl, FILE *file, const char *path, struct err *
 	return 0;
 }
 
-/* The file gets its name when it is whole, and on the disk. */
+/* The file gets its name when it is whole, and on the disk; until then it has one of its own. */
 static int export_to_file(struct ctl *ctl, const char *path, struct err *err)
 {
 	CLEANUP_FREE char *temp = NULL;
 	CLEANUP_FILE FILE *file = NULL;
+	CLEANUP_CLOSE int fd = -1;
 	int r;
 
-	if (asprintf(&temp, "%s.new", path) < 0)
+	if (asprintf(&temp, "%s.XXXXXX", path) < 0)
 		return err_nomem(err);
-	file = fopen(temp, "we");
-	if (!file)
+	fd = mkostemp(temp, O_CLOEXEC);
+	if (fd < 0)
 		return err_sys(err, errno, ERR_IO, "create %s", temp);
+	file = fdopen(fd, "w");
+	if (file)
+		(void)TAKE_FD(fd);
+	else
+		return err_nomem(err);
 	r = export_to(ctl, file, temp, err);
 	if (r == 0 && (fsync(fileno(file)) < 0 || rename(temp, path) < 0))
 		r = err_sys(err, errno, ERR_IO, "write %s", path);

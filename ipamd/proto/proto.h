@@ -34,7 +34,8 @@ enum {
 	PROTO_CONNECT_MS = 1000,   /* after this the daemon counts as unreachable */
 };
 
-#define PROTO_SOCKET "/run/spur/ipamd.sock"
+#define PROTO_DIRECTORY "/run/spur"
+#define PROTO_SOCKET    PROTO_DIRECTORY "/ipamd.sock"
 /* Set for a plugin that the daemon has started: it is asked again, and leaves nothing in the spool.
  */
 #define PROTO_UNDO_ENV "SPUR_UNDO"

@@ -114,6 +114,24 @@ int fs_own_directory(const char *path, struct err *err)
 	return -EPERM;
 }
 
+int fs_open_log(const char *path, struct err *err)
+{
+	const int flags = O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	CLEANUP_CLOSE int fd = -1;
+	struct stat st;
+
+	/* A look before, because to open a device may do something. */
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return err_set(err, EINVAL, ERR_IO, "open %s: must be a regular file", path);
+	fd = open(path, flags | O_CLOEXEC, 0600);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, errno, ERR_IO, "open %s", path);
+	if (!S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return err_set(err, EINVAL, ERR_IO,
+			       "open %s: must be a regular file that has no other name", path);
+	return TAKE_FD(fd);
+}
+
 int fs_read_all(int fd, size_t max, char **ret_data, size_t *ret_len)
 {
 	CLEANUP_FREE char *data = malloc(FS_CHUNK + 1);

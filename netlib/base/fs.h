@@ -40,5 +40,11 @@ int fs_read_all(int fd, size_t max, char **ret_data, size_t *ret_len);
 /* The same of the file at @path, which the error (ERR_IO) names. */
 int fs_read_file(const char *path, size_t max, char **ret_data, size_t *ret_len, struct err *err);
 
+/*
+ * Opens @path to append to it, or makes it (0600), and returns the descriptor. Only a regular file
+ * with one name, and no symbolic link: nothing else is opened at all (ERR_IO), and nothing waits.
+ */
+int fs_open_log(const char *path, struct err *err);
+
 /* Writes all of @data, or returns -errno (-EPIPE needs SIGPIPE ignored). */
 int fs_write_all(int fd, const void *data, size_t len);

@@ -253,7 +253,7 @@ def test_hooked_pci_device():
         sysfs = fake_sysfs(node, "eth1")
         node.daemon(pools=[lab.pool()], env=sysfs)
         pod = node.pod("a")
-        info = os.path.join(node.dir, "devinfo", "net1.json")
+        info = os.path.join(node.devinfo(), "net1.json")
         conf = lab.netconf(deviceID="0000:1A:00.1", pciBusID="0000:1a:00.1", pool="train", version="1.1.0",
                            runtimeConfig={"deviceID": "0000:1a:00.1", "CNIDeviceInfoFile": info})
 

@@ -249,7 +249,7 @@ class Node:
         os.makedirs(self.state, mode=0o700)
         self.pods = []
         self.processes = []
-        self.ipamd = None
+        self.ipamd = self.devinfo_dir = None
         self.net = net or Namespace(self.label)
         self.net.ip("link", "set", "lo", "up")
 
@@ -271,6 +271,8 @@ class Node:
         for ns in [*self.pods, self.net]:
             ns.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+        if self.devinfo_dir:
+            shutil.rmtree(self.devinfo_dir, ignore_errors=True)
 
     # -- devices and pods
 
@@ -298,6 +300,13 @@ class Node:
         return pod
 
     # -- the daemon
+
+    def devinfo(self):
+        """A directory of this node's own where device-info files may be; it goes with the node."""
+        if not self.devinfo_dir:
+            os.makedirs("/run/k8s.cni.cncf.io/devinfo", exist_ok=True)
+            self.devinfo_dir = tempfile.mkdtemp(dir="/run/k8s.cni.cncf.io/devinfo")
+        return self.devinfo_dir
 
     def daemon(self, pools=(), env=None, options=(), **settings):
         """Writes the configuration and starts spur-ipamd; returns when it serves."""

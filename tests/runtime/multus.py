@@ -49,8 +49,7 @@ def attach_and_back(name):
         node.daemon(pools=[lab.pool("train")], env=node.sysfs, plugin=lab.program("spur"))
         pod = node.pod("a")
         before = node.snapshot(pod)
-        info = f"{node.dir}/devinfo/rail0-net1.json"
-        os.makedirs(os.path.dirname(info))
+        info = f"{node.devinfo()}/rail0-net1.json"
         words = {"NETNS": pod.path, "PATH": lab.BIN, "DEVINFO": info, "SOCKET": node.socket}
 
         result = json.loads(replay(name, node, words, "ADD"))

@@ -254,9 +254,11 @@ static void test_devinfo(void **state)
 	const struct ip_config none = { 0 };
 
 	(void)state;
-	expect_plan(",\"runtimeConfig\":{\"CNIDeviceInfoFile\":\"/run/x\"}", NULL, &none,
+	expect_plan(",\"runtimeConfig\":{\"CNIDeviceInfoFile\":\"/run/k8s.cni.cncf.io/devinfo/x\"}",
+		    NULL, &none,
 		    "move eth5 into the pod as net1\nset ipv6 accept_dad of net1 to 0\n"
-		    "bring up net1\nwait for the carrier of net1\nwrite /run/x\n");
+		    "bring up net1\nwait for the carrier of net1\nwrite "
+		    "/run/k8s.cni.cncf.io/devinfo/x\n");
 }
 
 /* MTU, ARP and source routing settings ride on the move. */
@@ -499,7 +501,7 @@ static void test_fullest(void **state)
 		add_route(&net, a, NULL, 0, -1);
 	}
 	read_conf(",\"mac\":\"02:00:00:00:00:01\",\"dad\":true,\"routing\":{\"table\":9},"
-		  "\"runtimeConfig\":{\"CNIDeviceInfoFile\":\"/run/x\"}",
+		  "\"runtimeConfig\":{\"CNIDeviceInfoFile\":\"/run/k8s.cni.cncf.io/devinfo/x\"}",
 		  &json, &conf);
 	assert_int_equal(plan_make(&conf, &record, &net, &free_view, &plan, &err), 0);
 	assert_true(plan.count <= PLAN_MAX);

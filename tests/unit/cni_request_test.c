@@ -595,7 +595,8 @@ static void test_what_is_read(void **state)
 	(void)state;
 	read_good("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=p;K8S_POD_UID=u;K8S_POD_INFRA_CONTAINER_ID=c",
 		  CONF(",\"runtimeConfig\":{\"deviceID\":\"0000:1A:00.1\",\"CNIDeviceInfoFile\":"
-		       "\"/x/y\"},\"mtu\":9000,\"dad\":true,\"ready\":{\"timeout_ms\":5},"
+		       "\"/run/k8s.cni.cncf.io/devinfo/"
+		       "y\"},\"mtu\":9000,\"dad\":true,\"ready\":{\"timeout_ms\":5},"
 		       "\"routing\":{\"table\":7,\"rules\":false},\"socket\":\"/s\",\"rail\":\"r1\""
 		       ",\"ipam\":{\"type\":\"spur-ipam\",\"pool\":\"train\"}"),
 		  &request);
@@ -603,7 +604,7 @@ static void test_what_is_read(void **state)
 	assert_string_equal(request.args.pod.name, "p");
 	assert_string_equal(request.args.pod.uid, "u");
 	assert_string_equal(request.conf.device, "pci:0000:1a:00.1");
-	assert_string_equal(request.conf.devinfo_file, "/x/y");
+	assert_string_equal(request.conf.devinfo_file, "/run/k8s.cni.cncf.io/devinfo/y");
 	assert_int_equal(request.conf.mtu, 9000);
 	assert_true(request.conf.dad);
 	assert_true(request.conf.ready_required);

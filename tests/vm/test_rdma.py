@@ -194,7 +194,7 @@ def test_name():
 def test_result_and_device_info():
     with scene.Scene(scene.igb(1)) as node:
         vf = node.vfs[1]
-        path = f"{node.dir}/devinfo/net-net1.json"
+        path = "/var/run/k8s.cni.cncf.io/devinfo/cni/net-net1.json"
         for version in ("1.1.0", "1.0.0", "0.3.1"):
             keys = {"rdmaName": "mlx5_3", "runtimeConfig": {"CNIDeviceInfoFile": path, "deviceID": vf.pci}}
             pod, conf = node.pod("a"), {**node.conf(**keys), "cniVersion": version}
