@@ -3,6 +3,7 @@
 """The figures of docs/performance.md.
 
     run.py [GROUP…] [--write]      GROUP: peers floor start carrier exact (default: all)
+    run.py hostile                     beside and after a hostile pod; takes some minutes
     SPUR_EARLIER=DIR run.py earlier    against another build of Spur, in DIR
 
 Times are ratios: the two sides run in turns (A B A B …) on the same device and the same pod, a round
@@ -14,6 +15,7 @@ Exit 1: a figure of the group "exact" misses its target (those do not depend on 
 import contextlib
 import datetime
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +28,7 @@ import strace
 
 ROUNDS = 7
 GROUPS = ("peers", "floor", "start", "carrier", "exact")
+MORE_GROUPS = ("hostile",)
 EARLIER = os.environ.get("SPUR_EARLIER", "")
 DOCUMENT = os.path.join(lab.ROOT, "docs", "performance.md")
 MARKS = ("<!-- figures: written by ./dev bench --write -->\n", "<!-- end of figures -->\n")
@@ -95,6 +98,11 @@ def middle(runs, what):
     return statistics.median(r[what] for r in runs)
 
 
+def tail(runs, what):
+    """The 99th percentile."""
+    return sorted(r[what] for r in runs)[-(-len(runs) * 99 // 100) - 1]
+
+
 class Match:
     """Two lists of steps that run in turns; ratio(i, what) compares the i-th of each."""
 
@@ -107,13 +115,13 @@ class Match:
             costs = drive(node, count, [*ours, *theirs])
             self.rounds.append((costs[: len(ours)], costs[len(ours):]))
 
-    def ratio(self, i, what):
-        return statistics.median(middle(a[i], what) / middle(b[i], what) for a, b in self.rounds)
+    def ratio(self, i, what, of=middle):
+        return statistics.median(of(a[i], what) / of(b[i], what) for a, b in self.rounds)
 
-    def spread(self, i, what):
+    def spread(self, i, what, of=middle):
         """The lowest and highest round, and what the two sides took, in words."""
-        ratios = [middle(a[i], what) / middle(b[i], what) for a, b in self.rounds]
-        ours, theirs = middle(self.ours[i].runs, what) / 1e6, middle(self.theirs[i].runs, what) / 1e6
+        ratios = [of(a[i], what) / of(b[i], what) for a, b in self.rounds]
+        ours, theirs = of(self.ours[i].runs, what) / 1e6, of(self.theirs[i].runs, what) / 1e6
         return f"{ours:.2f} against {theirs:.2f} ms; rounds {min(ratios):.2f}–{max(ratios):.2f}"
 
 
@@ -216,6 +224,85 @@ def earlier(node):
                      match.spread(i, "cpu"))
 
 
+# What a pod can have put on its device, and into its namespace, when it is taken away.
+ADDRESSES, RULES, ALTNAMES = 10000, 3000, 400
+
+
+def long_names(count):
+    return [f"{i:04d}-{'n' * 120}" for i in range(count)]
+
+
+def batch_step(node, name, ns, lines):
+    """`ip -batch` in a namespace; what is not there need not be taken away."""
+    path = os.path.join(node.steps, f"{name}.batch")
+    with open(path, "w", encoding="ascii") as f:
+        f.write("\n".join(lines) + "\n")
+    script = f"nsenter --net={ns.path} ip -force -batch {path} >/dev/null 2>&1 || :"
+    return Step(node.steps, name, ["/bin/sh", "-c", script], {"PATH": os.environ["PATH"]})
+
+
+def fill_step(node):
+    return batch_step(node, "fill", node.target,
+                      [f"addr add 10.77.{i // 250}.{i % 250 + 1}/16 dev net1" for i in range(ADDRESSES)]
+                      + [f"rule add from 10.9.{i // 250}.{i % 250 + 1} lookup 7 protocol 115" for i in range(RULES)]
+                      + [f"link property add dev net1 altname {name}" for name in long_names(ALTNAMES)])
+
+
+def clear_steps(node):
+    """What the floor brings home with the device, and the rules, which are the namespace's."""
+    return [batch_step(node, "clear-home", node.net, [f"link property del dev {DEVICE} altname {n}" for n in long_names(ALTNAMES)]),
+            batch_step(node, "clear-pod", node.target, ["rule flush", "rule add priority 32766 lookup main"])]
+
+
+def filled(node):
+    fill, clear = fill_step(node), clear_steps(node)
+    ours, theirs = node.spur("spur-filled"), node.floor()
+    match = Match(node, [ours[0], fill, ours[1], *clear], [theirs[0], fill, theirs[1], *clear], 1)
+    yield Figure(f"wall of DEL of a pod with {ADDRESSES} addresses, {RULES} rules and {ALTNAMES} altnames, against the floor",
+                 1.2, match.ratio(2, "wall"), " ×", match.spread(2, "wall"))
+
+
+FLOOD = "while :; do echo link set net1 down; echo link set net1 up; echo link add f0 type dummy; echo link del f0; done"
+
+
+@contextlib.contextmanager
+def hostile_pod(node):
+    """Beside the pod that is measured: names, uppers, addresses, a nested namespace, and link events without end."""
+    node.rail("rail1")
+    pod, conf = node.pod("hostile"), lab.netconf(name="hostile", device="rail1", pool="train")
+    node.add(pod, conf)
+    lines = [f"link property add dev net1 altname {name}" for name in long_names(ALTNAMES)]
+    lines += [f"addr add 10.77.{i // 250}.{i % 250 + 1}/16 dev net1" for i in range(1000)]
+    lines += [f"link add up{i} link net1 type macvlan mode bridge" for i in range(4)]
+    pod.sh("ip", "-batch", "-", input="\n".join(lines) + "\n")
+    enter = ["nsenter", f"--net={pod.path}"]
+    flood = subprocess.Popen([*enter, "sh", "-c", f"{FLOOD} | ip -force -batch -"], start_new_session=True,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        os.killpg(flood.pid, signal.SIGKILL)
+        flood.wait()
+        node.delete(pod, conf)
+
+
+def beside(node):
+    ours, theirs = node.spur("spur-beside"), node.floor()
+    with hostile_pod(node):
+        match = Match(node, ours, theirs, 100)
+    yield Figure("p99 of the wall of ADD beside a hostile pod, against the floor beside it", 1.2,
+                 match.ratio(0, "wall", tail), " ×", match.spread(0, "wall", tail))
+
+
+def hostile(node):
+    yield from filled(node)
+    with Bench() as other:
+        yield from beside(other)
+    if EARLIER:
+        with Bench() as other:
+            yield from earlier(other)
+
+
 def start(node):
     env = {"CNI_COMMAND": "VERSION"}
     ours = Step(node.steps, "version", [lab.program("spur")], env, '{"cniVersion":"1.0.0"}')
@@ -310,7 +397,7 @@ def write(text, marks=MARKS):
 
 def main(argv):
     groups = [a for a in argv if a != "--write"] or GROUPS
-    if any(g not in (*GROUPS, *(["earlier"] if EARLIER else [])) for g in groups):
+    if any(g not in (*GROUPS, *MORE_GROUPS, *(["earlier"] if EARLIER else [])) for g in groups):
         sys.exit(__doc__)
     lab.need()
     if not os.path.exists(bench_program("driver")):
