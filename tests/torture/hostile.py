@@ -137,7 +137,7 @@ class Misdeeds:
     def twin(self):
         """The real one goes, and one that looks the same takes its place."""
         told = inside(self.pod, "ip", "-j", "link", "show", "dev", "net1").stdout.decode(errors="replace")
-        link = json.loads(told or "[{}]", strict=False)[0]
+        link = next(iter(json.loads(told or "[]", strict=False)), {})  # amid DEL it may have gone
         where = self.rng.choice((f"netns {self.nest().process.pid}", "name gone"))
         batch(self.pod, [f"link set net1 down", f"link set net1 {where}",
                          f"link add net1 index {link.get('ifindex', 99)} address {link.get('address', '02:00:00:00:00:01')} type veth"])
