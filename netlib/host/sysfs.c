@@ -264,10 +264,12 @@ int sysfs_rdma_name(int root_fd, const char *bus, const char *name, char ret_rdm
 
 bool sysfs_has_rdma(int root_fd, const char *bus, const char *name)
 {
+	CLEANUP_CLOSE int fd = -1;
 	char path[SYSFS_PATH];
 
 	(void)snprintf(path, sizeof(path), "bus/%s/devices/%s/infiniband", bus, name);
-	return faccessat(root_fd, path, F_OK, 0) == 0;
+	fd = openat(root_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 || errno != ENOENT; /* what cannot be looked at is not gone */
 }
 
 bool sysfs_rdma_holder(int root_fd, const char *rdma, char ret_device[SYSFS_NAME_MAX])
