@@ -200,7 +200,7 @@ def test_pools_diff():
         out = take([{**train, "blockBits": 2, "subnet": "slot", "reservedSlots": [1]}], "taken")
         assert "~ train/rail0\n    cidr: \"10.0.0.0/16\" -> \"10.0.0.0/28\"\n    addresses: 65534 -> 6\n" in out, out
         take([other], "taken")
-        assert rows(ctl(node, "pools")[0])[2] == ["train", "rail0", "-", "5", "0", "0", "5"]
+        assert rows(ctl(node, "pools")[0])[2] == ["train", "rail0", "-", "5", "0", "0", "5", "-"]
         take([other, {"name": "thief", "rails": [{"name": "r", "cidr": "10.0.0.0/29"}]}], "refused", "10.0.0.1")
         take([train], "taken")
         take([rail(cidr="10.0.1.0/28")], "refused", "rail \"rail0\"")
