@@ -143,6 +143,27 @@ def test_igb_address_has_one_owner():
         node.settles()
 
 
+def test_igb_hidden_where_its_pod_is_outlived():
+    """A VF that a pod has moved on into a friend's namespace: address, VLAN and VF stay its own after the pod's end;
+    then it comes home by itself."""
+    with scene.Scene(scene.igb(2)) as node:
+        vf = node.vfs[0]
+        pod, _, got = node.attach("a", vf, **PLAIN, vlan=7)
+        friend = node.pod("friend")
+        pod.ip("link", "set", "net1", "netns", friend.path)
+        node.end(pod)
+        wait_for(lambda: node.rpc("node.reconcile", timeout=30) and node.attachments()[0]["state"] == "dirty", 60, "it is found dead")
+        for _ in range(2):
+            node.rpc("node.reconcile", timeout=30)
+            [record] = node.attachments()
+            assert record["state"] == "dirty" and scene.address(record) == scene.address(got), record
+            assert scene.vf_facts(node.info(vf))["vlan"] == 7 and node.device(vf)["state"] == "held", node.info(vf)
+            assert friend.links() == ["net1"], friend.links()
+        node.end(friend)
+        wait_for(lambda: node.rpc("node.reconcile", timeout=30) and not node.attachments(), 60, "it has come home")
+        node.settles()
+
+
 # -- seven at once
 
 
