@@ -12,5 +12,6 @@ int cmd_status(const struct request *request, struct err *err);
 int cmd_gc(const struct request *request, struct err *err);
 int cmd_version(const struct request *request, struct err *err);
 
-/* No verb: see cmd_bind_guid.c. Prints nothing. */
+/* No verbs, but what spur-ipamd starts to prepare a free VF: see cmd_bind_guid.c, cmd_rebind.c. */
 int cmd_bind_guid(const char *pci, const char *guid, struct err *err);
+int cmd_rebind(const char *pci, struct err *err);

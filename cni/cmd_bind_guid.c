@@ -6,7 +6,6 @@
 #include "cni/cmd.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 
 #include <linux/netlink.h>
@@ -15,9 +14,8 @@
 #include "base/clock.h"
 #include "cni/confine.h"
 #include "cni/guid.h"
+#include "cni/prepare.h"
 #include "host/sysfs.h"
-
-enum { BIND_MS = 20 * 1000 /* a driver's probe takes seconds when a node starts */ };
 
 /* *ret_guid is 0 before: a GUID of zeros is what a fresh VF has. */
 static int read_words(const char *pci, const char *guid, struct pci_addr *ret_vf,
@@ -36,17 +34,6 @@ static int read_words(const char *pci, const char *guid, struct pci_addr *ret_vf
 	return 0;
 }
 
-/* Between unbind and probe an end would leave the VF without its driver; BIND_MS ends us. */
-static void block_stop(void)
-{
-	sigset_t stop;
-
-	(void)sigemptyset(&stop);
-	(void)sigaddset(&stop, SIGTERM);
-	(void)sigaddset(&stop, SIGINT);
-	(void)sigprocmask(SIG_BLOCK, &stop, NULL);
-}
-
 int cmd_bind_guid(const char *pci, const char *guid, struct err *err)
 {
 	CLEANUP_CLOSE int sysfs = -1;
@@ -55,15 +42,15 @@ int cmd_bind_guid(const char *pci, const char *guid, struct err *err)
 	uint64_t value = 0;
 	int r = read_words(pci, guid, &vf, &value, err);
 
-	block_stop();
+	prepare_block_stop();
 	if (r == 0)
-		r = confine_bind_guid(err);
+		r = confine_prepare(err);
 	if (r == 0)
 		r = sysfs_open(&sysfs, err);
 	if (r == 0)
 		r = wire_open(NETLINK_ROUTE, &host, err);
 	if (r == 0)
-		r = guid_bind_free(host, sysfs, &vf, value, clock_boot_ms() + BIND_MS, err);
+		r = guid_bind_free(host, sysfs, &vf, value, clock_boot_ms() + PREPARE_MS, err);
 	wire_close(host);
 	return r;
 }

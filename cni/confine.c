@@ -64,7 +64,7 @@ int confine(enum verb verb, const struct netconf *conf, struct err *err)
 	return conf->ipam == IPAM_FOREIGN ? confine_lower(verb, err) : seal(needed[verb], err);
 }
 
-int confine_bind_guid(struct err *err)
+int confine_prepare(struct err *err)
 {
 	return seal(CAPS_BIT(CAP_NET_ADMIN), err);
 }

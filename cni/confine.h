@@ -22,5 +22,5 @@ int confine_lower(enum verb verb, struct err *err);
  */
 int confine(enum verb verb, const struct netconf *conf, struct err *err);
 
-/* The same for "spur bind-guid". */
-int confine_bind_guid(struct err *err);
+/* The same for "spur bind-guid" and "spur rebind". */
+int confine_prepare(struct err *err);

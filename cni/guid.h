@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "cni/rebind.h"
 #include "wire/wire.h"
 
 /*
@@ -27,3 +28,6 @@ int guid_bind(struct wire *host, int sysfs_fd, const struct pci_addr *vf, uint64
  */
 int guid_bind_free(struct wire *host, int sysfs_fd, const struct pci_addr *vf, uint64_t guid,
 		   int64_t deadline_ms, struct err *err);
+
+/* Through the PF alone: node and port GUID of the VF that rebind_look() has found. */
+int guid_set(const struct rebind *rebind, struct err *err);

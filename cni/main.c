@@ -92,9 +92,9 @@ static void print_error(const struct request *request, const struct err *err)
 }
 
 /* Not a CNI call, but what spur-ipamd has done by us: "spur bind-guid PCI GUID". */
-static bool is_bind_guid(int argc, char **argv)
+static bool is_called(int argc, char **argv, const char *what)
 {
-	return argc > 1 && strcmp(argv[1], "bind-guid") == 0;
+	return argc > 1 && strcmp(argv[1], what) == 0;
 }
 
 int main(int argc, char **argv)
@@ -118,8 +118,10 @@ int main(int argc, char **argv)
 	(void)signal(SIGCHLD,
 		     SIG_DFL); /* ignored by whoever started us, no child could be waited for */
 	seed_json();
-	if (is_bind_guid(argc, argv))
+	if (is_called(argc, argv, "bind-guid"))
 		r = cmd_bind_guid(argc > 2 ? argv[2] : "", argc > 3 ? argv[3] : "", &err);
+	else if (is_called(argc, argv, "rebind"))
+		r = cmd_rebind(argc > 2 ? argv[2] : "", &err);
 	else
 		r = run(&request, &env, name && strcmp(name, "spur-ipam") == 0, &err);
 	if (r < 0)

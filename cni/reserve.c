@@ -38,6 +38,7 @@ int reserve(struct client *client, const struct request *request, const struct s
 		.netdev = conf->netdev,
 		.choose_device = conf->choose_device,
 		.rdma_only = conf->rdma_only,
+		.from_plugin = conf->from_plugin,
 		.station = { conf->mac, conf->vf.known & VF_BIT(VF_VLAN), conf->vf.vlan },
 		.guid = conf->guid,
 		.pkey = conf->pkey,

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/json.h"
 #include "ipamd/audit_inside.h"
+#include "ipamd/rebind.h"
 #include "ipamd/sticky.h"
 
 enum { CLOCK_NUMBERS = 4 + ATTACHMENT_STATES };
@@ -114,6 +115,30 @@ static void check_identities(struct auditor *a)
 	if (store_count(a->store, STORE_STICKY_Q) > a->audit->identities)
 		audit_find(a, "table sticky_q: %" PRIu64 " identities are queued, of %" PRIu64,
 			   store_count(a->store, STORE_STICKY_Q), a->audit->identities);
+}
+
+static void check_rebinds(struct auditor *a)
+{
+	static const char by_address[] = "pci:";
+	struct store_view found, value;
+	struct store_key key = { 0 };
+	struct rebind rebind;
+	struct pci_addr addr;
+
+	while (audit_walk(a, STORE_REBIND, &key, 0, &found, &value)) {
+		const char *text = (const char *)key.bytes;
+
+		store_key_set(&key, &found);
+		if (found.len <= strlen(by_address) || text[found.len - 1] != '\0' ||
+		    strncmp(text, by_address, strlen(by_address)) != 0 ||
+		    pci_parse(text + strlen(by_address), &addr) < 0 ||
+		    !rebind_decode(&value, &rebind))
+			audit_find(a, "table rebind: an entry is malformed");
+		else if (rebind.id >= a->next_id)
+			audit_find(a, "table rebind: %s is of an attachment that is not there yet",
+				   text);
+		store_key_next(&key);
+	}
 }
 
 /* The ring has no gap, and each event is under its number. */
@@ -224,6 +249,7 @@ static void check_all(struct auditor *a)
 	audit_addresses(a);
 	audit_guids(a);
 	check_identities(a);
+	check_rebinds(a);
 	check_history(a);
 	check_states(a);
 	read_meta(a);

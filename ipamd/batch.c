@@ -256,7 +256,7 @@ static const char *busy_with(const struct daemon *d, const struct request *q)
 	if (seat && seat->work != SEAT_IDLE)
 		return seat->check ? "the daemon looks at it" : "it is being undone";
 	if (strcmp(q->blocker, INVENTORY_SEAT) == 0)
-		return "its VF is being read, or given its GUID";
+		return "its VF is being read, or its GUID or driver bound";
 	return "the deadline has passed";
 }
 

@@ -28,28 +28,16 @@ bool claim_is_possible(const char *container_id, const char *pool)
 	return claim_key(container_id, pool).len < STORE_KEY_SIZE;
 }
 
-/* A text with its NUL at *@at, into @buf; moves *@at behind it. */
-static bool take_text(const struct store_view *view, size_t *at, char *buf, size_t size)
-{
-	size_t len = strnlen((const char *)view->data + *at, view->len - *at);
-
-	if (*at + len >= view->len || len >= size)
-		return false;
-	memcpy(buf, view->data + *at, len + 1);
-	*at += len + 1;
-	return true;
-}
-
 static bool take_rail(const struct store_view *value, size_t *at, struct claim_rail *rail)
 {
 	*rail = (struct claim_rail) { 0 };
-	if (!take_text(value, at, rail->rail.name, sizeof(rail->rail.name)) ||
+	if (!store_view_text(value, at, rail->rail.name, sizeof(rail->rail.name)) ||
 	    *at + CLAIM_PLACE > value->len)
 		return false;
 	rail->rail.index = store_view_u32(value, *at);
 	rail->since_ms = (int64_t)store_view_u64(value, *at + sizeof(uint32_t));
 	*at += CLAIM_PLACE;
-	return take_text(value, at, rail->device, sizeof(rail->device));
+	return store_view_text(value, at, rail->device, sizeof(rail->device));
 }
 
 bool claim_decode(const struct store_view *value, struct claim *ret_claim)
@@ -163,8 +151,8 @@ void claim_free_device(struct store *store, const char *device_key)
 
 static bool name_decode(const struct store_view *view, size_t at, struct claim_name *name)
 {
-	return take_text(view, &at, name->container_id, sizeof(name->container_id)) &&
-	       take_text(view, &at, name->pool, sizeof(name->pool)) && at == view->len;
+	return store_view_text(view, &at, name->container_id, sizeof(name->container_id)) &&
+	       store_view_text(view, &at, name->pool, sizeof(name->pool)) && at == view->len;
 }
 
 bool claim_of_device(struct store *store, const char *device_key, struct claim_name *ret_name)

@@ -197,9 +197,9 @@ static int take_vf(const struct device_view *view, const char *key,
 
 	if (!vf)
 		return DEVICE_UNREAD;
-	if (vf->use == VF_BROKEN && !has_guid)
-		return err_set(err, EAGAIN, ERR_AGAIN, "reserve %s: it has not got its GUID: %s",
-			       key, vf->trouble);
+	if (vf->use == VF_BROKEN && (!has_guid || vf->to_rebind))
+		return err_set(err, EAGAIN, ERR_AGAIN, "reserve %s: %s: %s", key,
+			       picture_trouble(vf), vf->trouble);
 	device->ethtool = vf->ethtool;
 	device->rdma.moderation = vf->moderation;
 	device->vf = (struct vf_baseline) {
@@ -263,7 +263,7 @@ int device_observe(const struct device_view *view, const char *key, bool rdma_on
 
 	r = find(view, key, &found, err);
 	*ret_addr = found.function.addr;
-	/* While its GUID is bound, what can be seen of it comes and goes. */
+	/* While its GUID or driver is bound, what can be seen of it comes and goes. */
 	vf = found.has_function ? picture_vf(view->picture, ret_addr, NULL) : NULL;
 	if (vf && vf->use == VF_PREPARING)
 		return DEVICE_PREPARING;

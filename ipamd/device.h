@@ -20,7 +20,7 @@ struct device_view {
 enum device_found {
 	DEVICE_OBSERVED,
 	DEVICE_UNREAD,    /* a VF that is not in the picture yet: *@ret_addr */
-	DEVICE_PREPARING, /* its GUID is being bound */
+	DEVICE_PREPARING, /* its GUID or its driver is being bound */
 };
 
 /*
@@ -29,9 +29,9 @@ enum device_found {
  *
  * Refused with ERR_DEVICE: not there, the loopback device, a PF that has VFs, a function without a
  * driver, a netdev that is elsewhere, or what device_refuse_link() says of it. With ERR_AGAIN: a VF
- * whose GUID could not be bound, unless the request brings its own
- * (@has_guid). A VF that user space drives needs no netdev, nor does one of which only the RDMA
- * device is asked for (@rdma_only).
+ * whose GUID could not be bound, unless the request brings its own (@has_guid), or whose driver
+ * could not be bound anew. A VF that user space drives needs no netdev, nor does one of which only
+ * the RDMA device is asked for (@rdma_only).
  */
 int device_observe(const struct device_view *view, const char *key, bool rdma_only, bool has_guid,
 		   struct baseline *ret_device, struct pci_addr *ret_addr, struct err *err);

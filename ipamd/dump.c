@@ -19,6 +19,7 @@
 #include "ipamd/claim.h"
 #include "ipamd/crc32c.h"
 #include "ipamd/guid.h"
+#include "ipamd/rebind.h"
 #include "ipamd/history.h"
 #include "ipamd/pool.h"
 #include "ipamd/record.h"
@@ -191,6 +192,20 @@ static char *print_identity(struct store *store, const struct store_view *key,
 				    (json_int_t)store_view_u64(value, sizeof(uint32_t))));
 }
 
+static char *print_rebind(struct store *store, const struct store_view *key,
+			  const struct store_view *value)
+{
+	struct rebind rebind;
+
+	(void)store;
+	if (!rebind_decode(value, &rebind))
+		return NULL;
+	return print_json(json_pack("{s:{s:s, s:I, s:b, s:s, s:s, s:s, s:s}}", "rebind", "device",
+				    (const char *)key->data, "id", (json_int_t)rebind.id, "due",
+				    rebind.is_due, "netdev", rebind.netdev, "rdma", rebind.rdma,
+				    "promised", rebind.promised, "uverbs", rebind.uverbs));
+}
+
 /* Each table that is dumped, in the order of the lines, and how its keys look: so many texts, so
  * many bytes. */
 static const struct {
@@ -204,6 +219,7 @@ static const struct {
 	{ STORE_BY_GUID, 0, sizeof(uint64_t), print_guid },
 	{ STORE_CLAIM, 2, 0, print_claim },
 	{ STORE_STICKY, 4, 0, print_identity },
+	{ STORE_REBIND, 1, 0, print_rebind },
 	{ STORE_HISTORY, 0, sizeof(uint64_t), print_event },
 };
 
@@ -579,6 +595,40 @@ static int load_identity(struct loading *l, json_t *json, struct err *err)
 	return store_check(l->store, err);
 }
 
+static void read_rebind_name(struct json_reader *r, const char *key, char *buf, size_t size)
+{
+	const char *text;
+
+	if (json_str(r, key, &text) && snprintf(buf, size, "%s", text) >= (int)size)
+		json_bad(r, key, "must be at most %zu bytes", size - 1);
+}
+
+static int load_rebind(struct loading *l, json_t *json, struct err *err)
+{
+	struct rebind rebind = { 0 };
+	const char *device = "";
+	struct json_reader r;
+	struct pci_addr addr;
+	int64_t id = 0;
+
+	json_read(&r, json, "rebind", err);
+	if (!json_str(&r, "device", &device) || strncmp(device, "pci:", 4) != 0 ||
+	    pci_parse(device + 4, &addr) < 0)
+		json_bad(&r, "device", "must be the PCI address of a VF (pci:0000:1a:00.1)");
+	if (!json_int(&r, "id", 1, INT64_MAX, &id))
+		json_missing(&r, "id");
+	(void)json_bool(&r, "due", &rebind.is_due);
+	read_rebind_name(&r, "netdev", rebind.netdev, sizeof(rebind.netdev));
+	read_rebind_name(&r, "rdma", rebind.rdma, sizeof(rebind.rdma));
+	read_rebind_name(&r, "promised", rebind.promised, sizeof(rebind.promised));
+	read_rebind_name(&r, "uverbs", rebind.uverbs, sizeof(rebind.uverbs));
+	if (json_finish(&r, READ_STRICT) < 0)
+		return -err->errnum;
+	rebind.id = (uint64_t)id;
+	rebind_put(l->store, device, &rebind);
+	return store_check(l->store, err);
+}
+
 static int load_event(struct loading *l, json_t *json, struct err *err)
 {
 	int64_t seq = 0;
@@ -624,9 +674,9 @@ static const struct {
 	const char *name;
 	int (*load)(struct loading *l, json_t *json, struct err *err);
 } loaders[] = {
-	{ "ledger", load_head }, { "record", load_record }, { "resting", load_resting },
-	{ "guid", load_guid },   { "claim", load_claim },   { "identity", load_identity },
-	{ "event", load_event }, { "end", load_end },
+	{ "ledger", load_head },   { "record", load_record }, { "resting", load_resting },
+	{ "guid", load_guid },     { "claim", load_claim },   { "identity", load_identity },
+	{ "rebind", load_rebind }, { "event", load_event },   { "end", load_end },
 };
 
 static int load_object(struct loading *l, json_t *object, struct err *err)
@@ -645,7 +695,7 @@ static int load_object(struct loading *l, json_t *object, struct err *err)
 	}
 	return err_set(err, EINVAL, ERR_KEY,
 		       "must be one of ledger, record, resting, guid, claim, "
-		       "identity, event, end");
+		       "identity, rebind, event, end");
 }
 
 /* @line: with its newline. */
@@ -693,7 +743,7 @@ static void forget_all(struct store *store)
 {
 	static const enum store_table tables[] = { STORE_BY_INDEX, STORE_FREE_Q,  STORE_BY_LAST,
 						   STORE_BY_GUID,  STORE_HISTORY, STORE_STICKY,
-						   STORE_STICKY_Q };
+						   STORE_STICKY_Q, STORE_REBIND };
 	struct store_view found, value;
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {

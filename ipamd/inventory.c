@@ -74,6 +74,32 @@ static struct vf_entry *vf_of(const struct inventory *inventory, const struct at
 	return picture_vf(&inventory->picture, &addr, NULL);
 }
 
+void inventory_learn(struct inventory *inventory, struct vf_entry *vf)
+{
+	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
+	struct rebind rebind = { 0 };
+	struct err err;
+	int r;
+
+	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&vf->addr, text));
+	r = ledger_rebind_of(inventory->daemon->ledger, key, &rebind, &err);
+	if (r < 0 && r != -ENOENT)
+		log_error("see whether VF %s is to be bound anew: %s", text, err.msg);
+	vf->to_rebind = rebind.is_due;
+	vf->renumbered = rebind_is_renumbered(&rebind);
+	picture_judge(vf);
+}
+
+void inventory_learn_all(struct inventory *inventory)
+{
+	struct picture *picture = &inventory->picture;
+
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		for (size_t j = 0; j < picture->pfs[i].vf_count; j++)
+			inventory_learn(inventory, &picture->pfs[i].vfs[j]);
+	}
+}
+
 void inventory_taken(struct inventory *inventory, const struct attachment *a)
 {
 	struct vf_entry *vf = vf_of(inventory, a);
@@ -103,6 +129,7 @@ void inventory_released(struct inventory *inventory, const struct attachment *a)
 	owners_remove(&inventory->owners, a->id);
 	if (!vf || vf->owner != a->id)
 		return;
+	inventory_learn(inventory, vf);
 	picture_release(vf, uv_hrtime());
 	(void)inventory_note(inventory, &vf->addr);
 }
@@ -203,11 +230,10 @@ void inventory_recount(struct inventory *inventory)
 	if (ledger_devices_each(inventory->daemon->ledger, own_again, inventory, &err) < 0)
 		log_error("see who owns the VFs: %s", err.msg);
 	for (size_t i = 0; i < picture->pf_count; i++) {
-		for (size_t j = 0; j < picture->pfs[i].vf_count; j++) {
+		for (size_t j = 0; j < picture->pfs[i].vf_count; j++)
 			picture->pfs[i].vfs[j].fresh = false;
-			picture_judge(&picture->pfs[i].vfs[j]);
-		}
 	}
+	inventory_learn_all(inventory);
 }
 
 /* --- a reading --- */

@@ -6,7 +6,7 @@
  * link events (inventory_note), after each release of a VF; a burst of events is one reading. A
  * node without VFs looks for PFs at start, and at a PCI function when an event tells of it.
  *
- * After a reading the GUIDs of free InfiniBand VFs are seen to (prepare.h).
+ * After a reading free VFs are prepared for those who come (prepare.h).
  */
 #pragma once
 
@@ -50,7 +50,7 @@ const struct picture *inventory_picture(const struct inventory *inventory);
  */
 uint64_t inventory_note(struct inventory *inventory, const struct pci_addr *addr);
 uint64_t inventory_last(const struct inventory *inventory);
-/* Whoever waits for a reading, or for a GUID to be bound, waits for this seat. */
+/* Whoever waits for a reading, or for a VF that is prepared, waits for this seat. */
 #define INVENTORY_SEAT "inventory"
 
 /* A record owns, or has given back, its device. Inside a batch: see inventory_recount(). */
@@ -58,6 +58,9 @@ void inventory_taken(struct inventory *inventory, const struct attachment *a);
 void inventory_released(struct inventory *inventory, const struct attachment *a);
 /* A batch was not committed: who owns what is as the ledger has it. */
 void inventory_recount(struct inventory *inventory);
+/* What the ledger says of rebinding it, or them, has changed. */
+void inventory_learn(struct inventory *inventory, struct vf_entry *vf);
+void inventory_learn_all(struct inventory *inventory);
 /* The pools have changed, and with them the GUIDs. */
 void inventory_repool(struct inventory *inventory);
 /* To be called every second. */

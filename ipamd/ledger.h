@@ -21,6 +21,7 @@
 #include "ipamd/history.h"
 #include "ipamd/pool.h"
 #include "ipamd/proto/proto.h"
+#include "ipamd/rebind.h"
 
 struct ledger;
 
@@ -238,6 +239,7 @@ int ledger_unconfirm(struct ledger *ledger, const struct attachment_key *key, ui
  * left && restored (or no device): the record goes, its index rests, history says why.
  * left && !restored: addresses rest, the record stays, dirty. !left: the record stays whole, dirty.
  * never_up: the index rests no longer than it would have without this attachment.
+ * used_above: its VF may be due to be rebound (below), whatever becomes of the record.
  * No record, or another generation: success without effect. *@ret_gone: has the record gone now?
  * *@ret_was (unless NULL) is the record that it was about, which the caller frees; id 0: none.
  */
@@ -263,6 +265,22 @@ int ledger_guid_assign(struct ledger *ledger, const struct rail *rail, const cha
 int ledger_guid_each(struct ledger *ledger,
 		     void (*visit)(uint64_t guid, const char *owner, void *arg), void *arg,
 		     struct err *err);
+
+/*
+ * VFs that are bound to their driver anew before they are given out again: which ones a release
+ * says (its `used_above`) together with the pool's `rebind`. After another boot none is.
+ *
+ * rebind_of: of the VF "pci:ADDRESS"; -ENOENT: there is nothing to be said of it.
+ * Only inside a batch: rebound: it is done, and the VF has the RDMA character device @uverbs ("":
+ * none) now. plugin_restarted: device plugins have been told what the VFs (NULL: all) have now;
+ * *@ret_count of them had been renumbered.
+ */
+int ledger_rebind_of(struct ledger *ledger, const char *device_key, struct rebind *ret_rebind,
+		     struct err *err);
+int ledger_rebound(struct ledger *ledger, const char *device_key, const char *uverbs,
+		   struct err *err);
+int ledger_plugin_restarted(struct ledger *ledger, const char *device_key, int *ret_count,
+			    struct err *err);
 
 /* Figures for status and metrics, by rail of each pool: exact. The rest may be reserved now. */
 struct rail_usage {

@@ -483,6 +483,10 @@ int ledger_release(struct ledger *ledger, const struct attachment_key *key, uint
 		if (a.state != ATTACHMENT_DIRTY || (how->left && a.pool[0]))
 			r = release_to_dirty(ledger, &a, how, err);
 	}
+	if (r == 0 && a.id) {
+		ledger_note_rebind(ledger, &a, how);
+		r = store_check(ledger->store, err);
+	}
 	if (r < 0)
 		return r;
 	*ret_gone = gone;

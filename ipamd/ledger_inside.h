@@ -44,6 +44,10 @@ uint64_t ledger_owner(struct ledger *ledger, enum store_table table, const struc
 void ledger_drop(struct ledger *ledger, const struct attachment *a);
 int ledger_store_pools(struct ledger *ledger, const struct pool_set *set, struct err *err);
 
+/* Inside a batch: by this release its VF may have to be bound to its driver anew. */
+void ledger_note_rebind(struct ledger *ledger, const struct attachment *a,
+			const struct release *how);
+
 /* Claims: they end with the last attachment of their container on its pool, and with its boot. */
 void ledger_end_claim_if_last(struct ledger *ledger, const struct attachment *gone);
 void ledger_drop_claim(struct ledger *ledger, const char *container_id, const char *pool);

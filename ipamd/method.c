@@ -317,6 +317,7 @@ const struct method methods[] = {
 	{ "pool.list", method_pools },
 	{ "pool.diff", method_pool_diff },
 	{ "device.list", method_devices },
+	{ "device.accept", method_device_accept },
 	{ "history.get", method_history },
 	{ "node.status", method_status },
 	{ "node.reconcile", method_reconcile },

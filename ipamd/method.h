@@ -9,7 +9,7 @@
 
 struct daemon;
 
-enum { METHOD_WAITS = 1, METHOD_COUNT = 15 };
+enum { METHOD_WAITS = 1, METHOD_COUNT = 16 };
 
 struct method {
 	const char *name;

@@ -32,6 +32,7 @@ int method_reserve(struct daemon *d, struct request *q, json_t **ret_result, str
 int method_list(struct daemon *d, struct request *q, json_t **ret_result, struct err *err);
 int method_pools(struct daemon *d, struct request *q, json_t **ret_result, struct err *err);
 int method_pool_diff(struct daemon *d, struct request *q, json_t **ret_result, struct err *err);
+int method_device_accept(struct daemon *d, struct request *q, json_t **ret_result, struct err *err);
 int method_devices(struct daemon *d, struct request *q, json_t **ret_result, struct err *err);
 int method_history(struct daemon *d, struct request *q, json_t **ret_result, struct err *err);
 int method_status(struct daemon *d, struct request *q, json_t **ret_result, struct err *err);

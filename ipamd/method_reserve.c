@@ -433,6 +433,33 @@ static int find_device(struct daemon *d, struct request *q, const struct reserve
 	return request->choose_device ? choose(d, q, request, ret_device, err) : 0;
 }
 
+/* The pod has been given the character device that the plugin was told of: it could open no other.
+ * One that the daemon chooses was promised to nobody. */
+static int refuse_renumbered(struct daemon *d, const struct reserve_request *request,
+			     const struct baseline *device, struct err *err)
+{
+	const char *is = device->rdma.uverbs;
+	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
+	struct rebind rebind;
+	struct pci_addr addr;
+	int r;
+
+	if (!request->from_plugin || !device->vf.is_vf || !baseline_function(device, &addr))
+		return 0;
+	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&addr, text));
+	r = ledger_rebind_of(d->ledger, key, &rebind, err);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (!rebind_is_renumbered(&rebind) || strcmp(rebind.promised, is) == 0)
+		return 0;
+	err_set(err, EAGAIN, ERR_AGAIN,
+		"reserve %s: it has %s by now, and its device plugin has promised %s", key,
+		is[0] ? is : "no RDMA character device", rebind.promised);
+	err_details(err, "start the device plugin again, then say so: spurctl vfs "
+			 "--plugin-restarted");
+	return -EAGAIN;
+}
+
 static int reserve_new(struct daemon *d, struct request *q, const struct reserve_request *request,
 		       struct err *err)
 {
@@ -446,7 +473,9 @@ static int reserve_new(struct daemon *d, struct request *q, const struct reserve
 		r = find_device(d, q, request, &device, err);
 	if (r != 0)
 		return r;
-	r = ledger_reserve(d->ledger, request, device.key[0] ? &device : NULL, &a, err);
+	r = refuse_renumbered(d, request, &device, err);
+	if (r == 0)
+		r = ledger_reserve(d->ledger, request, device.key[0] ? &device : NULL, &a, err);
 	if (r == 0) {
 		seat_forget(seat);
 		seat->held_ifindex = device.ifindex;

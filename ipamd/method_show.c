@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "ipamd/daemon.h"
 #include "ipamd/inspect.h"
+#include "ipamd/inventory.h"
 #include "ipamd/porter.h"
 #include "ipamd/preview.h"
 #include "ipamd/reconcile.h"
@@ -178,6 +179,28 @@ int method_devices(struct daemon *d, struct request *q, json_t **ret_result, str
 	if (json_finish(&r, READ_LENIENT) < 0)
 		return -err->errnum;
 	return status_devices(d, (size_t)after, (size_t)limit, ret_result, err);
+}
+
+int method_device_accept(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
+{
+	const char *device = NULL;
+	struct json_reader r;
+	struct pci_addr addr;
+	int count;
+
+	json_read(&r, q->rpc.params, "", err);
+	if (json_str(&r, "device", &device) &&
+	    (strncmp(device, "pci:", 4) != 0 || pci_parse(device + 4, &addr) < 0))
+		json_bad(&r, "device", "must be the PCI address of a VF (pci:0000:1a:00.1)");
+	if (json_finish(&r, READ_LENIENT) < 0)
+		return -err->errnum;
+	if (device && !picture_vf(inventory_picture(d->inventory), &addr, NULL))
+		return err_set(err, ENODEV, ERR_DEVICE, "%s: is no VF of this node", device);
+	if (ledger_plugin_restarted(d->ledger, device, &count, err) < 0)
+		return -err->errnum;
+	inventory_learn_all(d->inventory);
+	*ret_result = json_pack("{s:i}", "accepted", count);
+	return *ret_result ? 0 : err_nomem(err);
 }
 
 static int history_read(json_t *params, struct history_query *ret_query, struct err *err)

@@ -304,6 +304,9 @@ static void print_vfs(FILE *f, struct daemon *d)
 	}
 	head(f, "spur_vf_drift", "gauge", "VFs that came back otherwise than they went.");
 	(void)fprintf(f, "spur_vf_drift %d\n", drifted);
+	head(f, "spur_vf_renumbered", "gauge",
+	     "VFs with another RDMA character device than device plugins were told of.");
+	(void)fprintf(f, "spur_vf_renumbered %d\n", status_renumbered(d));
 }
 
 static void print_store(FILE *f, const struct daemon *d)

@@ -142,7 +142,7 @@ void picture_judge(struct vf_entry *vf)
 {
 	if (vf->owner)
 		vf->use = VF_HELD;
-	else if (vf->preparing)
+	else if (vf->preparing || (vf->to_rebind && !vf->broken))
 		vf->use = VF_PREPARING;
 	else if (vf->broken)
 		vf->use = VF_BROKEN;
@@ -156,12 +156,27 @@ void picture_judge(struct vf_entry *vf)
 		vf->use = vf->claimed ? VF_CLAIMED : VF_FREE;
 }
 
+/* What a driver makes anew is no drift; what it does not tell yet is taken when it does. */
+static void take_rebound(struct vf_entry *vf)
+{
+	if (!is_told(vf))
+		return;
+	vf->baseline.mac = vf->now.mac;
+	if (vf->ethtool_now.known)
+		vf->ethtool = vf->ethtool_now;
+	if (vf->moderation_now)
+		vf->moderation = vf->moderation_now;
+	vf->rebound = false;
+}
+
 /* What was read of a VF that nobody owns, and that may have come back changed. */
 static void compare(struct vf_entry *vf, const struct pf_entry *pf,
 		    void (*tell)(const struct pf_entry *pf, const struct vf_entry *vf))
 {
 	char why[PICTURE_WHY_MAX];
 
+	if (vf->rebound)
+		take_rebound(vf);
 	differences(vf, why);
 	if (!why[0] && !is_told(vf))
 		return; /* what is not said of it may differ */
@@ -204,7 +219,7 @@ static void take_state(struct vf_entry *vf, const struct pf_entry *pf, const str
 	vf->now = seen->said ? seen->state : (struct vf_state) { 0 };
 	vf->ethtool_now = seen->ethtool;
 	vf->moderation_now = seen->moderation;
-	if (vf->owner)
+	if (vf->owner || vf->to_rebind)
 		return;
 	if (vf->touched)
 		compare(vf, pf, tell);
@@ -412,10 +427,22 @@ void picture_release(struct vf_entry *vf, uint64_t now_ns)
 	picture_judge(vf);
 }
 
+void picture_rebound(struct vf_entry *vf, uint64_t now_ns)
+{
+	vf->to_rebind = false;
+	vf->rebound = vf->touched = true;
+	picture_release(vf, now_ns);
+}
+
 void picture_claim(struct vf_entry *vf, bool claimed)
 {
 	vf->claimed = claimed;
 	picture_judge(vf);
+}
+
+const char *picture_trouble(const struct vf_entry *vf)
+{
+	return vf->to_rebind ? "its driver was not bound anew" : "it has not got its GUID";
 }
 
 /* --- choosing --- */

@@ -25,8 +25,8 @@ enum vf_use {
 	VF_USERSPACE, /* free, bound to vfio-pci or the like */
 	VF_DRIVERLESS,
 	VF_AWAY,      /* it has a driver, and its netdev is not here; or it cannot be read */
-	VF_PREPARING, /* its GUID is being bound, or is about to be */
-	VF_BROKEN,    /* its GUID could not be bound: trouble says what happened */
+	VF_PREPARING, /* its GUID or its driver is being bound, or is about to be */
+	VF_BROKEN,    /* that failed: trouble says what happened */
 	VF_CLAIMED,   /* free, and kept for a pod that is to come for it */
 	VF_USES,
 };
@@ -87,9 +87,14 @@ struct vf_entry {
 	bool touched;   /* owned since the baseline was taken, and not seen clean again */
 	bool unseen;    /* it has changed hands, or GUID, since the last reading */
 	bool drifted;
+	bool rebound;                 /* its driver was bound anew since the baseline was taken */
 	uint64_t changed_ns;          /* of that change */
 	char why[PICTURE_WHY_MAX];    /* of its drift */
 	char unread[PICTURE_WHY_MAX]; /* why the rest is as it was read before, or "" */
+
+	/* inventory.c, from the ledger */
+	bool to_rebind; /* its driver is to be bound anew before it is given out */
+	bool renumbered;
 
 	/* prepare.c */
 	uint64_t guid;  /* that it is to carry, 0 = none of ours */
@@ -149,8 +154,18 @@ void picture_own(struct vf_entry *vf, uint64_t id, const struct vf_state *baseli
 /* It has been given back, or given its GUID: what was read before @now_ns shows it no more. */
 void picture_release(struct vf_entry *vf, uint64_t now_ns);
 
+/*
+ * Its driver was bound anew: likewise. What the driver makes anew (its address where the PF has set
+ * none, features, queues, moderation) is taken as the next reading finds it; what the PF was told
+ * stays, and is compared.
+ */
+void picture_rebound(struct vf_entry *vf, uint64_t now_ns);
+
 /* A pod keeps it from others, or does not any more: the VF itself is as it was. */
 void picture_claim(struct vf_entry *vf, bool claimed);
+
+/* What is wrong with one that is broken, in the words before its trouble. */
+const char *picture_trouble(const struct vf_entry *vf);
 
 /* Brings vf->use up to date after a change of its other members. */
 void picture_judge(struct vf_entry *vf);

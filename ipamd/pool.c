@@ -601,19 +601,30 @@ const char *pool_rest_for_name(enum pool_rest_for rest_for)
 	return rest_for_names[rest_for];
 }
 
-static void read_rest_for(struct json_reader *r, struct pool *pool)
+static const char *const rebind_names[] = {
+	[POOL_REBIND_AUTO] = "auto",
+	[POOL_REBIND_ALWAYS] = "always",
+	[POOL_REBIND_NEVER] = "never",
+};
+
+const char *pool_rebind_name(enum pool_rebind rebind)
+{
+	return rebind_names[rebind];
+}
+
+/* One of three words, by its number; the first if there is none. */
+static int read_word(struct json_reader *r, const char *key, const char *const names[3])
 {
 	const char *text;
 
-	if (!json_str(r, "restFor", &text))
-		return;
-	for (size_t i = 0; i < ARRAY_SIZE(rest_for_names); i++) {
-		if (strcmp(text, rest_for_names[i]) == 0) {
-			pool->rest_for = (enum pool_rest_for)i;
-			return;
-		}
+	if (!json_str(r, key, &text))
+		return 0;
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(text, names[i]) == 0)
+			return i;
 	}
-	json_bad(r, "restFor", "must be \"namespace\", \"pod\" or \"any\"");
+	json_bad(r, key, "must be \"%s\", \"%s\" or \"%s\"", names[0], names[1], names[2]);
+	return 0;
 }
 
 static int pool_read(json_t *json, const char *path, struct pool *pool, struct err *err)
@@ -629,7 +640,8 @@ static int pool_read(json_t *json, const char *path, struct pool *pool, struct e
 	pool->cooldown_ms = cooldown_s * 1000;
 	pool->sticky_ms = sticky_s * 1000;
 	pool->claim_ms = claim_s * 1000;
-	read_rest_for(&r, pool);
+	pool->rest_for = (enum pool_rest_for)read_word(&r, "restFor", rest_for_names);
+	pool->rebind = (enum pool_rebind)read_word(&r, "rebind", rebind_names);
 	read_slots(&r, &pool->slots);
 	read_rails(&r, pool);
 	pool_check_slots(&r, pool);

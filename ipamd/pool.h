@@ -59,6 +59,14 @@ struct rail {
 enum pool_rest_for { POOL_REST_FOR_NAMESPACE, POOL_REST_FOR_POD, POOL_REST_FOR_ANY };
 const char *pool_rest_for_name(enum pool_rest_for rest_for);
 
+/* "rebind": whether a VF is bound to its driver anew before it is given out again. */
+enum pool_rebind {
+	POOL_REBIND_AUTO, /* where it was in use from above */
+	POOL_REBIND_ALWAYS,
+	POOL_REBIND_NEVER,
+};
+const char *pool_rebind_name(enum pool_rebind rebind);
+
 struct pool {
 	char name[PROTO_POOL_MAX + 1];
 	int64_t cooldown_ms;
@@ -66,6 +74,7 @@ struct pool {
 			    */
 	enum pool_rest_for rest_for;
 	int64_t claim_ms; /* how long a rail that a pod has claimed waits to be bound */
+	enum pool_rebind rebind;
 	struct slots slots;
 	struct rail *rails;
 	size_t rail_count;

@@ -20,6 +20,8 @@ struct binding {
 	struct prepare *prepare; /* NULL: this place is free */
 	struct pci_addr pf, vf;
 	uint64_t guid;
+	bool rebinds; /* the driver, too */
+	char input[1024];
 };
 
 struct prepare {
@@ -102,7 +104,7 @@ static void fail(struct prepare *prepare, struct vf_entry *vf, const char *why)
 	char text[PCI_TEXT + 4];
 
 	if (!vf->broken || strcmp(vf->trouble, why) != 0)
-		log_warn("VF %s: has not got its GUID: %s", pci_format(&vf->addr, text), why);
+		log_warn("VF %s: %s: %s", pci_format(&vf->addr, text), picture_trouble(vf), why);
 	vf->broken = true;
 	vf->failed_ms = clock_boot_ms();
 	utf8_print(vf->trouble, sizeof(vf->trouble), "%s", why);
@@ -223,6 +225,57 @@ static void vf_ended(struct prepare *prepare, struct vf_entry *vf, uint64_t guid
 	log_info("VF %s: has the GUID %s", pci_format(&vf->addr, addr), guid_format(guid, text));
 }
 
+struct rebound {
+	char key[PROTO_DEVICE_MAX];
+	const char *uverbs;
+};
+
+static int write_rebound(struct daemon *d, void *arg, struct err *err)
+{
+	const struct rebound *rebound = arg;
+
+	return ledger_rebound(d->ledger, rebound->key, rebound->uverbs, err);
+}
+
+/* Until it is in the ledger it is not done. */
+static int rebind_note(struct daemon *d, const struct child *child, const struct pci_addr *vf,
+		       char why[CHILD_WHY_MAX])
+{
+	CLEANUP_JSON json_t *told = json_loads(child->out.text, 0, NULL);
+	const char *uverbs = json_string_value(json_object_get(told, "uverbs"));
+	struct rebound rebound = { .uverbs = uverbs ? uverbs : "" };
+	char text[PCI_TEXT + 4];
+	struct err err;
+
+	(void)snprintf(rebound.key, sizeof(rebound.key), "pci:%s", pci_format(vf, text));
+	if (batch_change(d->batch, write_rebound, &rebound, &err) == 0)
+		return 0;
+	utf8_print(why, CHILD_WHY_MAX, "%s", err.msg);
+	return err.code;
+}
+
+static void rebind_ended(struct prepare *prepare, struct vf_entry *vf, uint64_t guid, int code,
+			 const char *why)
+{
+	char addr[PCI_TEXT + 4];
+
+	if (code) {
+		picture_release(vf, uv_hrtime()); /* what it shows may be others by now */
+		bind_failed(prepare, vf, why);
+		return;
+	}
+	is_well(vf);
+	vf->bound = guid;
+	vf->settled = true;
+	picture_rebound(vf, uv_hrtime());
+	inventory_learn(prepare->daemon->inventory, vf);
+	log_info("VF %s: its driver is bound anew", pci_format(&vf->addr, addr));
+	if (vf->renumbered)
+		log_warn("VF %s: has another RDMA character device than device plugins were told "
+			 "of; see `spurctl vfs`",
+			 addr);
+}
+
 static void on_ended(struct child *child)
 {
 	struct binding *binding = child->arg;
@@ -235,43 +288,98 @@ static void on_ended(struct child *child)
 	binding->prepare = NULL;
 	if (d->stopping)
 		return;
-	if (vf)
+	if (code == 0 && binding->rebinds && !d->failed)
+		code = rebind_note(d, child, &binding->vf, why);
+	if (vf && binding->rebinds)
+		rebind_ended(prepare, vf, binding->guid, code, why);
+	else if (vf)
 		vf_ended(prepare, vf, binding->guid, code, why);
 	(void)inventory_note(d->inventory, &binding->vf);
 	if (!d->failed && assign(prepare))
 		start_due(prepare, PREPARE_RETRY_MS);
 }
 
-static void bind_start(struct prepare *prepare, struct binding *binding, const struct pf_entry *pf,
-		       struct vf_entry *vf)
+/* What the program is to bring back, on its stdin. */
+static int rebind_words(struct daemon *d, const struct vf_entry *vf, char *buf, size_t size,
+			struct err *err)
+{
+	CLEANUP_JSON json_t *json = NULL;
+	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4], guid[GUID_TEXT];
+	struct rebind rebind;
+	size_t len;
+	int r;
+
+	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&vf->addr, text));
+	r = ledger_rebind_of(d->ledger, key, &rebind, err);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s}", "socket", d->config.socket, "netdev",
+			 rebind.netdev, "rdma", rebind.rdma, "uverbs", rebind.uverbs, "guid",
+			 vf->guid ? guid_format(vf->guid, guid) : "");
+	len = json ? json_dumpb(json, buf, size - 1, JSON_COMPACT) : 0;
+	if (len == 0 || len >= size)
+		return err_nomem(err);
+	buf[len] = '\0';
+	return 0;
+}
+
+/* @argv: without the program. */
+static void program_start(struct prepare *prepare, struct binding *binding, char *argv[4])
 {
 	static char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-	static char verb[] = "bind-guid", empty[] = "";
 	struct daemon *d = prepare->daemon;
-	char addr[PCI_TEXT + 4], guid[GUID_TEXT];
 
-	(void)pci_format(&vf->addr, addr);
-	(void)guid_format(vf->guid, guid);
-	*binding = (struct binding) {
-		.prepare = prepare,
-		.pf = pf->addr,
-		.vf = vf->addr,
-		.guid = vf->guid,
-	};
+	argv[0] = d->plugin;
 	child_start(&binding->child, &d->loop,
 		    &(struct child_spec) { .file = d->plugin,
-					   .argv = (char *[]) { d->plugin, verb, addr, guid, NULL },
+					   .argv = argv,
 					   .env = (char *[]) { path, NULL },
-					   .input = empty,
+					   .input = binding->input,
 					   .timeout_ms = PREPARE_TIMEOUT_MS,
 					   .ended = on_ended,
 					   .arg = binding });
 }
 
-static bool is_due(const struct prepare *prepare, const struct vf_entry *vf, int64_t retry_ms)
+static void bind_start(struct prepare *prepare, struct binding *binding, const struct pf_entry *pf,
+		       struct vf_entry *vf)
 {
-	return may_prepare(prepare, vf) && picture_needs_guid(vf) &&
-	       (!vf->broken || clock_boot_ms() - vf->failed_ms >= retry_ms);
+	static char bind_guid[] = "bind-guid", rebind[] = "rebind";
+	char addr[PCI_TEXT + 4], guid[GUID_TEXT];
+	struct err err;
+
+	*binding = (struct binding) {
+		.pf = pf->addr,
+		.vf = vf->addr,
+		.guid = vf->guid,
+		.rebinds = vf->to_rebind,
+	};
+	if (vf->to_rebind &&
+	    rebind_words(prepare->daemon, vf, binding->input, sizeof(binding->input), &err) < 0) {
+		bind_failed(prepare, vf, err.msg);
+		return;
+	}
+	binding->prepare = prepare;
+	(void)pci_format(&vf->addr, addr);
+	(void)guid_format(vf->guid, guid);
+	program_start(prepare, binding,
+		      vf->to_rebind ? (char *[]) { NULL, rebind, addr, NULL, NULL }
+				    : (char *[]) { NULL, bind_guid, addr, guid, NULL });
+}
+
+/* One that is away is looked at by the program: its release has told that nobody has it. */
+static bool may_rebind(const struct prepare *prepare, const struct vf_entry *vf)
+{
+	return vf->to_rebind && !vf->owner && !vf->fresh && !vf->unseen && !is_running(prepare, vf);
+}
+
+static bool is_due(const struct prepare *prepare, bool has_rail, const struct vf_entry *vf,
+		   int64_t retry_ms)
+{
+	const bool may = vf->to_rebind
+				 ? may_rebind(prepare, vf)
+				 : has_rail && may_prepare(prepare, vf) && picture_needs_guid(vf);
+
+	return may && (!vf->broken || clock_boot_ms() - vf->failed_ms >= retry_ms);
 }
 
 /* What the last reading says of a VF that was given its GUID, or failed to be. */
@@ -292,11 +400,11 @@ static bool mark(struct prepare *prepare, bool has_rail, struct vf_entry *vf, in
 {
 	bool due;
 
-	if (has_rail)
+	if (has_rail && !vf->to_rebind)
 		confirm(prepare, vf);
-	else
+	else if (!vf->to_rebind)
 		is_well(vf);
-	due = has_rail && is_due(prepare, vf, retry_ms);
+	due = is_due(prepare, has_rail, vf, retry_ms);
 	vf->preparing = due || is_running(prepare, vf);
 	prepare->wanted = prepare->wanted || vf->broken;
 	picture_judge(vf);
@@ -304,7 +412,7 @@ static bool mark(struct prepare *prepare, bool has_rail, struct vf_entry *vf, in
 }
 
 /*
- * Marks what is to be given its GUID; returns the one whose turn it is: what fails waits until the
+ * Marks what is to be prepared; returns the one whose turn it is: what fails waits until the
  * others have been tried.
  */
 static struct vf_entry *mark_all(struct prepare *prepare, struct pf_entry *pf, int64_t retry_ms,
@@ -325,12 +433,16 @@ static struct vf_entry *mark_all(struct prepare *prepare, struct pf_entry *pf, i
 	return next;
 }
 
-static bool is_busy(const struct prepare *prepare, const struct pf_entry *pf)
+/* Who has to be waited for: another VF of this PF; one whose driver is bound anew; if that is what
+ * @vf needs, any. */
+static bool is_busy(const struct prepare *prepare, const struct pf_entry *pf,
+		    const struct vf_entry *vf)
 {
 	for (size_t i = 0; i < PREPARE_AT_ONCE; i++) {
 		const struct binding *binding = &prepare->bindings[i];
 
-		if (binding->prepare && pci_same(&binding->pf, &pf->addr))
+		if (binding->prepare &&
+		    (vf->to_rebind || binding->rebinds || pci_same(&binding->pf, &pf->addr)))
 			return true;
 	}
 	return false;
@@ -345,7 +457,7 @@ static void start_due(struct prepare *prepare, int64_t retry_ms)
 		struct pf_entry *pf = &prepare->picture->pfs[i];
 		struct vf_entry *vf = mark_all(prepare, pf, retry_ms, &changed);
 
-		for (size_t j = 0; vf && !is_busy(prepare, pf) && j < PREPARE_AT_ONCE; j++) {
+		for (size_t j = 0; vf && !is_busy(prepare, pf, vf) && j < PREPARE_AT_ONCE; j++) {
 			if (!prepare->bindings[j].prepare)
 				bind_start(prepare, &prepare->bindings[j], pf, vf);
 		}

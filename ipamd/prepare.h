@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Gives each InfiniBand VF its GUID while it is free, so that no ADD has to: finds the rail of its
- * PF, has the ledger assign one, and starts `spur bind-guid PCI GUID` where the VF shows another.
- * One VF of each PF at a time, at most PREPARE_AT_ONCE. What fails is tried again, after the
- * others.
+ * What has to be done to a VF while it is free, so that no ADD has to.
+ *
+ * Each InfiniBand VF gets its GUID: finds the rail of its PF, has the ledger assign one, and starts
+ * `spur bind-guid PCI GUID` where the VF shows another. One VF of each PF at a time, at most
+ * PREPARE_AT_ONCE.
+ *
+ * A VF whose release asked for it (ledger_rebind_of) has its driver bound anew by `spur rebind
+ * PCI`, with its GUID if it has one: one VF at a time and nothing beside it, so that no two take
+ * each other's names and numbers. The ledger says so until that has succeeded.
+ *
+ * What fails is tried again, after the others.
  */
 #pragma once
 

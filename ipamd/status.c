@@ -53,8 +53,21 @@ const char *status_unready(const struct daemon *d, char buf[STATUS_WHY_MAX])
 	return buf;
 }
 
+int status_renumbered(const struct daemon *d)
+{
+	const struct picture *picture = inventory_picture(d->inventory);
+	int count = 0;
+
+	for (size_t i = 0; i < picture->pf_count; i++) {
+		for (size_t j = 0; j < picture->pfs[i].vf_count; j++)
+			count += picture->pfs[i].vfs[j].renumbered;
+	}
+	return count;
+}
+
 static json_t *alarms_of(const struct daemon *d)
 {
+	const int renumbered = status_renumbered(d);
 	const struct reconcile_report *last = reconcile_last(d->reconcile);
 	json_t *alarms = json_array();
 
@@ -74,6 +87,13 @@ static json_t *alarms_of(const struct daemon *d)
 			alarms, json_sprintf("%d of %d attachments look dead at once: none was "
 					     "reclaimed",
 					     last->dead, last->looked));
+	if (alarms && renumbered)
+		(void)json_array_append_new(
+			alarms,
+			json_sprintf("%d VFs have another RDMA character device than device "
+				     "plugins were told of: start those again, then `spurctl vfs "
+				     "--plugin-restarted`",
+				     renumbered));
 	return alarms;
 }
 
@@ -152,9 +172,10 @@ static int add_pool(struct daemon *d, const struct pool *pool, json_t *pools, st
 		r = add_rail(d, pool, &pool->rails[i], rails, err);
 	if (r < 0)
 		return r;
-	json = json_pack("{s:s, s:I, s:s, s:O}", "name", pool->name, "cooldown_s",
+	json = json_pack("{s:s, s:I, s:s, s:s, s:O}", "name", pool->name, "cooldown_s",
 			 (json_int_t)(pool->cooldown_ms / 1000), "restFor",
-			 pool_rest_for_name(pool->rest_for), "rails", rails);
+			 pool_rest_for_name(pool->rest_for), "rebind",
+			 pool_rebind_name(pool->rebind), "rails", rails);
 	if (json && pool->slots.bits < RAIL_ONE_SLOT)
 		(void)json_object_update_new(
 			json, json_pack("{s:i, s:s, s:I}", "blockBits", pool->slots.bits, "subnet",
@@ -294,22 +315,42 @@ static json_t *name_json(const char *name)
 	return json_string(text);
 }
 
+/* {"promised", "is"}: its RDMA character device. NULL: it is as promised, or on failure. */
+static json_t *renumbered_json(struct daemon *d, const struct vf_entry *vf)
+{
+	char key[PROTO_DEVICE_MAX], addr[PCI_TEXT + 4];
+	struct rebind rebind;
+	struct err err;
+
+	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&vf->addr, addr));
+	if (!vf->renumbered || ledger_rebind_of(d->ledger, key, &rebind, &err) < 0)
+		return NULL;
+	return json_pack("{s:s, s:s}", "promised", rebind.promised, "is", rebind.uverbs);
+}
+
+static const char *trouble_of(const struct pf_entry *pf, const struct vf_entry *vf)
+{
+	if (vf->use == VF_BROKEN)
+		return vf->trouble;
+	if (vf->use == VF_PREPARING && vf->to_rebind)
+		return "its driver is to be bound anew";
+	return vf->unread[0] ? vf->unread : pf->why;
+}
+
 static json_t *vf_json(struct daemon *d, const struct pf_entry *pf, const struct vf_entry *vf)
 {
-	const char *trouble = vf->use == VF_BROKEN ? vf->trouble
-			      : vf->unread[0]      ? vf->unread
-						   : pf->why;
+	const char *trouble = trouble_of(pf, vf);
 	char addr[PCI_TEXT + 4], pf_addr[PCI_TEXT + 4];
 
 	return json_pack(
-		"{s:o, s:s, s:o, s:i, s:o, s:o, s:s, s:i, s:s, s:s, s:o*, s:o*, s:o*, s:o*}",
+		"{s:o, s:s, s:o, s:i, s:o, s:o, s:s, s:i, s:s, s:s, s:o*, s:o*, s:o*, s:o*, s:o*}",
 		"device", json_sprintf("pci:%s", pci_format(&vf->addr, addr)), "pf",
 		pci_format(&pf->addr, pf_addr), "pfNetdev", name_json(pf->netdev), "vf", vf->index,
 		"netdev", name_json(vf->netdev), "rdma", name_json(vf->rdma), "driver", vf->driver,
 		"numa", vf->numa_node, "rail", status_rail_of(d, pf), "state",
 		status_vf_use(vf->use), "drift", vf->drifted ? json_string(vf->why) : NULL, "why",
 		trouble[0] ? json_string(trouble) : NULL, "guid", guid_json(vf->guid), "owner",
-		owner_json(d, vf));
+		owner_json(d, vf), "renumbered", renumbered_json(d, vf));
 }
 
 int status_devices(struct daemon *d, size_t after, size_t limit, json_t **ret_json, struct err *err)

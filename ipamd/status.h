@@ -28,6 +28,8 @@ int status_pools(struct daemon *d, const char *pool, size_t after, size_t max, j
 int status_devices(struct daemon *d, size_t after, size_t limit, json_t **ret_json,
 		   struct err *err);
 const char *status_vf_use(enum vf_use use); /* "free", "held", … */
+/* How many VFs have another RDMA character device than device plugins were told of. */
+int status_renumbered(const struct daemon *d);
 /* The rail of a PF, "" = none names it. */
 const char *status_rail_of(struct daemon *d, const struct pf_entry *pf);
 

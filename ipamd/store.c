@@ -53,6 +53,7 @@ static const struct {
 	[STORE_CLAIM] = { "claim", 3 },         [STORE_STICKY] = { "sticky", 3 },
 	[STORE_STICKY_Q] = { "sticky_q", 3 },   [STORE_GUID_OF] = { "guid_of", 3 },
 	[STORE_BY_LAST] = { "by_last", 4 },     [STORE_BY_IDENTITY] = { "by_identity", 4 },
+	[STORE_REBIND] = { "rebind", 5 },
 };
 
 const char *store_table_name(enum store_table table)
@@ -134,6 +135,17 @@ uint64_t store_view_u64(const struct store_view *view, size_t offset)
 
 	memcpy(&number, view->data + offset, sizeof(number));
 	return be64toh(number);
+}
+
+bool store_view_text(const struct store_view *view, size_t *at, char *buf, size_t size)
+{
+	size_t len = strnlen((const char *)view->data + *at, view->len - *at);
+
+	if (*at + len >= view->len || len >= size)
+		return false;
+	memcpy(buf, view->data + *at, len + 1);
+	*at += len + 1;
+	return true;
 }
 
 /* LMDB's codes are positive errnos, or negative ones of its own. */

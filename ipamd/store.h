@@ -34,6 +34,7 @@ enum store_table {
 	STORE_GUID_OF,
 	STORE_BY_LAST,
 	STORE_BY_IDENTITY,
+	STORE_REBIND,
 	STORE_TABLES,
 };
 
@@ -69,6 +70,9 @@ void store_key_set(struct store_key *key, const struct store_view *found);
 /* The number @offset bytes into a view; the view must be that long. */
 uint32_t store_view_u32(const struct store_view *view, size_t offset);
 uint64_t store_view_u64(const struct store_view *view, size_t offset);
+/* A text with its NUL at *@at, into @buf; moves *@at behind it. False: there is none, or no room.
+ */
+bool store_view_text(const struct store_view *view, size_t *at, char *buf, size_t size);
 
 /*
  * Opens the store in directory @path, which is made (0700) if it is not there, and holds a lock on

@@ -6,7 +6,7 @@ spur_unit_test(daemon_client_test ipamd_client)
 
 # A program of the test stands in for the plugin.
 foreach(file daemon_serve daemon_recover daemon_crowd daemon_ctl daemon_vf daemon_watch daemon_guard daemon_dump daemon_socket
-    hostile_http)
+    hostile_http hostile_rebind)
   spur_python_tests(netns ${file})
 endforeach()
 

@@ -9,7 +9,7 @@ target_link_options(ledger_store_test PRIVATE -Wl,--wrap=mdb_env_set_mapsize,--w
 
 # These stop the clock.
 foreach(name ledger_verbs_test ledger_claim_test ledger_rest_test ledger_model_test ledger_full_test ledger_fixture_test
-    ledger_audit_test ledger_edit_test ledger_dump_test ledger_history_test)
+    ledger_audit_test ledger_edit_test ledger_dump_test ledger_history_test ledger_rebind_test)
   spur_unit_test(${name} ipamd_ledger)
   target_link_options(${name} PRIVATE -Wl,--wrap=clock_boot_ms)
 endforeach()

@@ -44,6 +44,7 @@ if(NOT SPUR_SANITIZE AND NOT SPUR_HOOKS)
   spur_vm_test(hostile_names --mode exclusive --timeout 800)
   spur_vm_test(ib --mode exclusive --timeout 800)
   spur_vm_test(modes --mode exclusive --timeout 600)
+  spur_vm_test(hostile_rebind --mode exclusive --timeout 600)
 endif()
 
 # What is about crashes, not about kernels, is run on one of them: all of it takes a quarter of an hour.

@@ -72,10 +72,23 @@ static void owner_cell(struct table *table, json_t *owner)
 			   text_of(owner, "containerID"), text_of(owner, "ifname"));
 }
 
+/* What is wrong with it, whatever is: "…; …". */
+static void why_cell(struct table *table, json_t *vf)
+{
+	const char *drift = text_of(vf, "drift"), *why = text_of(vf, "why");
+	json_t *renumbered = json_object_get(vf, "renumbered");
+	char text[128] = "";
+
+	if (renumbered)
+		(void)snprintf(text, sizeof(text), "%s, promised %s", text_of(renumbered, "is"),
+			       text_of(renumbered, "promised"));
+	table_cell(table, "%s%s%s%s%s", why, why[0] && drift[0] ? "; " : "", drift,
+		   text[0] && (why[0] || drift[0]) ? "; " : "", text);
+}
+
 static void print_vf(struct table *table, json_t *vf)
 {
 	const char *pf = text_of(vf, "pfNetdev"), *device = text_of(vf, "device");
-	const char *drift = text_of(vf, "drift"), *why = text_of(vf, "why");
 	const char *colon = strchr(device, ':');
 
 	table_cell(table, "%s", pf[0] ? pf : text_of(vf, "pf"));
@@ -86,7 +99,30 @@ static void print_vf(struct table *table, json_t *vf)
 	table_cell(table, "%s", text_of(vf, "rail"));
 	table_cell(table, "%s", text_of(vf, "state"));
 	owner_cell(table, json_object_get(vf, "owner"));
-	table_cell(table, "%s%s%s", why, why[0] && drift[0] ? "; " : "", drift);
+	why_cell(table, vf);
+}
+
+/* Of all VFs, or of one. */
+static int tell_plugin_restarted(struct ctl *ctl, struct err *err)
+{
+	CLEANUP_FREE char *device = NULL;
+	CLEANUP_JSON json_t *result = NULL;
+	long long count;
+	int r;
+
+	if (ctl->argument && asprintf(&device, "pci:%s", ctl->argument) < 0) {
+		device = NULL;
+		return err_nomem(err);
+	}
+	r = ctl_call(ctl, "device.accept", json_pack("{s:s*}", "device", device), &result, err);
+	if (r < 0)
+		return r;
+	if (ctl->json)
+		return print_json(result, err);
+	count = number_of(result, "accepted");
+	printf("%lld VF%s another RDMA character device by now\n", count,
+	       count == 1 ? " has" : "s have");
+	return 0;
 }
 
 static int run_vfs(struct ctl *ctl, struct err *err)
@@ -99,6 +135,8 @@ static int run_vfs(struct ctl *ctl, struct err *err)
 	size_t i;
 	int r;
 
+	if (ctl->plugin_restarted)
+		return tell_plugin_restarted(ctl, err);
 	r = fetch_vfs(ctl, &vfs, err);
 	if (r < 0)
 		return r;
@@ -330,7 +368,7 @@ static const struct command commands[] = {
 	{ "status", ARGUMENT_NONE, run_status },
 	{ "top", ARGUMENT_NONE, top_run },
 	{ "pools", ARGUMENT_NONE, run_pools },
-	{ "vfs", ARGUMENT_NONE, run_vfs },
+	{ "vfs", ARGUMENT_OPTIONAL, run_vfs },
 	{ "attachments", ARGUMENT_NONE, run_attachments },
 	{ "show", ARGUMENT_NEEDED, run_show },
 	{ "history", ARGUMENT_OPTIONAL, history_run },

@@ -11,6 +11,7 @@
 struct ctl {
 	struct client client;
 	bool json, wide, force, yes;
+	bool plugin_restarted;               /* vfs: device plugins know what the VFs have */
 	const char *argument;                /* NULL: none */
 	const char *diff;                    /* pools: a file to compare with; NULL: none */
 	const char *at, *from, *to, *reason; /* of history; NULL: not given */

@@ -16,6 +16,8 @@ static const char usage[] =
 	"  pools                              addresses held, resting, free and draining\n"
 	"  pools --diff FILE                  what this configuration would change\n"
 	"  vfs                                the VFs of the node, whose they are, and drift\n"
+	"  vfs --plugin-restarted [PCI]       device plugins were started again, and know the\n"
+	"                                     RDMA character devices that the VFs have now\n"
 	"  attachments [-o wide]              which pod has what\n"
 	"  show ADDRESS|DEVICE|POD            all there is to tell of it\n"
 	"  history [ADDRESS|GUID|DEVICE|POD|CONTAINER] [-n COUNT] [--reason REASON]\n"
@@ -79,6 +81,10 @@ static int run_arguments(struct ctl *ctl, char **argv, int count, const char *so
 		return usage_error("unknown command", argv[0]);
 	if (ctl->diff && strcmp(command->name, "pools") != 0)
 		return usage_error("--diff is of pools", ctl->diff);
+	if (ctl->plugin_restarted && strcmp(command->name, "vfs") != 0)
+		return usage_error("--plugin-restarted is of vfs", command->name);
+	if (count > 1 && strcmp(command->name, "vfs") == 0 && !ctl->plugin_restarted)
+		return usage_error("unexpected argument", argv[1]);
 	if (command->takes == ARGUMENT_NEEDED && count < 2)
 		return usage_error("an argument is missing", argv[0]);
 	if (count > 1 + (command->takes != ARGUMENT_NONE))
@@ -99,6 +105,7 @@ int main(int argc, char **argv)
 		{ "to", required_argument, NULL, 'T' },
 		{ "reason", required_argument, NULL, 'R' },
 		{ "diff", required_argument, NULL, 'd' },
+		{ "plugin-restarted", no_argument, NULL, 'P' },
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -126,6 +133,9 @@ int main(int argc, char **argv)
 			if (strcmp(optarg, "wide") != 0)
 				return usage_error("-o must be wide", optarg);
 			ctl.wide = true;
+			break;
+		case 'P':
+			ctl.plugin_restarted = true;
 			break;
 		case 'd':
 			ctl.diff = optarg;

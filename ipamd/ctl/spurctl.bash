@@ -37,6 +37,7 @@ _spurctl()
 	case $command in
 	"") word="status top pools vfs attachments show history reconcile release check export import --socket --json --help --version" ;;
 	pools) word="--diff --json" ;;
+	vfs) word="--plugin-restarted --json" ;;
 	attachments) word="-o --json" ;;
 	show) word="$(_spurctl_names) --json" ;;
 	release) word="$(_spurctl_names) --force --yes" ;;

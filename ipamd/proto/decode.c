@@ -706,6 +706,7 @@ static void read_device(struct json_reader *r, struct reserve_request *request)
 	request->netdev = read_name(r, "netdev", IFNAME_MAX);
 	(void)json_bool(r, "chooseDevice", &request->choose_device);
 	(void)json_bool(r, "rdmaOnly", &request->rdma_only);
+	(void)json_bool(r, "fromPlugin", &request->from_plugin);
 	if (read_guid(r, "guid", &request->guid) && !guid_is_usable(request->guid))
 		json_bad(r, "guid", "must be a GUID that a port can have");
 	read_pkey(r, &request->pkey);

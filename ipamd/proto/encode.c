@@ -441,6 +441,7 @@ json_t *reserve_encode(const struct reserve_request *request)
 	put_text(&obj, "netdev", request->netdev);
 	put_flag(&obj, "chooseDevice", request->choose_device);
 	put_flag(&obj, "rdmaOnly", request->rdma_only);
+	put_flag(&obj, "fromPlugin", request->from_plugin);
 	put_station(&obj, &request->station);
 	if (request->guid)
 		put_guid(&obj, "guid", request->guid);

@@ -233,6 +233,7 @@ struct reserve_request {
 	const char *netdev; /* that @device must have, by name or altname; NULL: any */
 	bool choose_device; /* a free VF of @rail, whichever */
 	bool rdma_only;     /* in a chain: the netdev is in the pod already */
+	bool from_plugin;   /* a device plugin has chosen @device, and promised its uverbs device */
 	struct station station;
 	uint64_t guid;                  /* asked for by name; 0 = the VF's own */
 	uint16_t pkey;                  /* 0 = the rail's */

@@ -427,12 +427,59 @@ static void who_needs_a_guid(void **state)
 	assert_false(picture_needs_guid(&vf));
 }
 
+/* Of a VF whose address and one of whose driver's numbers are known, too. */
+static struct scan reading_of_driver(uint64_t ns, uint8_t mac, uint64_t number, bool trust)
+{
+	struct scan scan = reading(0, VFS, ns);
+	struct scan_vf *vf = &scan.pfs[0].vfs[1];
+
+	vf->state.known |= VF_BIT(VF_MAC);
+	vf->state.mac = (struct mac) { .len = 6, .bytes = { 2, 0, 0, 0, 0, mac } };
+	vf->state.trust = trust;
+	vf->ethtool.known = 1;
+	vf->ethtool.numbers[0] = number;
+	return scan;
+}
+
+/* What a driver makes anew is no drift; what the PF was told is compared as ever. */
+static void a_driver_is_bound_anew(void **state)
+{
+	struct picture *picture = *state;
+	struct pci_addr addr = vf_addr(0, 1);
+	struct vf_entry *vf;
+
+	assert_false(take(picture, reading_of_driver(150, 1, 10, false)));
+	vf = picture_vf(picture, &addr, NULL);
+	picture_own(vf, RECORD, NULL, NULL);
+	vf->to_rebind = true;
+	picture_release(vf, 200);
+	assert_int_equal(vf->use, VF_PREPARING);
+	assert_false(take(picture, reading_of_driver(300, 9, 99, true)));
+	assert_int_equal(told.count, 0); /* what the pod left ends first */
+	vf = picture_vf(picture, &addr, NULL);
+	assert_int_equal(vf->use, VF_PREPARING);
+	vf->broken = true;
+	picture_judge(vf);
+	assert_int_equal(vf->use, VF_BROKEN);
+	vf->broken = false;
+	picture_rebound(vf, 400);
+	assert_int_equal(vf->use, VF_FREE);
+	assert_false(take(picture, reading_of_driver(500, 2, 20, true)));
+	assert_string_equal(told.why, "trust is on, was off");
+	assert_false(take(picture, reading_of_driver(600, 2, 20, false)));
+	assert_false(told.drifted);
+	vf = picture_vf(picture, &addr, NULL);
+	assert_int_equal(vf->baseline.mac.bytes[5], 2);
+	assert_int_equal(vf->ethtool.numbers[0], 20);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_read_is_the_baseline),
+		TEST(a_driver_is_bound_anew),
 		TEST(a_held_one_keeps_its_baseline),
 		TEST(drift_is_told_once_and_ends),
 		TEST(what_the_driver_tells_can_drift_too),

@@ -35,6 +35,7 @@ static struct ledger *scene(void)
 	static const char *const gone[] = { "g0", "g1", "g2" };
 	struct baseline device = kit_device("net:eth5");
 	struct ledger *ledger = kit_open("boot");
+	struct attachment a;
 	uint64_t guid;
 
 	kit_set_pools(ledger, pools);
@@ -65,6 +66,15 @@ static struct ledger *scene(void)
 		reserve(ledger, &request, NULL);
 		release(ledger, "c4");
 	}
+	device = kit_vf("pci:0000:01:00.2", "pf0", "0000:01:00.0");
+	request = kit_request("c7", "p");
+	request.rail = "r0";
+	assert_ok(kit_reserve(ledger, &request, &device, &a));
+	assert_true(kit_end(
+		ledger, &a,
+		&(struct release) {
+			.left = true, .restored = true, .used_above = true, .reason = "DEL" }));
+	attachment_free(&a);
 	assert_ok(ledger_begin(ledger, &kit_err));
 	assert_ok(ledger_guid_assign(ledger, &ledger_pools(ledger)->pools[1].rails[0],
 				     "pci:0000:01:00.1", &guid, &kit_err));
@@ -156,7 +166,7 @@ static void test_round_trip(void **state)
 
 	/* Nothing that is held is given again, nor an id; what rests does so. */
 	assert_ok(kit_reserve(ledger, &request, NULL, &a));
-	assert_int_equal(a.id, 10);
+	assert_int_equal(a.id, 11);
 	assert_int_equal(a.rail.index, 5);
 	attachment_free(&a);
 	request = kit_request("c7", "p");

@@ -550,6 +550,11 @@ static void test_wrong_pools_name_the_key(void **state)
 		{ "[{'name': 'p', 'restfor': 'any', 'rails': [{'name': 'r'}]}]",
 		  "\"pools[0].restfor\": is not known; did you mean \"restFor\"?" },
 		{ "[{'name': 'p', 'claim_s': 0, 'rails': []}]", "\"pools[0].claim_s\": 0" },
+		{ "[{'name': 'p', 'rebind': 'yes', 'rails': []}]",
+		  "\"pools[0].rebind\": \"yes\": must be \"auto\", \"always\" or \"never\"" },
+		{ "[{'name': 'p', 'rebnid': 'auto', 'rails': [{'name': 'r', 'cidr': "
+		  "'10.0.0.0/24'}]}]",
+		  "did you mean \"rebind\"" },
 		{ "[{'name': 'p', 'claim_s': 3601, 'rails': []}]", "\"pools[0].claim_s\": 3601" },
 		{ "[{'name': 'p', 'colour': 1, 'rails': [{'name': 'r', 'cidr': '10.0.0.0/24'}]}]",
 		  "\"pools[0].colour\": is not known" },

@@ -420,7 +420,8 @@ static void test_request_is_read_back(void **state)
 		      " 'request': {'program': 'spur', 'env': {'CNI_IFNAME': 'net1'},"
 		      "   'netconf': {'name': 'rail0'}},"
 		      " 'device': 'net:eth5', 'netdev': 'eth5', 'pool': 'train', 'rail': 'rail0',"
-		      " 'rdmaOnly': true, 'guid': '02:00:00:00:00:00:00:05', 'pkey': '0x0001',"
+		      " 'rdmaOnly': true, 'fromPlugin': true, 'guid': '02:00:00:00:00:00:00:05', "
+		      "'pkey': '0x0001',"
 		      " 'mac': '02:00:00:00:00:04', 'vlan': 7, 'ips': ['10.0.0.5/32', "
 		      "'fd00::5/64'], 'claim': ['rail0', 'rail1'],"
 		      " 'table': 'auto', 'sticky': 'job/worker-3', 'deadline': 5000}");
@@ -502,6 +503,7 @@ static void test_wrong_request_is_refused(void **state)
 		{ "vlan", "4095" },
 		{ "vlan", "-1" },
 		{ "rdmaOnly", "true" },
+		{ "fromPlugin", "1" },
 		{ "gateway", "1" },
 		{ "netdev", "''" },
 		{ "netdev", "'sixteen-bytes-xx'" },
