@@ -187,8 +187,8 @@ static int pass_on_error(const struct delegation *how, json_t *answer, int statu
 	json_t *code = json_object_get(answer, "code");
 
 	if (json_is_integer(code) && msg)
-		err_set(err, EREMOTEIO, (int)json_integer_value(code), "%s %s: %s", how->plugin,
-			how->command, msg);
+		err_set(err, EREMOTEIO, json_cni_code(code), "%s %s: %s", how->plugin, how->command,
+			msg);
 	else if (WIFSIGNALED(status))
 		err_set(err, EREMOTEIO, ERR_INTERNAL, "%s %s: ended by signal %d", how->plugin,
 			how->command, WTERMSIG(status));

@@ -10,6 +10,27 @@
 #include "base/fs.h"
 #include "base/json.h"
 
+/* The kernel takes most of these, and the pod would speak with nobody, or for everybody. */
+static int refuse_unusable(const struct address *address, struct err *err)
+{
+	const char *what = ip_unusable(&address->cidr.ip);
+	char text[CIDR_TEXT];
+
+	if (address->cidr.plen == 0)
+		what = "default";
+	if (what)
+		return err_set(
+			err, EINVAL, ERR_IO,
+			"key \"ips\": \"%s\": is a%s %s address, which no device of a pod can "
+			"have",
+			cidr_format(&address->cidr, text), what[0] == 'u' ? "n" : "", what);
+	what = address->gateway.family ? ip_unusable(&address->gateway) : NULL;
+	return what ? err_set(err, EINVAL, ERR_IO,
+			      "key \"ips\": \"%s\": its gateway is a%s %s address",
+			      cidr_format(&address->cidr, text), what[0] == 'u' ? "n" : "", what)
+		    : 0;
+}
+
 int result_read(json_t *json, const char *plugin, struct ip_config *ret_net, struct err *err)
 {
 	json_t *ips = json_object_get(json, "ips"), *routes = json_object_get(json, "routes");
@@ -26,6 +47,8 @@ int result_read(json_t *json, const char *plugin, struct ip_config *ret_net, str
 	json_array_foreach (ips, i, item) {
 		if (r == 0)
 			r = address_decode(item, "ips", &net.ips[net.ip_count++], err);
+		if (r == 0)
+			r = refuse_unusable(&net.ips[i], err);
 	}
 	json_array_foreach (routes, i, item) {
 		if (r == 0)

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 enum { LAST_WORDS_MS = 1000 /* how long the streams are read after its end */ };
@@ -189,7 +190,7 @@ static int printed_code(const struct child *child, char *why, size_t size)
 	const char *msg = json_string_value(json_object_get(json, "msg"));
 
 	utf8_print(why, size, "%s", msg ? msg : "");
-	return (int)json_integer_value(json_object_get(json, "code"));
+	return msg ? json_cni_code(json_object_get(json, "code")) : 0;
 }
 
 int child_verdict(const struct child *child, char why[CHILD_WHY_MAX])

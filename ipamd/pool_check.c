@@ -13,6 +13,18 @@ static const struct cidr *rail_cidr(const struct rail *rail, int family)
 	return family == AF_INET6 ? &rail->cidr6 : &rail->cidr;
 }
 
+static int check_prefix(const struct cidr *cidr, const char *key, const char *path, struct err *err)
+{
+	const char *what = cidr->ip.family ? cidr_unusable(cidr) : NULL;
+	char text[CIDR_TEXT];
+
+	if (!what)
+		return 0;
+	return err_set(err, EINVAL, ERR_VALUE,
+		       "key \"%s.%s\": \"%s\": has %s addresses, which no device of a pod can have",
+		       path, key, cidr_format(cidr, text), what);
+}
+
 static int check_capacity(const struct rail *rail, const char *path, struct err *err)
 {
 	if (rail_capacity(rail) > 0)
@@ -84,8 +96,12 @@ static int check_route(const struct rail *rail, const struct route *route, const
 static int check_rail(const struct rail *rail, const char *path, struct err *err)
 {
 	char name[JSON_PATH_MAX + 32];
-	int r = check_capacity(rail, path, err);
+	int r = check_prefix(&rail->cidr, "cidr", path, err);
 
+	if (r == 0)
+		r = check_prefix(&rail->cidr6, "cidr6", path, err);
+	if (r == 0)
+		r = check_capacity(rail, path, err);
 	for (size_t i = 0; r == 0 && i < rail->route_count; i++) {
 		(void)snprintf(name, sizeof(name), "%s.routes[%zu]", path, i);
 		r = check_route(rail, &rail->routes[i], name, err);

@@ -119,9 +119,8 @@ int error_decode(json_t *error, struct err *err)
 	json_t *cni = json_object_get(data, "cni");
 	const char *message = json_string_value(json_object_get(error, "message"));
 	const char *details = json_string_value(json_object_get(data, "details"));
-	int code = json_is_integer(cni) ? (int)json_integer_value(cni) : ERR_INTERNAL;
 
-	(void)err_set(err, EREMOTEIO, code, "%s",
+	(void)err_set(err, EREMOTEIO, json_cni_code(cni), "%s",
 		      message ? message : "the daemon answered with an error without a message");
 	if (details)
 		err_details(err, "%s", details);

@@ -210,6 +210,13 @@ void json_leave(struct json_reader *outer, struct json_reader *r, enum read_mode
 	outer->missing = r->missing;
 }
 
+int json_cni_code(const json_t *code)
+{
+	json_int_t value = json_integer_value(code);
+
+	return value > 0 && value <= INT32_MAX ? (int)value : ERR_INTERNAL;
+}
+
 char *json_line(const json_t *json)
 {
 	return json_dumps(json, JSON_COMPACT);

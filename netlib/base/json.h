@@ -79,5 +79,11 @@ int json_finish(struct json_reader *r, enum read_mode mode);
 /* The same for a member of what @outer reads, which goes on with its error. */
 void json_leave(struct json_reader *outer, struct json_reader *r, enum read_mode mode);
 
+/*
+ * The CNI code of an error that somebody else has told. 0, which would say that nothing is wrong,
+ * and what is no number of 31 bits, become ERR_INTERNAL.
+ */
+int json_cni_code(const json_t *code);
+
 /* One compact line, for the wire and the store. The caller frees it; NULL if out of memory. */
 char *json_line(const json_t *json);

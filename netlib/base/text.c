@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -180,6 +182,35 @@ bool cidr_contains(const struct cidr *cidr, const struct ip *ip)
 bool cidr_overlaps(const struct cidr *a, const struct cidr *b)
 {
 	return a->plen <= b->plen ? cidr_contains(a, &b->ip) : cidr_contains(b, &a->ip);
+}
+
+static const struct {
+	struct cidr cidr;
+	const char *what;
+} unusable[] = {
+	{ { { AF_INET, { 0 } }, 32 }, "unspecified" },
+	{ { { AF_INET, { 127 } }, 8 }, "loopback" },
+	{ { { AF_INET, { 224 } }, 4 }, "multicast" },
+	{ { { AF_INET, { 255, 255, 255, 255 } }, 32 }, "broadcast" },
+	{ { { AF_INET6, { 0 } }, 128 }, "unspecified" },
+	{ { { AF_INET6, { [15] = 1 } }, 128 }, "loopback" },
+	{ { { AF_INET6, { 0xff } }, 8 }, "multicast" },
+};
+
+const char *cidr_unusable(const struct cidr *cidr)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(unusable); i++) {
+		if (cidr_overlaps(&unusable[i].cidr, cidr))
+			return unusable[i].what;
+	}
+	return NULL;
+}
+
+const char *ip_unusable(const struct ip *ip)
+{
+	const struct cidr cidr = { *ip, (uint8_t)ip_bits(ip) };
+
+	return cidr_unusable(&cidr);
 }
 
 struct ip ip_offset(const struct ip *base, uint64_t index)

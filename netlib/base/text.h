@@ -56,6 +56,12 @@ int cidr_parse(const char *text, struct cidr *ret_cidr);
 const char *cidr_format(const struct cidr *cidr, char buf[CIDR_TEXT]);
 struct ip cidr_network(const struct cidr *cidr); /* the address with its host bits cleared */
 bool cidr_contains(const struct cidr *cidr, const struct ip *ip);
+/*
+ * Why no device of a pod can have an address of @cidr as its own: what it has in common with
+ * 0.0.0.0, 127/8, 224/4, 255.255.255.255, ::, ::1 or ff00::/8, in a word ("loopback"); else NULL.
+ */
+const char *cidr_unusable(const struct cidr *cidr);
+const char *ip_unusable(const struct ip *ip);
 bool cidr_overlaps(const struct cidr *a, const struct cidr *b);
 
 /*

@@ -607,6 +607,14 @@ def test_foreign_ipam_fails():
         ("echo '{}'", 5, "no address"),
         ("""echo '{"ips":[{"address":"10.0.0.300/1"}]}'""", 7, "ips"),
         ("head -c 2000000 /dev/zero", 5, "more than"),
+        ("""echo '{"ips":[{"address":"127.0.0.5/8"}]}'""", 5, "loopback"),
+        ("""echo '{"ips":[{"address":"10.44.0.2/24"},{"address":"ff02::1/64"}]}'""", 5, "multicast"),
+        ("""echo '{"ips":[{"address":"0.0.0.0/0"}]}'""", 5, "0.0.0.0/0"),
+        ("""echo '{"ips":[{"address":"10.44.0.2/24","gateway":"224.0.0.1"}]}'""", 5, "gateway"),
+        ("""echo '{"code": 0, "msg": "nothing is wrong"}'; exit 1""", 100, "nothing is wrong"),
+        ("""echo '{"code": 4294967307, "msg": "more than 32 bits"}'; exit 1""", 100, "more than 32 bits"),
+        ("""echo '{"code": -5, "msg": "less than nothing"}'; exit 1""", 100, "less than nothing"),
+        ("""echo '{"code": "11", "msg": "a word"}'; exit 1""", 100, "exit status 1"),
     )
     with node_with_rail() as node:
         node.daemon()

@@ -217,6 +217,23 @@ static void test_foreign_answers(void **state)
 		{ "{\"ips\":[{\"address\":\"10.0.0.3/24\"}],\"routes\":[{\"gw\":\"10.0.0.1\"}]}",
 		  false },
 		{ "{\"ips\":[{\"address\":\"10.0.0.3/24\"}],\"routes\":[7]}", false },
+		/* as a route it is ordinary */
+		{ "{\"ips\":[{\"address\":\"10.0.0.3/24\"}],\"routes\":[{\"dst\":\"0.0.0.0/0\"}]}",
+		  true },
+		{ "{\"ips\":[{\"address\":\"0.0.0.0/0\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"0.0.0.0/24\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"10.0.0.3/0\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"127.0.0.1/8\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"127.255.1.2/32\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"224.0.0.1/24\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"239.1.2.3/24\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"255.255.255.255/24\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"::/64\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"::1/128\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"ff02::1/64\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"fd00::3/64\"},{\"address\":\"::1/64\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"10.0.0.3/24\",\"gateway\":\"224.0.0.1\"}]}", false },
+		{ "{\"ips\":[{\"address\":\"::2/64\"},{\"address\":\"240.0.0.1/24\"}]}", true },
 	};
 
 	(void)state;

@@ -365,6 +365,13 @@ static void test_pools_that_no_pod_could_use(void **state)
 		  "gives no address" },
 		{ "'blockBits': 1, 'subnet': 'slot', 'slotExclude': [1], ",
 		  "'cidr': '10.0.0.0/28', 'gatewayIndex': 0", "gives no address" },
+		{ "", "'cidr': '127.0.0.0/24'",
+		  "key \"pools[0].rails[0].cidr\": \"127.0.0.0/24\": has loopback addresses" },
+		{ "", "'cidr': '224.1.0.0/24'", "has multicast addresses" },
+		{ "", "'cidr': '96.0.0.0/3'", "has loopback addresses" },
+		{ "", "'cidr': '240.0.0.0/24'", NULL },
+		{ "", "'cidr6': 'ff00::/64'", "cidr6\": \"ff00::/64\": has multicast addresses" },
+		{ "", "'cidr6': '::/96'", "has unspecified addresses" },
 		/* 2^32 of 2^64 */
 		{ "", "'cidr6': 'fd00::/64', 'exclude': ['fd00::-fd00::1:0:0:0']",
 		  "all of its 4294967296 indexes, the most that a rail has, are excluded" },
