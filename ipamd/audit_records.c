@@ -54,7 +54,7 @@ static bool entry_key(enum store_table table, const struct attachment *rec,
 	} else if (table == STORE_BY_NETNS) {
 		store_key_u32(&key, (uint32_t)rec->netns.nsid);
 		store_key_u64(&key, rec->id);
-	} else if (table == STORE_BY_IDENTITY && rec->sticky[0] && rec->pool[0]) {
+	} else if (table == STORE_BY_IDENTITY && record_has_identity(rec)) {
 		store_key_text(&key, rec->pod.namespace);
 		store_key_text(&key, rec->sticky);
 		store_key_u64(&key, rec->id);

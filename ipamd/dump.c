@@ -605,17 +605,18 @@ static void read_rebind_name(struct json_reader *r, const char *key, char *buf, 
 
 static int load_rebind(struct loading *l, json_t *json, struct err *err)
 {
-	struct rebind rebind = { 0 };
+	struct rebind rebind = { 0 }, other;
+	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
 	const char *device = "";
 	struct json_reader r;
-	struct pci_addr addr;
+	struct pci_addr addr = { 0 };
 	int64_t id = 0;
 
 	json_read(&r, json, "rebind", err);
 	if (!json_str(&r, "device", &device) || strncmp(device, "pci:", 4) != 0 ||
 	    pci_parse(device + 4, &addr) < 0)
 		json_bad(&r, "device", "must be the PCI address of a VF (pci:0000:1a:00.1)");
-	if (!json_int(&r, "id", 1, INT64_MAX, &id))
+	if (!json_int(&r, "id", 1, (int64_t)l->report.next_id - 1, &id))
 		json_missing(&r, "id");
 	(void)json_bool(&r, "due", &rebind.is_due);
 	read_rebind_name(&r, "netdev", rebind.netdev, sizeof(rebind.netdev));
@@ -624,8 +625,11 @@ static int load_rebind(struct loading *l, json_t *json, struct err *err)
 	read_rebind_name(&r, "uverbs", rebind.uverbs, sizeof(rebind.uverbs));
 	if (json_finish(&r, READ_STRICT) < 0)
 		return -err->errnum;
+	(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&addr, text));
+	if (rebind_get(l->store, key, &other))
+		return err_set(err, EEXIST, ERR_VALUE, "rebind of %s: is there already", key);
 	rebind.id = (uint64_t)id;
-	rebind_put(l->store, device, &rebind);
+	rebind_put(l->store, key, &rebind);
 	return store_check(l->store, err);
 }
 

@@ -65,7 +65,7 @@ static void index_release(struct ledger *ledger, const struct attachment *a, boo
 		now_ms = LEASE_NEVER + 1;
 	allot_release(ledger->store, &ledger->pools, a->pool, &a->rail, a->id,
 		      never_up ? NULL : &a->pod, now_ms);
-	if (a->sticky[0] && !never_up)
+	if (record_has_identity(a) && !never_up)
 		sticky_note(ledger, a, now_ms);
 	ledger_end_claim_if_last(ledger, a);
 }

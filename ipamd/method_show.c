@@ -92,15 +92,15 @@ static int list_page(struct daemon *d, const char *network, uint64_t after, size
 	return r < 0 ? r : 0;
 }
 
-/* The one that has it, or none. */
+/* The one that has it, or none: no page comes behind it. */
 static int list_owner(struct daemon *d, const char *device, json_t *list, struct err *err)
 {
 	struct attachment a = { 0 };
-	uint64_t next;
+	uint64_t unused;
 	int r = ledger_find_device(d->ledger, device, &a, err);
 
 	if (r == 0)
-		r = list_page(d, NULL, a.id - 1, 1, list, &next, err);
+		r = list_page(d, NULL, a.id - 1, 1, list, &unused, err);
 	attachment_free(&a);
 	return r == -ENOENT ? 0 : r;
 }
@@ -184,6 +184,7 @@ int method_devices(struct daemon *d, struct request *q, json_t **ret_result, str
 int method_device_accept(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	const char *device = NULL;
+	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
 	struct json_reader r;
 	struct pci_addr addr;
 	int count;
@@ -196,7 +197,9 @@ int method_device_accept(struct daemon *d, struct request *q, json_t **ret_resul
 		return -err->errnum;
 	if (device && !picture_vf(inventory_picture(d->inventory), &addr, NULL))
 		return err_set(err, ENODEV, ERR_DEVICE, "%s: is no VF of this node", device);
-	if (ledger_plugin_restarted(d->ledger, device, &count, err) < 0)
+	if (device) /* an address has several spellings */
+		(void)snprintf(key, sizeof(key), "pci:%s", pci_format(&addr, text));
+	if (ledger_plugin_restarted(d->ledger, device ? key : NULL, &count, err) < 0)
 		return -err->errnum;
 	inventory_learn_all(d->inventory);
 	*ret_result = json_pack("{s:i}", "accepted", count);

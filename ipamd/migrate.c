@@ -187,17 +187,18 @@ static const char *tell_of_identity(const char *pool, const char *rail, const ch
 	struct telling *telling = arg;
 	struct lease lease = allot_lease(telling->store, pool, rail, had->index);
 	CLEANUP(attachment_free) struct attachment holder = { 0 };
-	const char *namespace = NULL;
+	const char *whose = NULL;
 	struct err err;
 
 	if (lease.state == LEASE_RESTING && lease.since_ms == had->last_ms && lease.has_namespace)
-	namespace = lease.namespace;
+		whose = lease.namespace;
 	else if (lease.state == LEASE_HELD &&
 		 record_get(telling->store, lease.holder, &holder, &err) == 0 &&
-		 strcmp(holder.sticky, name) == 0) namespace = holder.pod.namespace;
-	if (!namespace || strlen(namespace) > LEASE_NAMESPACE_MAX)
+		 strcmp(holder.sticky, name) == 0)
+		whose = holder.pod.namespace;
+	if (!whose || strlen(whose) > LEASE_NAMESPACE_MAX)
 		return NULL;
-	(void)snprintf(telling->namespace, sizeof(telling->namespace), "%s", namespace);
+	(void)snprintf(telling->namespace, sizeof(telling->namespace), "%s", whose);
 	return telling->namespace;
 }
 

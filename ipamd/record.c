@@ -406,11 +406,21 @@ static void by_key_put(struct store *store, const struct attachment *a)
 	store_put(store, STORE_BY_KEY, &key, value, by_key_encode(a, value));
 }
 
+static bool identity_fits(const struct attachment *a)
+{
+	return a->sticky[0] && strlen(a->pod.namespace) <= PROTO_NAMESPACE_MAX;
+}
+
+bool record_has_identity(const struct attachment *a)
+{
+	return a->pool[0] && identity_fits(a);
+}
+
 void record_index_identity(struct store *store, const struct attachment *a)
 {
 	struct store_key by_identity = record_by_identity(a);
 
-	if (a->sticky[0] && a->pool[0])
+	if (record_has_identity(a))
 		id_put(store, STORE_BY_IDENTITY, &by_identity, a->id);
 }
 
@@ -478,7 +488,7 @@ int record_put(struct store *store, const struct attachment *a, struct err *err)
 	brief_put(store, a);
 	if (a->state == ATTACHMENT_DIRTY) /* it may have given up its index */
 		by_key_put(store, a);
-	if (a->sticky[0] && !a->pool[0])
+	if (identity_fits(a) && !a->pool[0])
 		store_delete(store, STORE_BY_IDENTITY, &by_identity);
 	return 0;
 }
@@ -498,7 +508,7 @@ void record_delete(struct store *store, const struct attachment *a)
 	store_delete(store, STORE_BY_NETNS, &by_netns);
 	if (a->device.key[0])
 		store_delete(store, STORE_BY_DEVICE, &by_device);
-	if (a->sticky[0])
+	if (identity_fits(a))
 		store_delete(store, STORE_BY_IDENTITY, &by_identity);
 	/* The pod's next sandbox may have its entry by now. */
 	if (a->pod.uid[0] && record_id(store, STORE_BY_POD, &by_pod) == a->id)

@@ -70,6 +70,9 @@ bool record_next_brief(struct store *store, struct ledger_brief *brief);
 int record_add(struct store *store, const struct attachment *a, struct err *err);
 int record_put(struct store *store, const struct attachment *a, struct err *err);
 int record_rewrite(struct store *store, const struct attachment *a, struct err *err);
+/* Does it lead from an identity to its index? Older daemons took a namespace of any length: of one
+ * that no key has room for nothing is remembered. */
+bool record_has_identity(const struct attachment *a);
 /* Puts its entry of by_identity, if it has one: what a store before schema 5 lacks. */
 void record_index_identity(struct store *store, const struct attachment *a);
 void record_delete(struct store *store, const struct attachment *a);

@@ -37,8 +37,8 @@ if sys.argv[1:2] == ["rebind"]:
 
 
 class World(Node):
-    def __init__(self, vfs=1):
-        super().__init__()
+    def __init__(self, vfs=1, pfs=2):
+        super().__init__(pfs)
         with open(self.plugin, "w", encoding="utf-8") as f:
             f.write(REBIND + PLUGIN)
         self.keys = [self.vf(0, i) for i in range(vfs)]
@@ -61,8 +61,8 @@ class World(Node):
     def rebinds(self):
         return [json.loads(line) for line in self.told("rebinds")]
 
-    def serve_with(self, rebind="auto", env=None, **settings):
-        pool = lab.pool("train", rails=2)
+    def serve_with(self, rebind="auto", env=None, rails=2, **settings):
+        pool = lab.pool("train", rails=rails)
         pool["rebind"] = rebind
         pool["cooldown_s"] = 0
         for i, rail in enumerate(pool["rails"]):
@@ -275,6 +275,19 @@ def test_hooked_renumbered():
         assert ask(node, device=key, fromPlugin=True)["device"]["rdma"]["uverbs"] == "uverbs7"
         refused("is no VF of this node", lambda: node.rpc("device.accept", device="pci:0000:77:00.1"), 102)
         refused("must be the PCI address of a VF", lambda: node.rpc("device.accept", device="eth0"), 7)
+
+
+def test_hooked_an_address_in_capitals():
+    """It is the same VF, and the operator's word counts for it."""
+    with World(pfs=10) as node:
+        key = node.vf(9, 0)
+        node.tell("UVERBS", "uverbs7")
+        node.serve_with(rails=10)
+        node.live(key, rail="rail9")
+        node.until(key, "free")
+        assert "renumbered" in node.devices()[key] and key != f"pci:{vf_of(9, 0).upper()}", node.devices()
+        assert node.ctl("vfs", "--plugin-restarted", vf_of(9, 0).upper()) == "1 VF has another RDMA character device by now\n"
+        assert "renumbered" not in node.devices()[key]
 
 
 def test_hooked_a_guid_and_a_driver_at_once():

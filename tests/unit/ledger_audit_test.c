@@ -5,6 +5,7 @@
 #include <endian.h>
 
 #include "ipamd/history.h"
+#include "ipamd/rebind.h"
 
 static const char pools[] = "[{'name':'p','rails':[{'name':'r0','cidr':'10.0.0.0/28'},"
 			    "{'name':'r1','cidr':'10.1.0.0/28','cidr6':'fd00::/124'}]},"
@@ -367,6 +368,24 @@ static void identity_queued_alone(void)
 	put(STORE_STICKY_Q, key, (struct store_key) { 0 });
 }
 
+static void rebind_cut(void)
+{
+	struct store_key value = id_key(1);
+
+	store_key_text(&value, "");
+	put(STORE_REBIND, key_of("pci:0000:01:10.1"), value);
+}
+
+static void rebind_of_a_netdev(void)
+{
+	rebind_put(broken, "net:eth5", &(struct rebind) { .id = 1, .is_due = true });
+}
+
+static void rebind_of_nobody(void)
+{
+	rebind_put(broken, "pci:0000:01:10.1", &(struct rebind) { .id = 99, .is_due = true });
+}
+
 static struct store_key last_key(const char *pool, const char *pod, const char *rail,
 				 uint32_t index)
 {
@@ -500,6 +519,10 @@ static const struct {
 	{ identity_not_queued, "identity \"job/worker-3\" of namespace \"ns\": is not in the queue",
 	  1 },
 	{ identity_queued_alone, "table sticky_q: 1 identities are queued, of 0", 1 },
+	{ rebind_cut, "table rebind: an entry is malformed", 1 },
+	{ rebind_of_a_netdev, "table rebind: an entry is malformed", 1 },
+	{ rebind_of_nobody,
+	  "table rebind: pci:0000:01:10.1 is of an attachment that is not there yet", 1 },
 	{ last_gone, "pool \"q\" rail \"r0\": index 2 rests of pod ns/c4, and is not found by it",
 	  1 },
 	{ last_of_nobody, "table by_last: 2 indexes are of pods, 1 rest so", 1 },

@@ -321,6 +321,12 @@ static const struct {
 	  "line 3: GUID 02:00:00:00:00:00:00:01: has an owner already" },
 	{ "{'claim':{'containerID':'c','pool':'p','id':3,'expiry':3605001,'rails':[{}]}}\n",
 	  "line 2: key \"claim.expiry\": 3605001: must be" },
+	{ "{'rebind':{'device':'eth0','id':3,'due':true}}\n", "line 2: key \"rebind.device\": " },
+	{ "{'rebind':{'device':'pci:0000:01:00.1','id':9,'due':true}}\n",
+	  "line 2: key \"rebind.id\": 9: must be" },
+	{ "{'rebind':{'device':'pci:0000:0a:00.1','id':3,'due':true}}\n"
+	  "{'rebind':{'device':'pci:0000:0A:00.1','id':4,'due':true}}\n",
+	  "line 3: rebind of pci:0000:0a:00.1: is there already" },
 	{ "{'event':{'seq':7}}\n{'event':{'seq':7}}\n", "line 3: key \"event.seq\": 7: must be" },
 	{ "{'record':{'id':1}}\n", "line 2: " },
 	{ "{'thing':{}}\n", "line 2: must be one of" },

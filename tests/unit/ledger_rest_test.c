@@ -354,6 +354,23 @@ static void test_identity_is_of_its_namespace(void **state)
 	close_ledger();
 }
 
+/* An older daemon has taken it, and no key has room for it: nothing is remembered, nothing fails.
+ */
+static void test_identity_of_an_endless_namespace(void **state)
+{
+	char namespace[PROTO_NAMESPACE_MAX * 8];
+	struct ask worker = ask("q", .namespace = namespace, .uid = "a", .sticky = "w");
+
+	(void)state;
+	memset(namespace, 'n', sizeof(namespace));
+	namespace[sizeof(namespace) - 1] = '\0';
+	open_ledger();
+	assert_int_equal(take(&del, worker), 2);
+	worker.uid = "b";
+	assert_int_equal(take(NULL, worker), 3);
+	close_ledger();
+}
+
 /* --- asked for by name --- */
 
 #define REST_FOR(who) \
@@ -503,6 +520,7 @@ int main(void)
 		cmocka_unit_test_setup(test_dirty, kit_setup),
 		cmocka_unit_test_setup(test_identity_keeps_what_it_had, kit_setup),
 		cmocka_unit_test_setup(test_identity_is_of_its_namespace, kit_setup),
+		cmocka_unit_test_setup(test_identity_of_an_endless_namespace, kit_setup),
 		cmocka_unit_test_setup(test_by_name_while_it_rests, kit_setup),
 		cmocka_unit_test_setup(test_namesake, kit_setup),
 	};
