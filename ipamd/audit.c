@@ -79,7 +79,20 @@ bool audit_view_is(const struct store_view *view, const struct store_key *bytes)
 
 /* --- identities, events, meta --- */
 
-/* @key: pool NUL namespace NUL name NUL… */
+/* pool NUL namespace NUL name NUL rail NUL */
+static bool is_identity(const struct store_view *key)
+{
+	char text[STORE_KEY_SIZE];
+	size_t at = 0;
+
+	for (int i = 0; i < 4; i++) {
+		if (!store_view_text(key, &at, text, sizeof(text)))
+			return false;
+	}
+	return at == key->len;
+}
+
+/* @key: is_identity() */
 static void audit_find_unqueued(struct auditor *a, const char *key)
 {
 	const char *namespace = key + strlen(key) + 1;
@@ -98,7 +111,7 @@ static void check_identities(struct auditor *a)
 
 		a->audit->identities++;
 		store_key_set(&key, &found);
-		if (value.len != sizeof(uint32_t) + sizeof(uint64_t)) {
+		if (value.len != sizeof(uint32_t) + sizeof(uint64_t) || !is_identity(&found)) {
 			audit_find(a, "table sticky: an entry is malformed");
 		} else {
 			store_key_u64(&queued, store_view_u64(&value, sizeof(uint32_t)));

@@ -357,6 +357,16 @@ static void identity_not_queued(void)
 	put(STORE_STICKY, key_of("p", "ns", "job/worker-3", "r0"), value);
 }
 
+/* As a key was before schema 5. */
+static void identity_without_namespace(void)
+{
+	struct store_key value = { 0 };
+
+	store_key_u32(&value, 5);
+	store_key_u64(&value, 7);
+	put(STORE_STICKY, key_of("p", "job/worker-3", "r0"), value);
+}
+
 static void identity_queued_alone(void)
 {
 	struct store_key key = id_key(7);
@@ -518,6 +528,7 @@ static const struct {
 	{ index_without_claim, "table by_index: 1 indexes are claimed, by claims 0", 1 },
 	{ identity_not_queued, "identity \"job/worker-3\" of namespace \"ns\": is not in the queue",
 	  1 },
+	{ identity_without_namespace, "table sticky: an entry is malformed", 1 },
 	{ identity_queued_alone, "table sticky_q: 1 identities are queued, of 0", 1 },
 	{ rebind_cut, "table rebind: an entry is malformed", 1 },
 	{ rebind_of_a_netdev, "table rebind: an entry is malformed", 1 },
