@@ -184,7 +184,7 @@ int method_devices(struct daemon *d, struct request *q, json_t **ret_result, str
 int method_device_accept(struct daemon *d, struct request *q, json_t **ret_result, struct err *err)
 {
 	const char *device = NULL;
-	char key[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
+	char key[PROTO_DEVICE_MAX] = "", text[PCI_TEXT + 4];
 	struct json_reader r;
 	struct pci_addr addr;
 	int count;

@@ -77,7 +77,7 @@ def has_hooks():
 
 def run(*argv, check=True, **kw):
     """Runs a command to its end; returns its stdout. Its failure is an AssertionError with stderr."""
-    done = subprocess.run(argv, capture_output=True, text=True, **kw)
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", **kw)
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}: {done.stderr.strip()}")
     return done.stdout
@@ -119,7 +119,8 @@ class Namespace:
         return self.sh("ip", *argv, **kw)
 
     def ip_json(self, *argv):
-        return json.loads(self.ip("-j", *argv) or "[]")
+        # not strict: ip prints the control characters of an alias as they are
+        return json.loads(self.ip("-j", *argv) or "[]", strict=False)
 
     def links(self):
         """Names of its devices, without lo."""
