@@ -216,7 +216,6 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 	(void)pthread_mutex_lock(&http->lock);
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		*context = caller_enter(&http->callers, connection, fd, clock_boot_ms());
-		hang_up_on_slow(http);
 	} else {
 		caller_move(*context, CALLER_NONE, 0);
 	}
@@ -225,27 +224,31 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 
 /* --- the server's thread --- */
 
-/* Until the server has something to do by itself, or somebody has been slow for too long. */
+/* Until the server has something to do by itself, or somebody has been slow for too long. Not at
+ * all in a crowd: while no place is free, no event tells who waits for one. */
 static int wait_ms(struct http *http)
 {
 	MHD_UNSIGNED_LONG_LONG own_ms;
 	int64_t left_ms;
 
 	(void)pthread_mutex_lock(&http->lock);
-	left_ms = callers_left_ms(&http->callers, HTTP_PATIENCE_MS, clock_boot_ms());
+	left_ms = callers_slowest(&http->callers, HTTP_PATIENCE_MS, clock_boot_ms())
+			  ? 0
+			  : callers_left_ms(&http->callers, HTTP_PATIENCE_MS, clock_boot_ms());
 	(void)pthread_mutex_unlock(&http->lock);
 	if (MHD_get_timeout(http->server, &own_ms) != MHD_YES)
 		return (int)left_ms;
 	return left_ms >= 0 && left_ms < (int64_t)own_ms ? (int)left_ms : (int)own_ms;
 }
 
-/* False: it is to end. */
+/* Behind each turn of the server. False: it is to end. */
 static bool keep_order(struct http *http)
 {
 	bool stops;
 
 	(void)pthread_mutex_lock(&http->lock);
 	hang_up_on_slow(http);
+	callers_look(&http->callers);
 	stops = http->server_stops;
 	(void)pthread_mutex_unlock(&http->lock);
 	return !stops;

@@ -9,7 +9,7 @@ struct caller *caller_enter(struct callers *callers, void *connection, int fd, i
 		if (caller->stage != CALLER_NONE)
 			continue;
 		*caller = (struct caller) { .connection = connection, .fd = fd };
-		caller_move(caller, CALLER_HEAD, now_ms);
+		caller_move(caller, CALLER_NEW, now_ms);
 		return caller;
 	}
 	return NULL;
@@ -33,6 +33,14 @@ size_t callers_count(const struct callers *callers, enum caller_stage stage)
 static bool is_waited_for(const struct caller *caller)
 {
 	return caller->stage == CALLER_HEAD || caller->stage == CALLER_ANSWER;
+}
+
+void callers_look(struct callers *callers)
+{
+	for (size_t i = 0; i < CALLERS_MAX; i++) {
+		if (callers->places[i].stage == CALLER_NEW)
+			callers->places[i].stage = CALLER_HEAD;
+	}
 }
 
 /* The one that has been there for the longest; NULL: nobody is there. */

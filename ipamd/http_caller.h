@@ -11,13 +11,14 @@
 
 enum {
 	CALLERS_MAX = 32,
-	CALLERS_KEPT = 8,    /* places that are free again before the next one comes */
+	CALLERS_KEPT = 8,    /* places that are free again behind each look */
 	CALLERS_PROOFS = 16, /* who may wait for a proof of readiness at the same time */
 	CALLER_WHY_MAX = 512,
 };
 
 enum caller_stage {
 	CALLER_NONE,   /* this place is free */
+	CALLER_NEW,    /* it has come since the last look: its request may lie there unread */
 	CALLER_HEAD,   /* its request has not come whole, or is refused */
 	CALLER_WAITS,  /* for a proof that begins after it has come */
 	CALLER_ASKED,  /* that proof is under way */
@@ -40,6 +41,8 @@ struct callers {
 /* NULL: there is no place, which a server that allows CALLERS_MAX connections never sees. */
 struct caller *caller_enter(struct callers *callers, void *connection, int fd, int64_t now_ms);
 void caller_move(struct caller *caller, enum caller_stage stage, int64_t now_ms);
+/* What had come from those that are there was read: who is new is so no more. */
+void callers_look(struct callers *callers);
 /* How many are at that stage. */
 size_t callers_count(const struct callers *callers, enum caller_stage stage);
 

@@ -75,6 +75,46 @@ def test_a_head_has_a_deadline():
         assert Drippers(node, 3, again=False).wait() == 3
 
 
+# A crowd of whoever asks and goes, waits for a proof, or asks for nothing; and a probe beside it. Says how many probes
+# in a row had no answer, at most.
+THRONG = """
+import contextlib, random, socket, threading, time
+over = threading.Event()
+def come():
+    return socket.create_connection(("127.0.0.1", 9469), 60)
+def bother(seed):
+    chance = random.Random(seed)
+    while not over.is_set():
+        with contextlib.suppress(OSError), come() as s:
+            s.sendall(chance.choice([b"GET /readyz HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n", b"GET /metrics HTTP/1.1\\r\\n"]))
+            if chance.random() < 0.5:
+                s.recv(100)
+def is_answered():
+    with contextlib.suppress(OSError), come() as s:
+        s.sendall(b"GET /healthz HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+        return s.recv(100).startswith(b"HTTP/1.1 200")
+    return False
+throng = [threading.Thread(target=bother, args=(i,)) for i in range(60)]
+for t in throng:
+    t.start()
+worst = row = 0
+for _ in range(200):
+    row = 0 if is_answered() else row + 1
+    worst = max(worst, row)
+over.set()
+for t in throng:
+    t.join()
+print(worst)
+"""
+
+
+def test_a_throng_silences_no_probe():
+    """One that came in the midst of others is read before anybody is found slow: a kubelet gives up at the third."""
+    with Node() as node:
+        node.daemon(http=HTTP)
+        assert int(node.net.sh("/usr/bin/python3", "-c", THRONG)) < 3
+
+
 # Asks for /readyz, then for /healthz on another connection; says whether the second was answered first.
 OVERTAKE = """
 import select, socket, time

@@ -89,6 +89,7 @@ static void test_a_deadline(void **state)
 	slow = caller_enter(&callers, NULL, 3, 0);
 	quick = caller_enter(&callers, NULL, 4, 50);
 	assert_ptr_not_equal(slow, quick);
+	callers_look(&callers);
 	assert_int_equal(callers_left_ms(&callers, PATIENCE_MS, 60), 40);
 	assert_null(callers_slowest(&callers, PATIENCE_MS, 99));
 	assert_ptr_equal(callers_slowest(&callers, PATIENCE_MS, 100), slow);
@@ -126,6 +127,7 @@ static void test_crowd(void **state)
 		struct caller *caller = caller_enter(&callers, NULL, i, i);
 
 		first = first ? first : caller;
+		callers_look(&callers);
 		assert_null(callers_slowest(&callers, PATIENCE_MS, 50));
 	}
 	assert_non_null(caller_enter(&callers, NULL, 0, 50));
@@ -136,6 +138,20 @@ static void test_crowd(void **state)
 	assert_null(callers_slowest(&callers, PATIENCE_MS, 50));
 }
 
+/* Its request may have come with it: nobody has looked. */
+static void test_crowd_of_new_ones(void **state)
+{
+	struct callers callers = { 0 };
+	struct caller *first = caller_enter(&callers, NULL, 0, 0);
+
+	(void)state;
+	for (int i = 1; i < CALLERS_MAX; i++)
+		assert_non_null(caller_enter(&callers, NULL, i, 1));
+	assert_null(callers_slowest(&callers, PATIENCE_MS, 1000));
+	callers_look(&callers);
+	assert_ptr_equal(callers_slowest(&callers, PATIENCE_MS, 1), first);
+}
+
 static void test_no_place(void **state)
 {
 	struct callers callers = { 0 };
@@ -144,7 +160,7 @@ static void test_no_place(void **state)
 	for (int i = 0; i < CALLERS_MAX; i++)
 		assert_non_null(caller_enter(&callers, NULL, i, 0));
 	assert_null(caller_enter(&callers, NULL, 99, 0));
-	assert_int_equal(callers_count(&callers, CALLER_HEAD), CALLERS_MAX);
+	assert_int_equal(callers_count(&callers, CALLER_NEW), CALLERS_MAX);
 }
 
 int main(void)
@@ -152,7 +168,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_hosts),      cmocka_unit_test(test_long_hosts),
 		cmocka_unit_test(test_a_deadline), cmocka_unit_test(test_who_waits_is_left_alone),
-		cmocka_unit_test(test_crowd),      cmocka_unit_test(test_no_place),
+		cmocka_unit_test(test_crowd),      cmocka_unit_test(test_crowd_of_new_ones),
+		cmocka_unit_test(test_no_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
