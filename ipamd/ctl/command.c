@@ -105,16 +105,18 @@ static void print_vf(struct table *table, json_t *vf)
 /* Of all VFs, or of one. */
 static int tell_plugin_restarted(struct ctl *ctl, struct err *err)
 {
-	CLEANUP_FREE char *device = NULL;
+	char device[PROTO_DEVICE_MAX], text[PCI_TEXT + 4];
 	CLEANUP_JSON json_t *result = NULL;
+	struct pci_addr addr = { 0 };
 	long long count;
 	int r;
 
-	if (ctl->argument && asprintf(&device, "pci:%s", ctl->argument) < 0) {
-		device = NULL;
-		return err_nomem(err);
-	}
-	r = ctl_call(ctl, "device.accept", json_pack("{s:s*}", "device", device), &result, err);
+	if (ctl->argument && pci_parse(ctl->argument, &addr) < 0)
+		return err_set(err, EINVAL, ERR_VALUE, "%s: must be a PCI address (0000:1a:00.1)",
+			       ctl->argument);
+	(void)snprintf(device, sizeof(device), "pci:%s", pci_format(&addr, text));
+	r = ctl_call(ctl, "device.accept",
+		     json_pack("{s:s*}", "device", ctl->argument ? device : NULL), &result, err);
 	if (r < 0)
 		return r;
 	if (ctl->json)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 
 import lab
 from daemon_serve import PLUGIN, generation_of, key_of, refused
@@ -288,6 +289,9 @@ def test_hooked_an_address_in_capitals():
         assert "renumbered" in node.devices()[key] and key != f"pci:{vf_of(9, 0).upper()}", node.devices()
         assert node.ctl("vfs", "--plugin-restarted", vf_of(9, 0).upper()) == "1 VF has another RDMA character device by now\n"
         assert "renumbered" not in node.devices()[key]
+        done = subprocess.run([lab.program("spurctl"), "--socket", node.socket, "vfs", "--plugin-restarted", b"\xff"],
+                              capture_output=True, check=False)
+        assert done.returncode == 1 and done.stderr == b"spurctl: ?: must be a PCI address (0000:1a:00.1)\n", done
 
 
 def test_hooked_a_guid_and_a_driver_at_once():
