@@ -259,7 +259,8 @@ static int find_by_inode(struct search *search, struct err *err)
 	r = link_get(search->rt, name, search->link, err);
 	if (r < 0) /* it has another name by now */
 		return r == -ENODEV || r == -ENOTUNIQ ? 0 : r;
-	return strcmp(search->link->kind, record->device.kind) == 0;
+	return strcmp(search->link->kind, record->device.kind) == 0 &&
+	       strcmp(search->link->parent, record->device.parent) == 0;
 }
 
 /*
@@ -562,7 +563,7 @@ static int try_to_leave(struct site *site, struct err *err)
 {
 	struct link_info link;
 	struct err why;
-	int r;
+	int found, r;
 
 	r = device_find_in_pod(site, &link, err);
 	if (r > 0 && upper_clear_in_pod(site, &link))
@@ -573,9 +574,10 @@ static int try_to_leave(struct site *site, struct err *err)
 	if (r == 0)
 		return 1;
 	/* Parts of a refused message may have been done: ask again. */
-	if (device_find_in_pod(site, &link, &why) > 0)
-		return evict(site, &link, &why) < 0 ? r : 1;
-	return 1;
+	found = device_find_in_pod(site, &link, &why);
+	if (found > 0 && evict(site, &link, &why) == 0)
+		found = 0;
+	return found == 0 ? 1 : r;
 }
 
 /* The pod may move it about, or give it more names, between a look and the message: not for ever.
