@@ -64,11 +64,14 @@ static int set_options(int fd)
 
 int wire_open(int protocol, struct wire **ret_wire, struct err *err)
 {
-	/* The first send binds it to a port of its own; unconnected, it talks to the kernel. */
+	/* Connected, it is told by nobody but the kernel: with NET_ADMIN in the namespace, a pod
+	 * could drown its answers. */
+	const struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	CLEANUP_CLOSE int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 	struct wire *wire;
 
-	if (fd < 0 || set_options(fd) < 0)
+	if (fd < 0 || set_options(fd) < 0 ||
+	    connect(fd, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
 		return err_sys(err, errno, ERR_KERNEL, "open netlink socket");
 	wire = calloc(1, sizeof(*wire));
 	if (!wire || wire_make_room(wire, WIRE_BUFFER) < 0) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One netlink socket through libnl-3, bound for life to the namespace it was opened in.
+ * One netlink socket through libnl-3, bound for life to the namespace it was opened in, and to the
+ * kernel: nobody else there can send it anything.
  *
  * libnl 3.7 leaves some of it to us: NETLINK_EXT_ACK is switched on and the extended ack read from
  * the error message; NETLINK_GET_STRICT_CHK lets the kernel filter dumps; MSG_PEEK is off, with a

@@ -125,6 +125,26 @@ static void test_link_get(void **state)
 	assert_string_equal(link.name, "a1");
 }
 
+/* Root of a pod may send to any socket of rtnetlink in its namespace that would have it. */
+static void test_nobody_else_tells_us(void **state)
+{
+	static const char bytes[100 * 1024]; /* more than there is room for, and as much at once */
+	CLEANUP_CLOSE int stranger = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct sockaddr_nl self = { .nl_family = AF_NETLINK };
+	socklen_t len = sizeof(self);
+	struct link_info link;
+
+	(void)state;
+	assert_ok(link_get(here, "a0", &link, &err)); /* it has a port by now */
+	assert_ok(getsockname(wire_fd(here), (struct sockaddr *)&self, &len));
+	assert_true(self.nl_pid);
+	assert_int_equal(sendto(stranger, bytes, sizeof(bytes), MSG_DONTWAIT,
+				(const struct sockaddr *)&self, len),
+			 -1);
+	assert_int_equal(errno, ECONNREFUSED);
+	assert_ok(link_get(here, "a1", &link, &err));
+}
+
 static void test_link_master(void **state)
 {
 	struct link_info link, bridge;
@@ -965,6 +985,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		NETNS_TEST(test_link_get),
+		NETNS_TEST(test_nobody_else_tells_us),
 		NETNS_TEST(test_link_master),
 		NETNS_TEST(test_link_move_in_one_message),
 		NETNS_TEST(test_link_move_name_taken),
