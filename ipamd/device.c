@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/utf8.h"
 #include "host/sysfs.h"
 #include "ipamd/device_refuse.h"
 #include "rt/link.h"
@@ -182,6 +183,12 @@ static int take_rdma(int sysfs_fd, const struct found *found, struct baseline *d
 {
 	if (!found->rdma[0])
 		return 0;
+	if (!utf8_is_valid(found->rdma))
+		return err_set(
+			err, EILSEQ, ERR_DEVICE,
+			"reserve %s: the name \"%s\" of its RDMA device is not UTF-8, and no "
+			"record could hold it",
+			device->key, found->rdma);
 	memcpy(device->rdma.name, found->rdma, sizeof(device->rdma.name));
 	device->rdma.count = found->rdma_count;
 	return sysfs_rdma_uverbs(sysfs_fd, found->rdma, device->rdma.uverbs, err);

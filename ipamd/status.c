@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/utf8.h"
+#include "base/json.h"
 #include "ipamd/daemon.h"
 #include "ipamd/inventory.h"
 #include "ipamd/reconcile.h"
@@ -306,15 +306,6 @@ static json_t *guid_json(uint64_t guid)
 	return guid ? json_string(guid_format(guid, text)) : NULL;
 }
 
-/* A pod may have called it anything, in bytes that are no UTF-8. */
-static json_t *name_json(const char *name)
-{
-	char text[PICTURE_NAME_MAX];
-
-	utf8_print(text, sizeof(text), "%s", name);
-	return json_string(text);
-}
-
 /* {"promised", "is"}: its RDMA character device. NULL: it is as promised, or on failure. */
 static json_t *renumbered_json(struct daemon *d, const struct vf_entry *vf)
 {
@@ -343,14 +334,14 @@ static json_t *vf_json(struct daemon *d, const struct pf_entry *pf, const struct
 	char addr[PCI_TEXT + 4], pf_addr[PCI_TEXT + 4];
 
 	return json_pack(
-		"{s:o, s:s, s:o, s:i, s:o, s:o, s:s, s:i, s:s, s:s, s:o*, s:o*, s:o*, s:o*, s:o*}",
+		"{s:o, s:s, s:o, s:i, s:o, s:o, s:o, s:i, s:s, s:s, s:o*, s:o*, s:o*, s:o*, s:o*}",
 		"device", json_sprintf("pci:%s", pci_format(&vf->addr, addr)), "pf",
-		pci_format(&pf->addr, pf_addr), "pfNetdev", name_json(pf->netdev), "vf", vf->index,
-		"netdev", name_json(vf->netdev), "rdma", name_json(vf->rdma), "driver", vf->driver,
-		"numa", vf->numa_node, "rail", status_rail_of(d, pf), "state",
-		status_vf_use(vf->use), "drift", vf->drifted ? json_string(vf->why) : NULL, "why",
-		trouble[0] ? json_string(trouble) : NULL, "guid", guid_json(vf->guid), "owner",
-		owner_json(d, vf), "renumbered", renumbered_json(d, vf));
+		pci_format(&pf->addr, pf_addr), "pfNetdev", json_text(pf->netdev), "vf", vf->index,
+		"netdev", json_text(vf->netdev), "rdma", json_text(vf->rdma), "driver",
+		json_text(vf->driver), "numa", vf->numa_node, "rail", status_rail_of(d, pf),
+		"state", status_vf_use(vf->use), "drift", vf->drifted ? json_string(vf->why) : NULL,
+		"why", trouble[0] ? json_string(trouble) : NULL, "guid", guid_json(vf->guid),
+		"owner", owner_json(d, vf), "renumbered", renumbered_json(d, vf));
 }
 
 int status_devices(struct daemon *d, size_t after, size_t limit, json_t **ret_json, struct err *err)

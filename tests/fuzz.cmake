@@ -15,6 +15,7 @@ set(fuzz_spool ipamd_core)
 set(fuzz_mark ipamd_core)
 set(fuzz_netlink rt ethtool rdma)
 set(fuzz_import ipamd_ledger)
+set(fuzz_text base)
 
 file(GLOB fuzz_sources CONFIGURE_DEPENDS fuzz/fuzz_*.c)
 foreach(source IN LISTS fuzz_sources)

@@ -3,14 +3,60 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 #include "ipamd/ctl/record.h"
 #include "ipamd/ctl/table.h"
 
+static int mend_text(json_t *text)
+{
+	CLEANUP_FREE char *mended = strdup(json_string_value(text));
+
+	if (!mended)
+		return -ENOMEM;
+	utf8_mend(mended);
+	return json_string_set(text, mended) < 0 ? -ENOMEM : 0;
+}
+
+int answer_mend(json_t *json)
+{
+	const char *key;
+	json_t *value;
+	size_t i;
+	int r = 0;
+
+	if (json_is_string(json))
+		return mend_text(json);
+	json_object_foreach (json, key, value) {
+		if (r == 0)
+			r = answer_mend(value);
+	}
+	json_array_foreach (json, i, value) {
+		if (r == 0)
+			r = answer_mend(value);
+	}
+	return r;
+}
+
 int ctl_call(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
 	     struct err *err)
+{
+	CLEANUP_JSON json_t *result = NULL;
+	int r = ctl_call_raw(ctl, method, params, &result, err);
+
+	if (r == 0 && answer_mend(result) < 0)
+		r = err_nomem(err);
+	if (r == 0)
+		*ret_result = TAKE_PTR(result);
+	return r;
+}
+
+int ctl_call_raw(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
+		 struct err *err)
 {
 	/* A pass or an undo takes longer than a verb waits for its turn. */
 	return client_call(&ctl->client, method, params,

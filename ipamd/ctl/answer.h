@@ -8,9 +8,18 @@
 #include "base/err.h"
 #include "ipamd/ctl/command.h"
 
-/* Steals @params; *@ret_result is a new reference. */
+/* Steals @params; *@ret_result is a new reference, mended. */
 int ctl_call(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
 	     struct err *err);
+/* The same of what is no text for people: every byte as it came. */
+int ctl_call_raw(struct ctl *ctl, const char *method, json_t *params, json_t **ret_result,
+		 struct err *err);
+
+/*
+ * Makes each string in it one line of printable text (base/utf8.h): names of devices are of a pod's
+ * choosing, and a terminal obeys some of what may be in them. 0 or -ENOMEM.
+ */
+int answer_mend(json_t *json);
 
 /* All pages of pool.list as { "pools": [ … ] }; a new reference. */
 int pools_fetch(struct ctl *ctl, json_t **ret_pools, struct err *err);

@@ -78,7 +78,8 @@ static int export_to(struct ctl *ctl, FILE *file, const char *path, struct err *
 		json_t *text;
 		int r;
 
-		r = ctl_call(ctl, "ledger.export", json_pack("{s:I}", "after", after), &page, err);
+		r = ctl_call_raw(ctl, "ledger.export", json_pack("{s:I}", "after", after), &page,
+				 err);
 		if (r < 0)
 			return r;
 		text = json_object_get(page, "text");

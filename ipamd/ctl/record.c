@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "ipamd/ctl/answer.h"
 #include "ipamd/ctl/table.h"
 
 int records_fetch(struct client *client, json_t **ret_records, struct err *err)
@@ -25,7 +26,8 @@ int records_fetch(struct client *client, json_t **ret_records, struct err *err)
 				clock_boot_ms() + PROTO_WAIT_MS, &page, err);
 		if (r < 0)
 			return r;
-		if (json_array_extend(records, json_object_get(page, "attachments")) < 0)
+		if (answer_mend(page) < 0 ||
+		    json_array_extend(records, json_object_get(page, "attachments")) < 0)
 			return err_nomem(err);
 		after = json_integer_value(json_object_get(page, "next"));
 	} while (after);

@@ -3,13 +3,15 @@
  * Structs to JSON. What is empty, zero or unset is left out, and decode.c reads it back as such.
  *
  * An object under construction is handed on by pointer; it turns NULL when memory runs out, and
- * later puts do nothing: the caller looks once, at the end.
+ * later puts do nothing: the caller looks once, at the end. A name that is no UTF-8 is mended: what
+ * a record must give back as it was has been refused before (ipamd/device_refuse).
  */
 #include "ipamd/proto/proto.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/utf8.h"
 
 /* Takes @value, also on failure. */
@@ -28,7 +30,7 @@ static void put(json_t **obj, const char *key, json_t *value)
 static void put_text(json_t **obj, const char *key, const char *text)
 {
 	if (text && text[0])
-		put(obj, key, json_string(text));
+		put(obj, key, json_text(text));
 }
 
 static void put_number(json_t **obj, const char *key, int64_t value)
@@ -146,9 +148,9 @@ static void put_ip_config(json_t **obj, const struct ip_config *net)
 
 static void put_key(json_t **obj, const struct attachment_key *key)
 {
-	put(obj, "network", json_string(key->network));
-	put(obj, "containerID", json_string(key->container_id));
-	put(obj, "ifname", json_string(key->ifname));
+	put(obj, "network", json_text(key->network));
+	put(obj, "containerID", json_text(key->container_id));
+	put(obj, "ifname", json_text(key->ifname));
 }
 
 json_t *key_encode(const struct attachment_key *key)
@@ -183,7 +185,7 @@ static json_t *request_encode(const char *program, json_t *env, json_t *netconf)
 {
 	json_t *obj = json_object();
 
-	put(&obj, "program", json_string(program));
+	put(&obj, "program", json_text(program));
 	put(&obj, "env", json_incref(env));
 	put(&obj, "netconf", json_incref(netconf));
 	return obj;
@@ -235,7 +237,7 @@ static json_t *rdma_encode(const struct rdma_baseline *rdma)
 {
 	json_t *obj = json_object();
 
-	put(&obj, "name", json_string(rdma->name));
+	put(&obj, "name", json_text(rdma->name));
 	put_text(&obj, "uverbs", rdma->uverbs);
 	put(&obj, "count", json_integer(rdma->count));
 	if (rdma->moderation)
@@ -297,8 +299,8 @@ static json_t *baseline_encode(const struct baseline *device)
 	json_t *obj = json_object(), *altnames = json_array();
 
 	for (size_t i = 0; i < device->altname_count; i++)
-		append(&altnames, json_string(device->altnames[i]));
-	put(&obj, "key", json_string(device->key));
+		append(&altnames, json_text(device->altnames[i]));
+	put(&obj, "key", json_text(device->key));
 	put_number(&obj, "ifindex", device->ifindex);
 	put_text(&obj, "name", device->name);
 	put(&obj, "altnames", altnames);
@@ -329,7 +331,7 @@ static json_t *rdma_facts_encode(const struct facts *facts)
 {
 	json_t *obj = json_object();
 
-	put(&obj, "name", json_string(facts->rdma.name));
+	put(&obj, "name", json_text(facts->rdma.name));
 	put_text(&obj, "uverbs", facts->rdma.uverbs);
 	put(&obj, "moved", json_boolean(facts->rdma.moved));
 	if (facts->rdma.index >= 0)
@@ -358,7 +360,7 @@ static json_t *rail_encode(const struct rail_ref *rail)
 {
 	json_t *obj = json_object();
 
-	put(&obj, "name", json_string(rail->name));
+	put(&obj, "name", json_text(rail->name));
 	put(&obj, "number", json_integer(rail->number));
 	put(&obj, "index", json_integer(rail->index));
 	put_number(&obj, "table", rail->table);
@@ -381,7 +383,7 @@ static json_t *head_encode(const struct attachment *a)
 		put(&obj, "device", baseline_encode(&a->device));
 	put_station(&obj, &a->station);
 	if (a->pool[0]) {
-		put(&obj, "pool", json_string(a->pool));
+		put(&obj, "pool", json_text(a->pool));
 		put(&obj, "rail", rail_encode(&a->rail));
 	}
 	put_text(&obj, "sticky", a->sticky);
@@ -419,7 +421,7 @@ static void put_claim(json_t **obj, const struct reserve_request *request)
 	if (request->claim_all)
 		append(&rails, json_string("*"));
 	for (size_t i = 0; i < request->claim_count; i++)
-		append(&rails, json_string(request->claim[i]));
+		append(&rails, json_text(request->claim[i]));
 	if (rails && json_array_size(rails) == 0)
 		json_decref(rails);
 	else

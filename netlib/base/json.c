@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/nearest.h"
+#include "base/utf8.h"
 
 enum { JSON_VALUE_SHOWN = 60 }; /* as much of a bad value as an error shows */
 
@@ -215,6 +217,19 @@ int json_cni_code(const json_t *code)
 	json_int_t value = json_integer_value(code);
 
 	return value > 0 && value <= INT32_MAX ? (int)value : ERR_INTERNAL;
+}
+
+json_t *json_text(const char *text)
+{
+	CLEANUP_FREE char *mended = NULL;
+
+	if (utf8_is_valid(text))
+		return json_string(text);
+	mended = strdup(text);
+	if (!mended)
+		return NULL;
+	utf8_mend(mended);
+	return json_string(mended);
 }
 
 char *json_line(const json_t *json)

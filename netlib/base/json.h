@@ -85,5 +85,11 @@ void json_leave(struct json_reader *outer, struct json_reader *r, enum read_mode
  */
 int json_cni_code(const json_t *code);
 
+/*
+ * A string for somebody to read, of whatever bytes: what is no UTF-8 is mended (base/utf8.h), where
+ * json_string() would say no more than NULL. NULL only if out of memory.
+ */
+json_t *json_text(const char *text);
+
 /* One compact line, for the wire and the store. The caller frees it; NULL if out of memory. */
 char *json_line(const json_t *json);

@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/utf8.h"
 
 enum { LOG_LINE_MAX = 2048 /* longer than any err.msg + details */, LOG_PARTS_MAX = 5 };
@@ -47,15 +48,6 @@ int log_level_parse(const char *text, enum log_level *ret_level)
 	return -EINVAL;
 }
 
-/* One line an event, whatever a name from outside has in it. */
-static void flatten(char *msg)
-{
-	for (; *msg; msg++) {
-		if ((unsigned char)*msg < ' ')
-			*msg = ' ';
-	}
-}
-
 static bool is_told(const struct log_field *field)
 {
 	return field->text && field->text[0];
@@ -71,9 +63,8 @@ static char *line_as_json(enum log_level level, const char *msg, const struct lo
 	line = json_pack("{s:f, s:s, s:s}", "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9,
 			 "level", level_names[level], "msg", msg);
 	for (size_t i = 0; line && i < count; i++) {
-		if (is_told(&fields[i])) /* what is no UTF-8 is in the message at most */
-			(void)json_object_set_new(line, fields[i].name,
-						  json_string(fields[i].text));
+		if (is_told(&fields[i]))
+			(void)json_object_set_new(line, fields[i].name, json_text(fields[i].text));
 	}
 	return line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(16)) : NULL;
 }
@@ -88,7 +79,7 @@ static void add_fields(char msg[LOG_LINE_MAX], const struct log_field *fields, s
 			len += (size_t)snprintf(msg + len, LOG_LINE_MAX - len, " %s=%s",
 						fields[i].name, fields[i].text);
 	}
-	flatten(msg);
+	utf8_mend(msg);
 }
 
 /* One write a line, so that lines of two processes do not mix. A lost line is lost. */
@@ -107,7 +98,6 @@ static void write_line(enum log_level level, char msg[LOG_LINE_MAX], const struc
 {
 	CLEANUP_FREE char *json = NULL;
 
-	flatten(msg);
 	utf8_mend(msg); /* what somebody else's program has printed, or what was cut */
 	if (sink.json)
 		json = line_as_json(level, msg, fields, count);

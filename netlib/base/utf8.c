@@ -2,8 +2,11 @@
 #include "base/utf8.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "base/cleanup.h"
 
 /* Bytes of a character that begins so; 0: none does. */
 static size_t length_of(unsigned char lead)
@@ -52,6 +55,40 @@ bool utf8_is_valid(const char *text)
 	return whole;
 }
 
+/* Of a whole character. */
+static uint32_t code_of(const char *text, size_t length)
+{
+	static const unsigned char leads[] = { 0, 0x7f, 0x1f, 0x0f, 0x07 };
+	uint32_t code = (unsigned char)text[0] & leads[length];
+
+	for (size_t i = 1; i < length; i++)
+		code = code << 6 | ((unsigned char)text[i] & 0x3f);
+	return code;
+}
+
+static bool is_printable(uint32_t code)
+{
+	static const struct {
+		uint32_t first, last;
+	} unseen[] = {
+		{ 0, 0x1f },        { 0x7f, 0x9f },     { 0x61c, 0x61c },
+		{ 0x200b, 0x200f }, { 0x2028, 0x202e }, { 0x2060, 0x206f },
+		{ 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(unseen); i++) {
+		if (code >= unseen[i].first && code <= unseen[i].last)
+			return false;
+	}
+	return true;
+}
+
+/* What stands for a character that is not there as it is. */
+static char stand_in(const char *text)
+{
+	return strchr("\t\n\v\f\r", *text) ? ' ' : '?';
+}
+
 void utf8_mend(char *text)
 {
 	char *to = text;
@@ -60,12 +97,12 @@ void utf8_mend(char *text)
 		bool whole;
 		size_t have = read_character(text, &whole);
 
-		if (whole) {
+		if (whole && is_printable(code_of(text, have))) {
 			memmove(to, text, have);
 			to += have;
-		} else if (have == 0) {
-			*to++ = '?';
-			have = 1;
+		} else if (whole || have == 0) {
+			*to++ = stand_in(text);
+			have = have ? have : 1;
 		}
 		text += have;
 	}

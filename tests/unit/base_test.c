@@ -456,6 +456,16 @@ static void test_utf8(void **state)
 		{ "\xed\xa0\x80", "??" },      /* a surrogate */
 		{ "\xf4\x90\x80\x80", "???" }, /* above U+10FFFF */
 		{ "\xf5\x80", "??" },
+		{ "a\x1b[1m\x7f\x01z", "a?[1m??z" }, /* controls, which JSON can hold */
+		{ "a\nb\tc\r", "a b c " },
+		{ "\xc2\x9b"
+		  "1m",
+		  "?1m" },                            /* C1: CSI */
+		{ "\xe2\x80\xae\xe2\x81\xa6", "??" }, /* override, isolate */
+		{ "\xe2\x80\xa8\xd8\x9c", "??" },     /* line separator, mark */
+		{ "\xef\xbb\xbfz", "?z" },            /* byte order mark */
+		{ "\xf3\xa0\x81\x81", "?" },          /* a tag */
+		{ "\xc2\xa0\xe2\x80\xaf", NULL },     /* blanks that are seen */
 	};
 	char buf[16];
 
@@ -469,6 +479,11 @@ static void test_utf8(void **state)
 		utf8_mend(buf);
 		assert_string_equal(buf, mended);
 		assert_true(utf8_is_valid(buf));
+		json_decref(json);
+		json = json_text(rows[i].text);
+		assert_non_null(json);
+		assert_string_equal(json_string_value(json),
+				    utf8_is_valid(rows[i].text) ? rows[i].text : mended);
 	}
 	utf8_print(buf, 4, "%s", "ab\xc3\xb6");
 	assert_string_equal(buf, "ab");
