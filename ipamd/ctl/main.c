@@ -93,6 +93,65 @@ static int run_arguments(struct ctl *ctl, char **argv, int count, const char *so
 	return run(ctl, command, socket);
 }
 
+enum { OPTION_TAKEN = -1 };
+
+/* OPTION_TAKEN, or the status to end with. */
+static int take_option(struct ctl *ctl, int option, const char **socket)
+{
+	char *end;
+
+	switch (option) {
+	case 's':
+		*socket = optarg;
+		return OPTION_TAKEN;
+	case 'j':
+		ctl->json = true;
+		return OPTION_TAKEN;
+	case 'f':
+		ctl->force = true;
+		return OPTION_TAKEN;
+	case 'y':
+		ctl->yes = true;
+		return OPTION_TAKEN;
+	case 'o':
+		ctl->wide = true;
+		return strcmp(optarg, "wide") == 0 ? OPTION_TAKEN
+						   : usage_error("-o must be wide", optarg);
+	case 'P':
+		ctl->plugin_restarted = true;
+		return OPTION_TAKEN;
+	case 'd':
+		ctl->diff = optarg;
+		return OPTION_TAKEN;
+	case 'A':
+		ctl->at = optarg;
+		return OPTION_TAKEN;
+	case 'F':
+		ctl->from = optarg;
+		return OPTION_TAKEN;
+	case 'T':
+		ctl->to = optarg;
+		return OPTION_TAKEN;
+	case 'R':
+		ctl->reason = optarg;
+		return OPTION_TAKEN;
+	case 'n':
+		ctl->last = strtol(optarg, &end, 10);
+		return *end || end == optarg || ctl->last < 0
+			       ? usage_error("-n must be a number", optarg)
+			       : OPTION_TAKEN;
+	case 'v':
+		printf("spurctl %s\n", SPUR_VERSION);
+		return 0;
+	case 'h':
+		fputs(usage, stdout);
+		return 0;
+	default:
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -112,61 +171,12 @@ int main(int argc, char **argv)
 	};
 	struct ctl ctl = { .client.fd = -1, .last = -1 };
 	const char *socket = PROTO_SOCKET;
-	char *end;
-	int option;
+	int option, status;
 
 	while ((option = getopt_long(argc, argv, "n:o:", options, NULL)) >= 0) {
-		switch (option) {
-		case 's':
-			socket = optarg;
-			break;
-		case 'j':
-			ctl.json = true;
-			break;
-		case 'f':
-			ctl.force = true;
-			break;
-		case 'y':
-			ctl.yes = true;
-			break;
-		case 'o':
-			if (strcmp(optarg, "wide") != 0)
-				return usage_error("-o must be wide", optarg);
-			ctl.wide = true;
-			break;
-		case 'P':
-			ctl.plugin_restarted = true;
-			break;
-		case 'd':
-			ctl.diff = optarg;
-			break;
-		case 'A':
-			ctl.at = optarg;
-			break;
-		case 'F':
-			ctl.from = optarg;
-			break;
-		case 'T':
-			ctl.to = optarg;
-			break;
-		case 'R':
-			ctl.reason = optarg;
-			break;
-		case 'n':
-			ctl.last = strtol(optarg, &end, 10);
-			if (*end || end == optarg || ctl.last < 0)
-				return usage_error("-n must be a number", optarg);
-			break;
-		case 'v':
-			printf("spurctl %s\n", SPUR_VERSION);
-			return 0;
-		case 'h':
-			fputs(usage, stdout);
-			return 0;
-		default:
-			fputs(usage, stderr);
-			return EXIT_USAGE;
-		}
+		status = take_option(&ctl, option, &socket);
+		if (status != OPTION_TAKEN)
+			return status;
 	}
 	return run_arguments(&ctl, argv + optind, argc - optind, socket);
 }
