@@ -608,6 +608,8 @@ static int leave_pod(struct site *site, struct err *err)
 			(void)poll(NULL, 0, 1);
 		else if (!is_evasion(r) || clock_left_ms(begun_ms + LEAVE_MS) == 0)
 			return r;
+		else
+			(void)poll(NULL, 0, 1);
 	}
 }
 

@@ -21,6 +21,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -356,8 +357,10 @@ class Node:
     def rpc(self, method, timeout=15.0, **params):
         """One JSON-RPC call; returns its result, raises RpcError."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(timeout)
+            # settimeout() would make a full backlog an error at once
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(timeout) + 1, 0))
             s.connect(self.socket)
+            s.settimeout(timeout)
             s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
             with s.makefile("rb") as f:
                 answer = json.loads(f.readline())
