@@ -196,8 +196,19 @@ class Torture:
 
         lab.wait_for(settled, END_S, f"{name} is there, or has died")
         if name not in self.node.net.links():
-            self.node.rail(name, bridge="br0")
+            lab.wait_for(lambda: self.make_rail(name), END_S, f"{name} is made")
         return self.facts(name)
+
+    def make_rail(self, name):
+        """Not while a device on its way home has that altname: its pod may give it one more just before it leaves,
+        and DEL takes that at home."""
+        try:
+            self.node.rail(name, bridge="br0")
+        except AssertionError as why:
+            if "File exists" not in str(why):
+                raise
+            return False
+        return True
 
     def facts(self, name):
         """Without the count of who wants it promiscuous: after a macvlan that has gone while the device was down, the
