@@ -332,14 +332,6 @@ static int function_is_gone(struct site *site, const struct pci_addr *addr, stru
 	return r < 0 ? r : !function.driver[0] || sysfs_driver_is_userspace(function.driver);
 }
 
-static bool has_function(const struct baseline *was, struct pci_addr *ret_addr)
-{
-	static const char pci[] = "pci/";
-
-	return strncmp(was->parent, pci, strlen(pci)) == 0 &&
-	       pci_parse(was->parent + strlen(pci), ret_addr) == 0;
-}
-
 /* Is there proof that it is in no namespace at all? 1 yes, 0 no, or -errno. */
 static int is_proven_gone(struct site *site, struct err *err)
 {
@@ -348,7 +340,7 @@ static int is_proven_gone(struct site *site, struct err *err)
 	struct link_info peer;
 	int r;
 
-	if (has_function(was, &addr))
+	if (baseline_function(was, &addr))
 		return function_is_gone(site, &addr, err);
 	if (!was->peer)
 		return 0;
@@ -765,7 +757,7 @@ static int is_gone_for_good(struct site *site, struct err *err)
 	const struct baseline *was = &site->record->device;
 	struct pci_addr addr;
 
-	if (site->pod_dead && !was->peer && !has_function(was, &addr))
+	if (site->pod_dead && !was->peer && !baseline_function(was, &addr))
 		return 1;
 	return is_proven_gone(site, err);
 }
