@@ -592,16 +592,18 @@ static bool is_hidden(struct site *site)
 static int leave_pod(struct site *site, struct err *err)
 {
 	const int64_t begun_ms = clock_boot_ms();
+	bool again;
 	int r;
 
 	for (;;) {
 		r = try_to_leave(site, err);
-		if (r == 0 && clock_left_ms(begun_ms + HIDDEN_MS) > 0 && is_hidden(site))
-			(void)poll(NULL, 0, 1);
-		else if (!is_evasion(r) || clock_left_ms(begun_ms + LEAVE_MS) == 0)
-			return r;
+		if (r == 0)
+			again = clock_left_ms(begun_ms + HIDDEN_MS) > 0 && is_hidden(site);
 		else
-			(void)poll(NULL, 0, 1);
+			again = is_evasion(r) && clock_left_ms(begun_ms + LEAVE_MS) > 0;
+		if (!again)
+			return r;
+		(void)poll(NULL, 0, 1);
 	}
 }
 
